@@ -1,0 +1,102 @@
+//! The bug bank: known protocol bugs that a run-time value switches on.
+//!
+//! Only with the feature `bug-bank`, which nothing but the project's own tests enables. Without it
+//! [`Bugs::has`] is constant `false` and the branches are gone.
+
+/// All planted bugs.
+#[cfg(feature = "bug-bank")]
+pub const ALL: &[Bug] = &[
+    Bug::ReceiveAfterPromise,
+    Bug::StableNotClosed,
+    Bug::QuorumOffByOne,
+    Bug::AppendByRank,
+    Bug::IgnoreK,
+    Bug::OrderNotRestricted,
+    Bug::OptimisticCheckpoint,
+    Bug::AdoptedNotVerbatim,
+    Bug::JoinersVote,
+    Bug::StampAtOpen,
+    Bug::ForgetDecision,
+    Bug::RecordsNotResent,
+    Bug::NoNudge,
+    Bug::NoDigest,
+    Bug::NoLastAck,
+    Bug::ForgetAccepted,
+    Bug::AcceptWithoutHolding,
+    Bug::DeliverHeld,
+    Bug::IgnoreStamp,
+    Bug::NoResend,
+];
+
+/// A planted bug: each drops one rule of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    /// S1: a member that promised goes on receiving and acknowledging in the old view.
+    ReceiveAfterPromise,
+    /// S3: an update is called stable as soon as a quorum has it, whatever it depends on.
+    StableNotClosed,
+    /// S3: stability counts one member less than a quorum.
+    QuorumOffByOne,
+    /// S4: unordered totals are appended by rank and number, not along causality.
+    AppendByRank,
+    /// S5: the causal dependency of totals (`k`) is ignored when the cut is chosen.
+    IgnoreK,
+    /// S6: the order keeps positions whose update is outside the cut.
+    OrderNotRestricted,
+    /// S7: the checkpoint is taken from the state of the moment, not at an install.
+    OptimisticCheckpoint,
+    /// S8: an adopted proposal is formed anew with the new leader's own promises.
+    AdoptedNotVerbatim,
+    /// S9: joining members count for stability.
+    JoinersVote,
+    /// S10: the stamp of a batch is taken when it opens, not when it closes.
+    StampAtOpen,
+    /// L4: leavers and excluded members forget the decision at once.
+    ForgetDecision,
+    /// L5: a lost batch of order records is not sent again.
+    RecordsNotResent,
+    /// L2: a member that promised never wakes another leader.
+    NoNudge,
+    /// L3: heartbeats do not tell who is behind.
+    NoDigest,
+    /// A2: the last acknowledgement before silence is never sent.
+    NoLastAck,
+    /// An accepted proposal is forgotten when the next ballot comes.
+    ForgetAccepted,
+    /// A proposal is accepted without holding its cut.
+    AcceptWithoutHolding,
+    /// What is fetched for a proposal is delivered at once.
+    DeliverHeld,
+    /// Causal updates do not wait for their stamp.
+    IgnoreStamp,
+    /// After a reconnect nothing is sent again.
+    NoResend,
+}
+
+/// Which bugs are switched on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bugs {
+    #[cfg(feature = "bug-bank")]
+    on: u64,
+}
+
+impl Bugs {
+    /// With one bug switched on.
+    #[cfg(feature = "bug-bank")]
+    pub fn with(bug: Bug) -> Self {
+        Bugs { on: 1 << bug as u8 }
+    }
+
+    /// Whether a bug is switched on.
+    #[inline]
+    pub fn has(self, bug: Bug) -> bool {
+        #[cfg(feature = "bug-bank")]
+        return self.on & (1 << bug as u8) != 0;
+        #[cfg(not(feature = "bug-bank"))]
+        {
+            let _ = bug;
+            false
+        }
+    }
+}

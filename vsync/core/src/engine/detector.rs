@@ -1,0 +1,191 @@
+//! The failure detector: one per node, shared by all groups. It only suspects.
+//!
+//! Heartbeats with a timeout that adapts to what the link shows. A silence is looked into first: other
+//! nodes are asked whether they hear the silent one. A node that was itself paused suspects nobody
+//! until it has caught up.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::EngineConfig;
+use crate::wire::{Micros, NodeId};
+
+/// How many other nodes are asked about a silent one.
+const PROBES: usize = 3;
+
+#[derive(Debug)]
+struct Peer {
+    connected: bool,
+    /// Its process is known to have ended: final.
+    ended: bool,
+    heard: Micros,
+    /// Mean time between signs of life.
+    gap: Micros,
+    suspected: bool,
+    /// Since when other nodes are asked about it.
+    probing: Option<Micros>,
+    /// Another node hears it, since then or longer this one does not.
+    link_down: Option<Micros>,
+}
+
+/// What this node thinks of the others.
+#[derive(Debug)]
+pub(crate) struct Detector {
+    peers: BTreeMap<NodeId, Peer>,
+    silence: Micros,
+    link_timeout: Micros,
+    last_turn: Micros,
+}
+
+impl Detector {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Detector {
+            peers: BTreeMap::new(),
+            silence: config.silence,
+            link_timeout: config.link_timeout,
+            last_turn: 0,
+        }
+    }
+
+    fn peer(&mut self, node: NodeId, now: Micros) -> &mut Peer {
+        self.peers.entry(node).or_insert(Peer {
+            connected: false,
+            ended: false,
+            heard: now,
+            gap: 0,
+            suspected: false,
+            probing: None,
+            link_down: None,
+        })
+    }
+
+    /// Every call of the engine comes by here: a long gap means that this node was paused, and knows
+    /// nothing of the others' silence.
+    pub(crate) fn turn(&mut self, now: Micros) -> bool {
+        let paused = self.last_turn > 0 && now.saturating_sub(self.last_turn) > self.silence / 2;
+        self.last_turn = now;
+        if paused {
+            for peer in self.peers.values_mut() {
+                peer.heard = peer.heard.max(now);
+                peer.probing = None;
+            }
+        }
+        paused
+    }
+
+    /// A frame came. Returns whether that ends a suspicion.
+    pub(crate) fn heard(&mut self, node: NodeId, now: Micros) -> bool {
+        let peer = self.peer(node, now);
+        let gap = now.saturating_sub(peer.heard);
+        peer.gap = (peer.gap * 7 + gap) / 8;
+        peer.heard = now;
+        peer.probing = None;
+        peer.link_down = None;
+        core::mem::take(&mut peer.suspected) && !peer.ended
+    }
+
+    pub(crate) fn connected(&mut self, node: NodeId, now: Micros) {
+        self.peer(node, now).connected = true;
+    }
+
+    pub(crate) fn disconnected(&mut self, node: NodeId, now: Micros) {
+        self.peer(node, now).connected = false;
+    }
+
+    /// Returns whether that is news.
+    pub(crate) fn ended(&mut self, node: NodeId, now: Micros) -> bool {
+        let peer = self.peer(node, now);
+        peer.connected = false;
+        let news = !peer.ended && !peer.suspected;
+        peer.ended = true;
+        news
+    }
+
+    /// Whether this node thinks that `node` is gone. An opinion, which may change.
+    pub(crate) fn suspects(&self, node: NodeId) -> bool {
+        self.peers
+            .get(&node)
+            .is_some_and(|peer| peer.ended || peer.suspected)
+    }
+
+    /// Whether the link to `node` has been gone for long although others reach it.
+    pub(crate) fn link_lost(&self, node: NodeId, now: Micros) -> bool {
+        self.peers.get(&node).is_some_and(|peer| {
+            !peer.ended
+                && peer
+                    .link_down
+                    .is_some_and(|since| now.saturating_sub(since) > self.link_timeout)
+        })
+    }
+
+    /// Whether `node` was heard lately: the answer to a probe.
+    pub(crate) fn lately(&self, node: NodeId, now: Micros) -> bool {
+        self.peers.get(&node).is_some_and(|peer| {
+            !peer.ended && peer.connected && now.saturating_sub(peer.heard) < self.silence
+        })
+    }
+
+    /// Another node hears `node`: the link is down, not the node. Returns whether that ends a
+    /// suspicion.
+    pub(crate) fn vouched(&mut self, node: NodeId, now: Micros) -> bool {
+        let silence = self.silence;
+        let peer = self.peer(node, now);
+        if now.saturating_sub(peer.heard) < silence || peer.ended {
+            return false;
+        }
+        peer.link_down.get_or_insert(now);
+        peer.probing = Some(now);
+        core::mem::take(&mut peer.suspected)
+    }
+
+    /// Looks at the nodes that matter. Returns whom to ask about whom, and whether the suspicions
+    /// have changed.
+    pub(crate) fn tick(
+        &mut self,
+        watched: &[NodeId],
+        now: Micros,
+    ) -> (Vec<(NodeId, NodeId)>, bool) {
+        let mut probes = Vec::new();
+        let mut changed = false;
+        for &node in watched {
+            let base = self.silence;
+            let peer = self.peer(node, now);
+            let timeout = base.max(peer.gap * 6).min(base * 8);
+            if peer.ended || peer.suspected && peer.link_down.is_none() {
+                continue;
+            }
+            if now.saturating_sub(peer.heard) <= timeout {
+                continue;
+            }
+            match peer.probing {
+                Some(since) if now.saturating_sub(since) > base / 2 => {
+                    // Nobody vouched for it in time, or not again.
+                    changed |= !peer.suspected;
+                    peer.suspected = true;
+                    peer.link_down = None;
+                    continue;
+                }
+                Some(_) => {}
+                None => peer.probing = Some(now),
+            }
+            let asked = self.witnesses(node, now);
+            if asked.is_empty() {
+                let peer = self.peer(node, now);
+                changed |= !peer.suspected;
+                peer.suspected = true;
+            }
+            probes.extend(asked.into_iter().map(|witness| (witness, node)));
+        }
+        self.peers
+            .retain(|node, peer| peer.connected || peer.ended || watched.contains(node));
+        (probes, changed)
+    }
+
+    fn witnesses(&self, about: NodeId, now: Micros) -> Vec<NodeId> {
+        let fit = |(&node, peer): (&NodeId, &Peer)| {
+            let fresh = now.saturating_sub(peer.heard) < self.silence;
+            (node != about && peer.connected && !peer.ended && fresh).then_some(node)
+        };
+        self.peers.iter().filter_map(fit).take(PROBES).collect()
+    }
+}

@@ -1,0 +1,418 @@
+//! Floor 5: many groups in one process, and the failure detector they share.
+
+mod detector;
+mod io;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub(crate) use detector::Detector;
+pub use io::{
+    Class, Delivery, DropReason, EngineConfig, GroupConfig, Input, Install, Level, Output, Outputs,
+    Refusal, Run, Traffic,
+};
+
+use crate::group::{Group, Header, Incoming, Turn, not_here};
+use crate::wire::messages::Frame;
+use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, View, codec};
+
+/// All groups of one node.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    groups: BTreeMap<GroupId, Group>,
+    detector: Detector,
+    marks: Marks,
+    /// When heartbeats are due; none where there is nobody to send them to.
+    beat_due: Option<Micros>,
+}
+
+/// What a group looks like from outside, for tests and tools.
+#[derive(Clone, Debug, Default)]
+pub struct GroupStatus {
+    /// The installed view; `None` while the first one is still awaited.
+    pub view: Option<View>,
+    /// This node's membership.
+    pub me: Option<MemberId>,
+    /// Whether the state is here.
+    pub loaded: bool,
+    /// Whether a view change is under way: a promise was given.
+    pub frozen: bool,
+    /// Bytes of batches kept (own and others', of this view and of closed ones).
+    pub retained: usize,
+    /// Updates submitted, but without number yet.
+    pub queued: usize,
+    /// What was received.
+    pub received: Cut,
+    /// What was delivered.
+    pub delivered: Cut,
+    /// What is stable.
+    pub stable: Cut,
+}
+
+/// Rare branches taken so far: a run that never takes one proves nothing about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Views installed.
+    pub views: u64,
+    /// Ballots led.
+    pub ballots: u64,
+    /// Proposals adopted from an earlier ballot.
+    pub adopted: u64,
+    /// Order positions dropped because nobody holds their update.
+    pub dropped_positions: u64,
+    /// Updates held by somebody but left out of the cut, since something before them is lost.
+    pub dropped_updates: u64,
+    /// Totals that got their position from the view change.
+    pub appended: u64,
+    /// Memberships that ended by exclusion.
+    pub excluded: u64,
+    /// Checkpoints loaded.
+    pub loaded: u64,
+    /// Transfers that started over.
+    pub restarts: u64,
+    /// Batches fetched in a view change.
+    pub fetched: u64,
+    /// Ranges sent again after a break.
+    pub resent: u64,
+    /// Ballots given up for a higher one.
+    pub overtaken: u64,
+    /// Members evicted.
+    pub evicted: u64,
+}
+
+impl Engine {
+    /// An engine without groups.
+    pub fn new(config: EngineConfig) -> Self {
+        let detector = Detector::new(&config);
+        let (groups, marks) = (BTreeMap::new(), Marks::default());
+        Engine {
+            config,
+            groups,
+            detector,
+            marks,
+            beat_due: None,
+        }
+    }
+
+    /// Takes one input in, at time `now`; what is to be done is appended to `out`. Cannot fail.
+    pub fn handle(&mut self, now: Micros, input: Input, out: &mut Outputs) {
+        self.detector.turn(now);
+        match input {
+            Input::Connected { peer } => {
+                self.detector.connected(peer, now);
+                self.each(now, out, |group, turn| {
+                    group.with(turn, |member, turn| member.connected(turn, peer));
+                });
+            }
+            Input::Disconnected { peer } => self.detector.disconnected(peer, now),
+            Input::Ended { peer } => {
+                if self.detector.ended(peer, now) {
+                    self.suspicions(now, out);
+                }
+            }
+            Input::Frame { peer, frame } => self.frame(now, peer, frame, out),
+            Input::Close => self.each(now, out, |group, turn| {
+                group.with(turn, |member, turn| member.close(turn));
+            }),
+            Input::Tick => self.tick(now, out),
+            input => self.command(now, input, out),
+        }
+        self.groups.retain(|_, group| !group.is_over());
+        if self.beat_due.is_none() && self.groups.values().any(|g| !g.watched().is_empty()) {
+            self.beat_due = Some(now + self.config.heartbeat);
+        }
+    }
+
+    /// What the application wants of one group.
+    fn command(&mut self, now: Micros, input: Input, out: &mut Outputs) {
+        match input {
+            Input::Create { group, config } => {
+                let entry = self
+                    .groups
+                    .entry(group)
+                    .or_insert_with(|| Group::new(group));
+                let mut turn = Turn {
+                    now,
+                    out,
+                    config: &self.config,
+                    detector: &self.detector,
+                    marks: &mut self.marks,
+                };
+                entry.create(&mut turn, config);
+            }
+            Input::Join {
+                group,
+                contacts,
+                nonce,
+                config,
+            } => {
+                self.groups
+                    .entry(group)
+                    .or_insert_with(|| Group::new(group));
+                self.one(now, out, group, |entry, turn| {
+                    entry.join(turn, contacts, nonce, config)
+                });
+            }
+            Input::Submit {
+                group,
+                runs,
+                body,
+                wall,
+                urgent,
+            } => {
+                self.member(now, out, group, |member, turn| {
+                    member.submit(turn, &runs, body, wall, urgent);
+                });
+            }
+            Input::Flush { group, id } => {
+                self.member(now, out, group, |member, turn| member.flush(turn, id));
+            }
+            Input::Checkpoint {
+                group,
+                label,
+                bytes,
+            } => {
+                self.member(now, out, group, |member, turn| {
+                    member.checkpoint(turn, label, bytes)
+                });
+            }
+            Input::Leave { group } => {
+                self.one(now, out, group, |entry, turn| entry.leave(turn));
+            }
+            Input::Abandon { group } => self.one(now, out, group, |entry, _| entry.abandon()),
+            Input::Connected { .. }
+            | Input::Disconnected { .. }
+            | Input::Ended { .. }
+            | Input::Frame { .. }
+            | Input::Close
+            | Input::Tick => {}
+        }
+    }
+
+    fn one(
+        &mut self,
+        now: Micros,
+        out: &mut Outputs,
+        id: GroupId,
+        run: impl FnOnce(&mut Group, &mut Turn<'_>),
+    ) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let Engine {
+            config,
+            detector,
+            marks,
+            ..
+        } = self;
+        run(
+            group,
+            &mut Turn {
+                now,
+                out,
+                config,
+                detector,
+                marks,
+            },
+        );
+    }
+
+    fn member(
+        &mut self,
+        now: Micros,
+        out: &mut Outputs,
+        id: GroupId,
+        run: impl FnOnce(&mut crate::group::Membership, &mut Turn<'_>),
+    ) {
+        self.one(now, out, id, |group, turn| group.with(turn, run));
+    }
+
+    fn each(
+        &mut self,
+        now: Micros,
+        out: &mut Outputs,
+        mut run: impl FnMut(&mut Group, &mut Turn<'_>),
+    ) {
+        let Engine {
+            config,
+            detector,
+            marks,
+            groups,
+            ..
+        } = self;
+        let mut turn = Turn {
+            now,
+            out,
+            config,
+            detector,
+            marks,
+        };
+        for group in groups.values_mut() {
+            run(group, &mut turn);
+        }
+    }
+
+    fn suspicions(&mut self, now: Micros, out: &mut Outputs) {
+        self.each(now, out, |group, turn| {
+            group.with(turn, |member, turn| member.suspicion(turn));
+        });
+    }
+
+    fn frame(&mut self, now: Micros, peer: NodeId, frame: Bytes, out: &mut Outputs) {
+        let Some((frame, bodies)) = codec::decode(frame) else {
+            return out.push(Output::Dropped {
+                peer,
+                reason: DropReason::Malformed,
+            });
+        };
+        if self.detector.heard(peer, now) {
+            self.suspicions(now, out);
+        }
+        match frame {
+            Frame::Heartbeat { groups } => {
+                let named: BTreeSet<GroupId> = groups.iter().map(|&(id, ..)| id).collect();
+                self.each(now, out, |group, turn| {
+                    if !named.contains(&group.id()) {
+                        // A member that does not know of it: a handshake finds out.
+                        group.with(turn, |member, turn| member.unnamed(turn, peer));
+                    }
+                });
+                for (id, _, view, entry) in groups {
+                    self.member(now, out, id, |member, turn| {
+                        member.on_digest(turn, peer, view, entry);
+                    });
+                }
+            }
+            Frame::Probe { about } => {
+                let lately = self.detector.lately(about, now);
+                self.send(peer, &Frame::Heard { about, lately }, out);
+            }
+            Frame::Heard { about, lately } => {
+                if lately && self.detector.vouched(about, now) {
+                    self.suspicions(now, out);
+                }
+            }
+            Frame::Group {
+                group,
+                generation,
+                view,
+                entry,
+                message,
+            } => {
+                let incoming = Incoming {
+                    peer,
+                    view,
+                    entry,
+                    message,
+                    bodies,
+                };
+                if self.groups.contains_key(&group) {
+                    return self.one(now, out, group, |known, turn| {
+                        known.message(turn, generation, incoming);
+                    });
+                }
+                out.push(Output::Dropped {
+                    peer,
+                    reason: DropReason::UnknownGroup,
+                });
+                let Engine {
+                    config,
+                    detector,
+                    marks,
+                    ..
+                } = self;
+                let mut turn = Turn {
+                    now,
+                    out,
+                    config,
+                    detector,
+                    marks,
+                };
+                let header = Header {
+                    group,
+                    generation,
+                    view: 0,
+                    entry: 0,
+                };
+                not_here(&mut turn, header, &incoming, false);
+            }
+        }
+    }
+
+    fn send(&self, peer: NodeId, frame: &Frame, out: &mut Outputs) {
+        let frame = codec::encode(frame, &[]);
+        out.push(Output::Send {
+            peer,
+            traffic: Traffic::Control,
+            frame,
+        });
+    }
+
+    fn tick(&mut self, now: Micros, out: &mut Outputs) {
+        if self.beat_due.is_some_and(|due| due <= now) {
+            self.beat_due = None;
+            self.beat(now, out);
+        }
+        let due = self
+            .groups
+            .values()
+            .any(|g| g.deadline().is_some_and(|due| due <= now));
+        if due {
+            self.each(now, out, |group, turn| group.tick(turn));
+        }
+    }
+
+    /// Sends heartbeats, and looks at who is silent.
+    fn beat(&mut self, now: Micros, out: &mut Outputs) {
+        let watched: BTreeSet<NodeId> = self
+            .groups
+            .values()
+            .flat_map(|group| group.watched())
+            .collect();
+        let watched: Vec<NodeId> = watched.into_iter().collect();
+        for &peer in &watched {
+            let groups = self
+                .groups
+                .values()
+                .filter_map(|group| group.digest(peer))
+                .collect();
+            self.send(peer, &Frame::Heartbeat { groups }, out);
+        }
+        let (probes, changed) = self.detector.tick(&watched, now);
+        for (witness, about) in probes {
+            self.send(witness, &Frame::Probe { about }, out);
+        }
+        if changed {
+            self.suspicions(now, out);
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn deadline(&self) -> Option<Micros> {
+        let groups = self.groups.values().filter_map(Group::deadline);
+        groups.chain(self.beat_due).min()
+    }
+
+    /// What `group` looks like, if this node has to do with it.
+    pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
+        self.groups.get(&group).map(Group::status)
+    }
+
+    /// Whether this node thinks that another one is gone.
+    pub fn suspects(&self, node: NodeId) -> bool {
+        self.detector.suspects(node)
+    }
+
+    /// The rare branches taken so far.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// What this engine was made with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+}

@@ -1,0 +1,185 @@
+//! A membership that is over, as long as others may need what it knows (L4): it answers every
+//! message of its last view with the decision, until a quorum of the next view has installed it.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::member::Membership;
+use super::{Header, Incoming, Turn, fetch};
+use crate::engine::{Output, Traffic};
+use crate::membership::is_quorum;
+use crate::multicast::Multicast;
+use crate::wire::messages::{Message, Proposal};
+use crate::wire::{Micros, NodeId, ViewNumber};
+
+/// How often the decision is told before it is given up: the others are unreachable then.
+const TRIES: u32 = 600;
+
+#[derive(Debug)]
+pub(crate) struct Departed {
+    header: Header,
+    multicast: Multicast,
+    decision: Bytes,
+    decided: Proposal,
+    /// Nodes known to have installed the decision, or a later view.
+    installed: BTreeSet<NodeId>,
+    /// A leaver is told when it may exit; with its own updates in the final cut.
+    leaver: Option<u64>,
+    due: Micros,
+    tries: u32,
+    done: bool,
+}
+
+impl Departed {
+    pub(crate) fn new(
+        turn: &mut Turn<'_>,
+        member: Membership,
+        decided: Proposal,
+        leaver: Option<u64>,
+    ) -> Self {
+        let header = member.header();
+        let decision = member.decision.unwrap_or_default();
+        let due = turn.now + turn.config.change_retry;
+        let mut departed = Departed {
+            header,
+            multicast: member.multicast,
+            decision,
+            decided,
+            installed: BTreeSet::new(),
+            leaver,
+            due,
+            tries: 0,
+            done: false,
+        };
+        departed.finish(turn);
+        departed
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub(crate) fn deadline(&self) -> Micros {
+        self.due
+    }
+
+    pub(crate) fn watched(&self) -> Vec<NodeId> {
+        let own = self.multicast.view.members[self.multicast.me].id.node;
+        self.audience()
+            .into_iter()
+            .filter(|&node| node != own)
+            .collect()
+    }
+
+    pub(crate) fn answers(&self, view: ViewNumber) -> bool {
+        view == self.multicast.view.number
+    }
+
+    /// Who must have installed the decision: the active members of the next view, or where there is
+    /// none, those of the last.
+    fn audience(&self) -> Vec<NodeId> {
+        let next = &self.decided.view;
+        let view = if next.members.is_empty() {
+            &self.multicast.view
+        } else {
+            next
+        };
+        view.members[..view.active]
+            .iter()
+            .map(|member| member.id.node)
+            .collect()
+    }
+
+    /// Whether those who still count know it.
+    fn is_known(&self, turn: &Turn<'_>) -> bool {
+        let next = &self.decided.view;
+        if next.members.is_empty() {
+            let me = self.multicast.view.members[self.multicast.me].id.node;
+            return self.audience().iter().all(|&node| {
+                node == me || self.installed.contains(&node) || turn.detector.suspects(node)
+            });
+        }
+        is_quorum(next, |rank| {
+            self.installed.contains(&next.members[rank].id.node)
+        })
+    }
+
+    fn finish(&mut self, turn: &mut Turn<'_>) {
+        if self.done || !(self.is_known(turn) || self.tries > TRIES) {
+            return;
+        }
+        self.done = true;
+        if let Some(decided) = self.leaver {
+            let (group, view) = (self.header.group, self.header.view);
+            turn.out.push(Output::Left {
+                group,
+                view,
+                decided,
+            });
+        }
+    }
+
+    /// Answers what concerns the last view.
+    pub(crate) fn hear(&mut self, turn: &mut Turn<'_>, incoming: &Incoming) {
+        let peer = incoming.peer;
+        match &incoming.message {
+            Message::Installed if incoming.view > self.header.view => {
+                self.installed.insert(peer);
+                self.finish(turn);
+            }
+            Message::NotHere => {
+                self.installed.insert(peer);
+                self.finish(turn);
+            }
+            Message::Fetch { lanes, records } if incoming.view == self.header.view => {
+                if let Some((message, bodies)) = fetch::answer(&self.multicast, lanes, *records) {
+                    turn.cast(self.header, [peer], Traffic::Bulk, message, &bodies);
+                }
+            }
+            Message::Install { proposal }
+                if self.decided.view.members.is_empty()
+                    && *proposal == self.decision
+                    && self.installed.insert(peer) =>
+            {
+                // Everybody leaves: whoever tells the decision knows it.
+                self.tell(turn, [peer]);
+                self.finish(turn);
+            }
+            Message::Data(_)
+            | Message::Sync { .. }
+            | Message::Prepare { .. }
+            | Message::Promise { .. }
+            | Message::Propose { .. }
+            | Message::Nudge(_)
+                if incoming.view == self.header.view =>
+            {
+                self.tell(turn, [peer]);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&self, turn: &mut Turn<'_>, to: impl IntoIterator<Item = NodeId>) {
+        let message = Message::Install {
+            proposal: self.decision.clone(),
+        };
+        turn.cast(self.header, to, Traffic::Control, message, &[]);
+    }
+
+    /// Tells the decision to those who have not confirmed it.
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        if turn.now < self.due {
+            return;
+        }
+        self.tries += 1;
+        self.due = turn.now + turn.config.change_retry * u64::from(self.tries.min(10));
+        let audience = self.audience();
+        let to = audience
+            .into_iter()
+            .filter(|node| !self.installed.contains(node));
+        self.tell(turn, to);
+        self.finish(turn);
+    }
+}

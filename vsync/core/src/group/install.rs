@@ -1,0 +1,428 @@
+//! Closing a view at its cut and building the next.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::member::{Ending, Leaving, Membership};
+use super::pending::Pending;
+use super::transfer::{Loading, Outgoing};
+use super::{Early, Incoming, Turn};
+use crate::bugs::Bug;
+use crate::engine::{DropReason, GroupConfig, Install, Output, Traffic};
+use crate::membership::Change;
+use crate::multicast::Multicast;
+use crate::wire::messages::{Message, Proposal};
+use crate::wire::{GroupId, MemberId, Micros, NodeId, Rank, View, ViewNumber, codec};
+
+/// The view before the installed one: kept until all of the installed view are in it.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) multicast: Multicast,
+    /// Nodes known to have installed the view.
+    pub(crate) installed: BTreeSet<NodeId>,
+}
+
+/// A closed view that a joiner replays when it is loaded.
+#[derive(Debug)]
+pub(crate) struct HeldView {
+    pub(crate) multicast: Multicast,
+    pub(crate) install: Install,
+    /// The decision that ended it.
+    pub(crate) decided: Proposal,
+}
+
+impl Membership {
+    fn build(
+        turn: &Turn<'_>,
+        id: GroupId,
+        config: GroupConfig,
+        me: MemberId,
+        install: Install,
+        time: u64,
+    ) -> Self {
+        let view = install.view.clone();
+        let multicast = Multicast::new(view, install.rank, config.causal, turn.bugs(), time);
+        Membership {
+            id,
+            config,
+            me,
+            multicast,
+            change: Change::default(),
+            decision: None,
+            install,
+            closed: None,
+            loading: Loading::Done,
+            outgoing: Outgoing::default(),
+            pending: Pending::default(),
+            joins: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            leaving: Leaving::No,
+            evict: BTreeSet::new(),
+            wished: false,
+            early: Early::default(),
+            progress: turn.now,
+            retries: 0,
+            chores_due: None,
+            answered: BTreeMap::new(),
+            blocked: false,
+            full_since: None,
+            ending: None,
+        }
+    }
+
+    /// The first member of a new group.
+    pub(crate) fn founder(
+        turn: &mut Turn<'_>,
+        id: GroupId,
+        config: GroupConfig,
+        view: View,
+    ) -> Self {
+        let me = view.members[0].id;
+        let install = Install {
+            group: id,
+            rank: 0,
+            together: alloc::vec![me],
+            joined: alloc::vec![me],
+            left: Vec::new(),
+            cut: crate::wire::Cut::default(),
+            view,
+        };
+        turn.marks.views += 1;
+        turn.out.push(Output::Install(install.clone()));
+        let mut member = Self::build(turn, id, config, me, install, 0);
+        member.settle(turn);
+        member
+    }
+
+    /// A new member, by the decision that lets it in. It waits for its checkpoint.
+    pub(crate) fn joiner(
+        turn: &mut Turn<'_>,
+        id: GroupId,
+        config: GroupConfig,
+        bytes: Bytes,
+        decided: Proposal,
+    ) -> Self {
+        let me = MemberId {
+            node: turn.config.node,
+            entry: decided.view.number,
+        };
+        let install = announcement(id, me, None, &decided);
+        let mut member = Self::build(turn, id, config, me, install, decided.time);
+        member.loading = Loading::new();
+        member.decision = Some(bytes);
+        let others = member.others();
+        member.send(turn, others, Traffic::Control, Message::Installed);
+        member.arm_chores(turn);
+        member
+    }
+
+    /// A decision came.
+    pub(crate) fn on_install(&mut self, turn: &mut Turn<'_>, peer: NodeId, bytes: Bytes) {
+        let Some(decided) = codec::decode_proposal(&bytes) else {
+            return turn.dropped(peer, DropReason::Malformed);
+        };
+        let (current, number) = (self.view().number, decided.view.number);
+        if number <= current {
+            // The sender waits to hear that this is installed.
+            return self.send(turn, [peer], Traffic::Control, Message::Installed);
+        }
+        if number > current + 1 {
+            if decided.view.rank_of(self.me).is_none() {
+                self.ending = Some(Ending::Forgotten);
+            }
+            return;
+        }
+        if decided.cut.len() != self.view().members.len() {
+            return turn.dropped(peer, DropReason::Invalid);
+        }
+        self.start_install(turn, Some(peer), bytes, decided);
+    }
+
+    /// Installs a decision, or fetches what is missing of its cut first.
+    pub(crate) fn start_install(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: Option<NodeId>,
+        bytes: Bytes,
+        decided: Proposal,
+    ) {
+        if decided.view.rank_of(self.me).is_none() {
+            self.decision = Some(bytes);
+            self.ending = Some(Ending::Decided);
+            return;
+        }
+        if self.change.installing.is_none() {
+            self.multicast.close_batch();
+            self.change.lead = None;
+            self.change.installing = Some((bytes, decided));
+            self.progress = turn.now;
+        }
+        let source = from.or_else(|| self.source());
+        self.advance_change(turn, source);
+        self.arm_chores(turn);
+    }
+
+    /// Delivers the rest of the old view, and installs the new one.
+    pub(crate) fn install_decision(&mut self, turn: &mut Turn<'_>) {
+        let Some((bytes, decided)) = self.change.installing.take() else {
+            return;
+        };
+        let Some(rank) = decided.view.rank_of(self.me) else {
+            return;
+        };
+        let old = self.multicast.view.clone();
+        let install = announcement(self.id, self.me, Some(&old), &decided);
+        let own = self.multicast.own_end();
+        assert!(
+            own <= decided.cut[self.rank()] || turn.bugs() != crate::bugs::Bugs::default(),
+            "a survivor's own updates are in the cut"
+        );
+        if self.loading.is_done() {
+            self.finish_view(turn, &decided);
+        }
+        let view = decided.view.clone();
+        let next = Multicast::new(view, rank, self.config.causal, turn.bugs(), decided.time);
+        let previous = core::mem::replace(&mut self.multicast, next);
+        let announced = core::mem::replace(&mut self.install, install.clone());
+        turn.marks.views += 1;
+        if self.loading.is_done() {
+            let installed = BTreeSet::from([self.me.node]);
+            self.closed = Some(Closed {
+                multicast: previous,
+                installed,
+            });
+            turn.out.push(Output::Install(install));
+        } else {
+            // A joiner keeps it for its replay; others are served from there no more.
+            self.closed = None;
+            let held = HeldView {
+                multicast: previous,
+                install: announced,
+                decided: decided.clone(),
+            };
+            self.loading.hold(held, &self.multicast.view, rank);
+        }
+        self.decision = Some(bytes);
+        self.reset_for_view(turn, own, &old);
+        self.settle(turn);
+        for incoming in self.early.take() {
+            if !self.is_over() {
+                self.message(turn, incoming);
+            }
+        }
+    }
+
+    fn finish_view(&mut self, turn: &mut Turn<'_>, decided: &Proposal) {
+        let mut deliveries = Vec::new();
+        let Proposal {
+            cut, base, tail, ..
+        } = decided;
+        self.multicast
+            .finish(self.id, cut, *base, tail, &mut deliveries);
+        for delivery in deliveries {
+            turn.out.push(Output::Deliver(delivery));
+        }
+    }
+
+    /// What starts anew with a view.
+    fn reset_for_view(&mut self, turn: &mut Turn<'_>, own: u64, old: &View) {
+        self.change = Change::default();
+        self.pending.next_view(own);
+        self.wished = false;
+        self.evict.clear();
+        self.ended.clear();
+        self.answered.clear();
+        self.retries = 0;
+        self.progress = turn.now;
+        self.multicast.progress = turn.now;
+        self.full_since = None;
+        let members = self.multicast.view.members.iter();
+        let nonces: BTreeMap<NodeId, u64> = members.map(|m| (m.id.node, m.nonce)).collect();
+        self.joins
+            .retain(|node, join| nonces.get(node).is_none_or(|&nonce| join.nonce > nonce));
+        let to: BTreeSet<NodeId> = old
+            .members
+            .iter()
+            .chain(&self.view().members)
+            .map(|m| m.id.node)
+            .collect();
+        self.send(turn, to, Traffic::Control, Message::Installed);
+        self.plan_transfers(turn);
+        self.watch_quorum(turn);
+        self.consider(turn);
+    }
+
+    pub(crate) fn on_installed(&mut self, peer: NodeId, view: ViewNumber) {
+        if view < self.view().number {
+            return;
+        }
+        let members = &self.multicast.view.members;
+        if let Some(closed) = &mut self.closed {
+            closed.installed.insert(peer);
+            if members
+                .iter()
+                .all(|member| closed.installed.contains(&member.id.node))
+            {
+                self.closed = None;
+            }
+        }
+    }
+
+    /// A message of a view that is not installed here: it is kept, and provokes a request for the
+    /// decision.
+    pub(crate) fn on_early(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
+        let peer = incoming.peer;
+        let limit = self.config.window * (self.view().members.len() + 1);
+        if let Err(reason) = self.early.push(incoming, limit) {
+            turn.dropped(peer, reason);
+        }
+        if self.may_answer(turn.now, peer) {
+            self.ask_decision(turn, peer);
+        }
+    }
+
+    /// Lets a peer that is ahead know where this member is.
+    pub(crate) fn ask_decision(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
+        // A handshake from an older view is answered by the decision, or by exclusion (L6); that it
+        // tells what was received is harmless even where this member is frozen, as the peer has left
+        // the view.
+        let received = self.multicast.received();
+        let message = Message::Sync {
+            received,
+            answer: false,
+        };
+        self.send(turn, [peer], Traffic::Control, message);
+    }
+
+    /// Bounds answers to one per peer and short time: one serves a burst.
+    fn may_answer(&mut self, now: Micros, peer: NodeId) -> bool {
+        const ONCE: Micros = 20_000;
+        if self.answered.get(&peer).is_some_and(|&at| now < at + ONCE) {
+            return false;
+        }
+        self.answered.insert(peer, now);
+        true
+    }
+
+    /// Answers a message of an older view by the decision that ended it, or by exclusion.
+    pub(crate) fn answer_old(&mut self, turn: &mut Turn<'_>, incoming: &Incoming) {
+        turn.dropped(incoming.peer, DropReason::OldView);
+        let id = MemberId {
+            node: incoming.peer,
+            entry: incoming.entry,
+        };
+        let listed = self.view().rank_of(id).is_some();
+        let caught_up = match &self.closed {
+            Some(closed) => closed.installed.contains(&incoming.peer),
+            None => self.loading.is_done(),
+        };
+        if listed && caught_up || !self.may_answer(turn.now, incoming.peer) {
+            return;
+        }
+        self.tell_behind(turn, id, incoming.view);
+    }
+
+    /// Tells a membership that is behind what became of its view.
+    pub(crate) fn tell_behind(&mut self, turn: &mut Turn<'_>, id: MemberId, view: ViewNumber) {
+        if turn.bugs().has(Bug::NoDigest) {
+            return;
+        }
+        if view + 1 == self.view().number && self.decision.is_some() {
+            if let Some(proposal) = self.decision.clone() {
+                let message = Message::Install { proposal };
+                self.send(turn, [id.node], Traffic::Control, message);
+            }
+        } else if self.view().rank_of(id).is_none() {
+            let message = Message::Excluded { entry: id.entry };
+            self.send(turn, [id.node], Traffic::Control, message);
+        }
+    }
+
+    /// Tells the decision that this member is about to install.
+    pub(crate) fn tell_decision(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
+        if let Some((proposal, _)) = &self.change.installing {
+            let message = Message::Install {
+                proposal: proposal.clone(),
+            };
+            self.send(turn, [peer], Traffic::Control, message);
+        }
+    }
+
+    /// Ends the membership: tells the application, and keeps what others may need.
+    pub(crate) fn depart(self: Box<Self>, turn: &mut Turn<'_>) -> Option<super::Departed> {
+        let (group, view) = (self.id, self.last_view());
+        let rank = self.rank();
+        let left = self.leaving == Leaving::Asking;
+        let decided = match (self.ending, &self.decision) {
+            (Some(Ending::Decided), Some(bytes)) => codec::decode_proposal(bytes),
+            _ => None,
+        };
+        let own = decided.as_ref().map(|proposal| proposal.cut[rank]);
+        if !left {
+            turn.marks.excluded += 1;
+            turn.out.push(Output::Excluded {
+                group,
+                view,
+                decided: own,
+            });
+        }
+        match (decided, own) {
+            (Some(decided), Some(own)) => {
+                if left && turn.bugs().has(Bug::ForgetDecision) {
+                    turn.out.push(Output::Left {
+                        group,
+                        view,
+                        decided: own,
+                    });
+                }
+                if turn.bugs().has(Bug::ForgetDecision) {
+                    return None;
+                }
+                Some(super::Departed::new(
+                    turn,
+                    *self,
+                    decided,
+                    left.then_some(own),
+                ))
+            }
+            _ => {
+                if left {
+                    turn.out.push(Output::Left {
+                        group,
+                        view,
+                        decided: 0,
+                    });
+                }
+                None
+            }
+        }
+    }
+}
+
+/// How a view is told to the application.
+fn announcement(group: GroupId, me: MemberId, old: Option<&View>, decided: &Proposal) -> Install {
+    let view = decided.view.clone();
+    let rank: Rank = view.rank_of(me).unwrap_or_default();
+    let ids = view.members.iter().map(|member| member.id);
+    let joined = ids.clone().filter(|id| id.entry == view.number).collect();
+    let together = match old {
+        Some(old) => ids.filter(|&id| old.rank_of(id).is_some()).collect(),
+        None => alloc::vec![me],
+    };
+    let cut = crate::wire::Cut {
+        counts: decided.cut.clone(),
+        extent: decided.base + decided.tail.iter().map(|r| u64::from(r.count)).sum::<u64>(),
+    };
+    Install {
+        group,
+        rank,
+        together,
+        joined,
+        left: decided.left.clone(),
+        cut,
+        view,
+    }
+}

@@ -1,0 +1,511 @@
+//! One membership: this node as a member of a group, from its first view to its last.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::install::Closed;
+use super::pending::Pending;
+use super::transfer::{Loading, Outgoing};
+use super::{Early, Header, Incoming, Turn};
+use crate::engine::{DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic};
+use crate::membership::{Change, is_quorum};
+use crate::multicast::Multicast;
+use crate::wire::messages::{Data, JoinRequest, Message};
+use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, Rank, View, ViewNumber};
+
+/// A graceful leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    No,
+    /// Until the own updates are stable and the transfers served are done.
+    Draining,
+    /// The others are asked for the change.
+    Asking,
+}
+
+/// How a membership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By a decision that is known: the bytes are in `Membership::decision`.
+    Decided,
+    /// Long ago: the others are views ahead.
+    Forgotten,
+}
+
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) id: GroupId,
+    pub(crate) config: GroupConfig,
+    pub(crate) me: MemberId,
+    /// The installed view's multicast; the view is in it.
+    pub(crate) multicast: Multicast,
+    pub(crate) change: Change,
+    /// The proposal that made the installed view; none in view 1.
+    pub(crate) decision: Option<Bytes>,
+    /// How the installed view was told, or will be, to the application.
+    pub(crate) install: Install,
+    /// The view before, as long as others may need it.
+    pub(crate) closed: Option<Closed>,
+    pub(crate) loading: Loading,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) pending: Pending,
+    pub(crate) joins: BTreeMap<NodeId, JoinRequest>,
+    /// Nodes of the view that say they are not in it.
+    pub(crate) ended: BTreeSet<NodeId>,
+    pub(crate) leaving: Leaving,
+    /// Ranks that somebody can't go on with (L1).
+    pub(crate) evict: BTreeSet<Rank>,
+    /// Somebody's promise will tell a wish.
+    pub(crate) wished: bool,
+    pub(crate) early: Early,
+    /// When the change under way last made progress, and how often it was retried since.
+    pub(crate) progress: Micros,
+    pub(crate) retries: u64,
+    /// When unfinished work is looked at again.
+    pub(crate) chores_due: Option<Micros>,
+    /// Old members answered lately: one answer serves a burst.
+    pub(crate) answered: BTreeMap<NodeId, Micros>,
+    pub(crate) blocked: bool,
+    /// Since when the window is full.
+    pub(crate) full_since: Option<Micros>,
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Membership {
+    pub(crate) fn view(&self) -> &View {
+        &self.multicast.view
+    }
+
+    pub(crate) fn rank(&self) -> Rank {
+        self.multicast.me
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.view().is_active(self.rank())
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.change.is_frozen()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub(crate) fn header(&self) -> Header {
+        Header {
+            group: self.id,
+            generation: self.config.generation,
+            view: self.view().number,
+            entry: self.me.entry,
+        }
+    }
+
+    /// The other members' nodes.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        let members = self.view().members.iter();
+        members
+            .map(|member| member.id.node)
+            .filter(|&node| node != self.me.node)
+            .collect()
+    }
+
+    pub(crate) fn node(&self, rank: Rank) -> NodeId {
+        self.view().members[rank].id.node
+    }
+
+    /// Whether this member thinks that a rank takes no part any more: its node is suspected, says that
+    /// it is not in the group, or wants in anew.
+    pub(crate) fn is_gone(&self, turn: &Turn<'_>, rank: Rank) -> bool {
+        let node = self.node(rank);
+        rank != self.rank()
+            && (turn.detector.suspects(node)
+                || self.ended.contains(&node)
+                || self.joins.contains_key(&node))
+    }
+
+    /// Sends to one or more nodes.
+    pub(crate) fn send(
+        &self,
+        turn: &mut Turn<'_>,
+        to: impl IntoIterator<Item = NodeId>,
+        traffic: Traffic,
+        message: Message,
+    ) {
+        turn.cast(self.header(), to, traffic, message, &[]);
+    }
+
+    pub(crate) fn submit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        runs: &[Run],
+        body: Bytes,
+        wall: u64,
+        urgent: bool,
+    ) {
+        self.pending.submit(runs, body, wall, urgent);
+        self.settle(turn);
+    }
+
+    /// Numbers what waits, as far as the window and a view change allow.
+    fn number(&mut self, turn: &mut Turn<'_>) {
+        if self.is_frozen() || !self.is_active() || !self.loading.is_done() {
+            return;
+        }
+        while self.multicast.own_bytes() < self.config.window {
+            let Some(waiting) = self.pending.pop() else {
+                break;
+            };
+            let run = waiting.run;
+            let seq = self
+                .multicast
+                .submit(run, waiting.body, waiting.wall, waiting.urgent);
+            let view = self.view().number;
+            turn.out.push(Output::Sent {
+                group: self.id,
+                view,
+                seq,
+                run,
+            });
+            if run.level == Level::Stable {
+                // Nobody may see it before it is stable: this alone is worth haste.
+                self.multicast.ask_acks();
+            }
+        }
+        if self.pending.is_empty() {
+            self.full_since = None;
+        } else {
+            self.full_since.get_or_insert(turn.now);
+        }
+    }
+
+    /// Closes the open batch and sends what waits.
+    pub(crate) fn close(&mut self, turn: &mut Turn<'_>) {
+        if self.is_frozen() {
+            return;
+        }
+        self.multicast.close_batch();
+        self.settle(turn);
+        self.send_data(turn);
+    }
+
+    /// Sends batches, records and acknowledgements that are due.
+    pub(crate) fn send_data(&mut self, turn: &mut Turn<'_>) {
+        if self.is_frozen() {
+            return;
+        }
+        if let Some((data, bodies)) = self.multicast.take_data(turn.now) {
+            let others = self.others();
+            turn.cast(
+                self.header(),
+                others,
+                Traffic::Updates,
+                Message::Data(data),
+                &bodies,
+            );
+        }
+        self.multicast.arm_ack(turn.now, turn.config.ack_delay);
+        self.arm_chores(turn);
+    }
+
+    /// Does all that what is here allows: number, deliver, find the stable cut, free, grant credit.
+    pub(crate) fn settle(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_frozen() {
+            self.number(turn);
+            if self.loading.is_done() {
+                self.deliver(turn);
+            }
+            self.multicast.free();
+            self.number(turn);
+            self.multicast.arm_ack(turn.now, turn.config.ack_delay);
+        }
+        self.grant(turn);
+        self.answer_flushes(turn);
+        self.drain_leave(turn);
+        self.arm_chores(turn);
+    }
+
+    fn deliver(&mut self, turn: &mut Turn<'_>) {
+        let mut deliveries = Vec::new();
+        loop {
+            self.multicast.pump(self.id, &mut deliveries);
+            let any = !deliveries.is_empty();
+            for delivery in deliveries.drain(..) {
+                turn.out.push(Output::Deliver(delivery));
+            }
+            let stable = self.multicast.stabilise();
+            if let Some(cut) = &stable {
+                let view = self.view().number;
+                turn.out.push(Output::Stable {
+                    group: self.id,
+                    view,
+                    cut: cut.clone(),
+                });
+            }
+            if !any && stable.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn grant(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_active() || !self.loading.is_done() || self.leaving != Leaving::No {
+            return;
+        }
+        let own = self.multicast.own_bytes();
+        if let Some(bytes) = self.pending.grant(self.config.window, own) {
+            turn.out.push(Output::Credit {
+                group: self.id,
+                bytes,
+            });
+        }
+    }
+
+    pub(crate) fn flush(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let delivered = self.multicast.delivered_cut();
+        self.pending.flush(id, self.view().number, delivered);
+        self.multicast.ask_acks();
+        self.settle(turn);
+        self.send_data(turn);
+    }
+
+    fn answer_flushes(&mut self, turn: &mut Turn<'_>) {
+        if !self.pending.is_flushing() {
+            return;
+        }
+        let stable = self.multicast.stable_cut();
+        let own = stable.count(self.rank());
+        for id in self.pending.flushed(self.view().number, &stable, own) {
+            turn.out.push(Output::Flushed { group: self.id, id });
+        }
+    }
+
+    /// Takes a message in. Returns whether the membership is over by it.
+    pub(crate) fn message(&mut self, turn: &mut Turn<'_>, incoming: Incoming) -> bool {
+        let current = self.view().number;
+        match &incoming.message {
+            Message::Install { proposal } => {
+                let proposal = proposal.clone();
+                self.on_install(turn, incoming.peer, proposal);
+            }
+            Message::Installed => self.on_installed(incoming.peer, incoming.view),
+            Message::Join(join) => self.on_join(turn, incoming.peer, join.clone()),
+            Message::Excluded { entry } if *entry == self.me.entry => {
+                self.ending = Some(Ending::Forgotten);
+            }
+            Message::Excluded { .. } | Message::Refused { .. } => {}
+            Message::NotHere => self.on_not_here(turn, incoming.peer),
+            Message::Fetch { lanes, records } => {
+                self.on_fetch(turn, incoming.peer, incoming.view, lanes, *records);
+            }
+            Message::ChunkAck { label, have } => {
+                self.on_chunk_ack(turn, incoming.peer, *label, *have);
+            }
+            Message::Chunk(chunk) if self.expects(incoming.peer, chunk) => {
+                self.on_chunk(turn, incoming.peer, chunk, incoming.bodies.clone());
+            }
+            _ if incoming.view > current => self.on_early(turn, incoming),
+            Message::Chunk(chunk) => self.refuse_chunk(turn, incoming.peer, chunk),
+            _ if incoming.view < current => self.answer_old(turn, &incoming),
+            _ => self.current_message(turn, incoming),
+        }
+        self.is_over()
+    }
+
+    /// A message of the installed view, from one of its members.
+    fn current_message(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
+        let sender = self.view().rank_of_node(incoming.peer);
+        let Some(rank) = sender.filter(|&r| self.view().members[r].id.entry == incoming.entry)
+        else {
+            return turn.dropped(incoming.peer, DropReason::NotMember);
+        };
+        let peer = incoming.peer;
+        match incoming.message {
+            Message::Data(data) => self.on_data(turn, rank, data, incoming.bodies),
+            Message::Sync { received, answer } => self.on_sync(turn, rank, &received, answer),
+            Message::Prepare { ballot, evict } => self.on_prepare(turn, rank, ballot, &evict),
+            Message::Promise { ballot, promise } => self.on_promise(turn, rank, ballot, promise),
+            Message::Reject { promised } => self.on_reject(turn, promised),
+            Message::Fetched { lanes, records } => {
+                self.on_fetched(turn, peer, lanes, records, incoming.bodies);
+            }
+            Message::Propose { ballot, proposal } => {
+                self.on_propose(turn, rank, ballot, proposal);
+            }
+            Message::Accepted { ballot } => self.on_accepted(turn, rank, ballot),
+            Message::Nudge(nudge) => self.on_nudge(turn, nudge),
+            _ => turn.dropped(peer, DropReason::Invalid),
+        }
+    }
+
+    fn on_data(&mut self, turn: &mut Turn<'_>, rank: Rank, data: Data, mut bodies: Bytes) {
+        let peer = self.node(rank);
+        let frozen = self.is_frozen();
+        if frozen && !turn.bugs().has(crate::bugs::Bug::ReceiveAfterPromise) {
+            return turn.dropped(peer, DropReason::Frozen);
+        }
+        if !data.batches.is_empty() && !self.view().is_active(rank) {
+            return turn.dropped(peer, DropReason::Invalid);
+        }
+        let mut gap = false;
+        match self.multicast.receive(rank, data.batches, &mut bodies) {
+            Ok(_) => {}
+            Err(reason) => {
+                gap = reason == DropReason::Gap;
+                turn.dropped(peer, reason);
+            }
+        }
+        if let Some(records) = &data.records {
+            let taken = match rank {
+                0 => self.multicast.receive_records(records),
+                _ => Err(DropReason::Invalid),
+            };
+            if let Err(reason) = taken {
+                gap |= reason == DropReason::Gap;
+                turn.dropped(peer, reason);
+            }
+        }
+        if data
+            .ack
+            .is_some_and(|ack| !self.multicast.acknowledge(rank, &ack, turn.now))
+        {
+            turn.dropped(peer, DropReason::Invalid);
+        }
+        if data.hurry {
+            self.multicast.hasten();
+        }
+        if gap {
+            self.ask_resend(turn, peer);
+        }
+        if frozen {
+            // Only with the planted bug: acknowledges what it promised not to.
+            self.multicast.arm_ack(0, 0);
+            if let Some((data, bodies)) = self.multicast.take_data(u64::MAX) {
+                let others = self.others();
+                turn.cast(
+                    self.header(),
+                    others,
+                    Traffic::Updates,
+                    Message::Data(data),
+                    &bodies,
+                );
+            }
+            return;
+        }
+        self.settle(turn);
+    }
+
+    /// Something of `peer`'s lane was lost: tell it what is here.
+    fn ask_resend(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
+        const ONCE: Micros = 20_000;
+        if self
+            .answered
+            .get(&peer)
+            .is_some_and(|&at| turn.now < at + ONCE)
+        {
+            return;
+        }
+        self.answered.insert(peer, turn.now);
+        self.sync(turn, peer, false);
+    }
+
+    /// Tells `peer` what was received, so that it sends the rest again.
+    pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, peer: NodeId, answer: bool) {
+        if !self.is_frozen() {
+            let received = self.multicast.received();
+            self.send(
+                turn,
+                [peer],
+                Traffic::Updates,
+                Message::Sync { received, answer },
+            );
+        }
+    }
+
+    fn on_sync(&mut self, turn: &mut Turn<'_>, rank: Rank, received: &Cut, answer: bool) {
+        if self.is_frozen() {
+            return;
+        }
+        let peer = self.node(rank);
+        if !self.multicast.acknowledge(rank, received, turn.now) {
+            return turn.dropped(peer, DropReason::Invalid);
+        }
+        if let Some((data, bodies)) = self.multicast.resend(received) {
+            turn.marks.resent += 1;
+            turn.cast(
+                self.header(),
+                [peer],
+                Traffic::Updates,
+                Message::Data(data),
+                &bodies,
+            );
+        }
+        if answer {
+            self.sync(turn, peer, false);
+        }
+        self.settle(turn);
+    }
+
+    /// A connection is up: both ends tell what they have.
+    pub(crate) fn connected(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
+        if self.view().rank_of_node(peer).is_none() {
+            return;
+        }
+        self.sync(turn, peer, false);
+        self.outgoing.rewind(peer);
+        self.send_chunks(turn);
+        self.repeat(turn, Some(peer));
+    }
+
+    /// Says whether a quorum is in sight, when that changes.
+    pub(crate) fn watch_quorum(&mut self, turn: &mut Turn<'_>) {
+        let blocked = !is_quorum(self.view(), |rank| {
+            rank == self.rank() || !turn.detector.suspects(self.node(rank))
+        });
+        if blocked != self.blocked {
+            self.blocked = blocked;
+            let group = self.id;
+            turn.out.push(if blocked {
+                Output::Blocked { group }
+            } else {
+                Output::Resumed { group }
+            });
+        }
+    }
+
+    pub(crate) fn watched(&self) -> Vec<NodeId> {
+        let mut nodes = self.others();
+        nodes.extend(self.joins.keys());
+        nodes
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Micros> {
+        let ack = self.multicast.ack_due().filter(|_| !self.is_frozen());
+        ack.into_iter().chain(self.chores_due).min()
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        let closed = self
+            .closed
+            .as_ref()
+            .map_or(0, |closed| closed.multicast.retained());
+        GroupStatus {
+            view: Some(self.view().clone()),
+            me: Some(self.me),
+            loaded: self.loading.is_done(),
+            frozen: self.is_frozen(),
+            retained: self.multicast.retained() + closed + self.loading.held_bytes(),
+            queued: self.pending.updates(),
+            received: self.multicast.received(),
+            delivered: self.multicast.delivered_cut(),
+            stable: self.multicast.stable_cut(),
+        }
+    }
+
+    /// A view this membership can no longer reach is over for it.
+    pub(crate) fn last_view(&self) -> ViewNumber {
+        self.view().number
+    }
+}

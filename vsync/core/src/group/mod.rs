@@ -1,0 +1,500 @@
+//! Floor 4: one group as one node sees it.
+
+mod departed;
+mod fetch;
+mod install;
+mod member;
+mod pending;
+mod reasons;
+mod transfer;
+mod viewchange;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::bugs::Bugs;
+use crate::engine::{
+    Detector, DropReason, EngineConfig, GroupConfig, GroupStatus, Marks, Output, Outputs, Refusal,
+    Traffic,
+};
+use crate::wire::messages::{Frame, JoinRequest, Message, Proposal};
+use crate::wire::{GroupId, Member, MemberId, Micros, NodeId, View, ViewNumber, codec};
+
+use departed::Departed;
+pub(crate) use member::Membership;
+
+/// What one call of the engine brings to a group: the time, and where outputs go.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Micros,
+    pub(crate) out: &'a mut Outputs,
+    pub(crate) config: &'a EngineConfig,
+    pub(crate) detector: &'a Detector,
+    pub(crate) marks: &'a mut Marks,
+}
+
+/// The name of a group on the wire, and whose frames these are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) group: GroupId,
+    pub(crate) generation: u32,
+    pub(crate) view: ViewNumber,
+    pub(crate) entry: ViewNumber,
+}
+
+/// A message of a group as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) peer: NodeId,
+    pub(crate) view: ViewNumber,
+    pub(crate) entry: ViewNumber,
+    pub(crate) message: Message,
+    pub(crate) bodies: Bytes,
+}
+
+/// One group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    id: GroupId,
+    joining: Option<Joining>,
+    member: Option<Box<Membership>>,
+    /// Memberships that are over, but whose decision others may still need (L4).
+    departed: Vec<Departed>,
+}
+
+/// A node that asks to be let in.
+#[derive(Debug)]
+struct Joining {
+    contacts: Vec<NodeId>,
+    next: usize,
+    nonce: u64,
+    config: GroupConfig,
+    due: Micros,
+    early: Early,
+}
+
+/// Messages of a view that is not installed here yet, bounded in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    list: Vec<Incoming>,
+    bytes: usize,
+}
+
+impl Early {
+    pub(crate) fn push(&mut self, incoming: Incoming, limit: usize) -> Result<(), DropReason> {
+        const OVERHEAD: usize = 256;
+        let bytes = incoming.bodies.len() + OVERHEAD;
+        if self.bytes + bytes > limit {
+            return Err(DropReason::EarlyFull);
+        }
+        self.bytes += bytes;
+        self.list.push(incoming);
+        Ok(())
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Incoming> {
+        self.bytes = 0;
+        core::mem::take(&mut self.list)
+    }
+}
+
+impl Turn<'_> {
+    pub(crate) fn bugs(&self) -> Bugs {
+        self.config.bugs
+    }
+
+    pub(crate) fn dropped(&mut self, peer: NodeId, reason: DropReason) {
+        self.out.push(Output::Dropped { peer, reason });
+    }
+
+    /// Sends one message to some nodes; it is encoded once.
+    pub(crate) fn cast(
+        &mut self,
+        header: Header,
+        to: impl IntoIterator<Item = NodeId>,
+        traffic: Traffic,
+        message: Message,
+        bodies: &[Bytes],
+    ) {
+        let Header {
+            group,
+            generation,
+            view,
+            entry,
+        } = header;
+        let mut to = to.into_iter().peekable();
+        if to.peek().is_none() {
+            return;
+        }
+        let frame = codec::encode(
+            &Frame::Group {
+                group,
+                generation,
+                view,
+                entry,
+                message,
+            },
+            bodies,
+        );
+        for peer in to {
+            if peer != self.config.node {
+                self.out.push(Output::Send {
+                    peer,
+                    traffic,
+                    frame: frame.clone(),
+                });
+            }
+        }
+    }
+}
+
+impl Group {
+    pub(crate) fn new(id: GroupId) -> Self {
+        Group {
+            id,
+            joining: None,
+            member: None,
+            departed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.joining.is_none() && self.member.is_none() && self.departed.is_empty()
+    }
+
+    /// Makes the group: view 1, this node alone. Ignored where it is known already.
+    pub(crate) fn create(&mut self, turn: &mut Turn<'_>, config: GroupConfig) {
+        if self.member.is_some() || self.joining.is_some() {
+            return;
+        }
+        let id = MemberId {
+            node: turn.config.node,
+            entry: 1,
+        };
+        let meta = config.meta.clone();
+        let member = Member {
+            id,
+            meta,
+            nonce: 0,
+            transfer: None,
+        };
+        let view = View {
+            number: 1,
+            members: alloc::vec![member],
+            active: 1,
+        };
+        let membership = Membership::founder(turn, self.id, config, view);
+        self.member = Some(Box::new(membership));
+    }
+
+    /// Asks to be let in; for a group that is still joining, only the contacts change.
+    pub(crate) fn join(
+        &mut self,
+        turn: &mut Turn<'_>,
+        contacts: Vec<NodeId>,
+        nonce: u64,
+        config: GroupConfig,
+    ) {
+        if self.member.is_some() {
+            return;
+        }
+        let due = turn.now;
+        match &mut self.joining {
+            Some(joining) => {
+                joining.contacts = contacts;
+                joining.nonce = joining.nonce.max(nonce);
+                joining.due = due;
+            }
+            None => {
+                if contacts.is_empty() {
+                    let reason = Refusal::UnknownGroup;
+                    return turn.out.push(Output::Refused {
+                        group: self.id,
+                        reason,
+                    });
+                }
+                let early = Early::default();
+                self.joining = Some(Joining {
+                    contacts,
+                    next: 0,
+                    nonce,
+                    config,
+                    due,
+                    early,
+                });
+            }
+        }
+        self.ask(turn);
+    }
+
+    /// Asks the next contact, if it is time.
+    fn ask(&mut self, turn: &mut Turn<'_>) {
+        let Some(joining) = &mut self.joining else {
+            return;
+        };
+        if turn.now < joining.due || joining.contacts.is_empty() {
+            return;
+        }
+        joining.due = turn.now + turn.config.change_retry * 2;
+        let contact = joining.contacts[joining.next % joining.contacts.len()];
+        joining.next += 1;
+        let request = JoinRequest {
+            node: turn.config.node,
+            nonce: joining.nonce,
+            schema: joining.config.schema,
+            meta: joining.config.meta.clone(),
+        };
+        let generation = joining.config.generation;
+        let header = Header {
+            group: self.id,
+            generation,
+            view: 0,
+            entry: 0,
+        };
+        turn.cast(
+            header,
+            [contact],
+            Traffic::Control,
+            Message::Join(request),
+            &[],
+        );
+    }
+
+    /// Takes a message in. `generation` is the frame's.
+    pub(crate) fn message(&mut self, turn: &mut Turn<'_>, generation: u32, incoming: Incoming) {
+        let ours = match (&self.member, &self.joining) {
+            (Some(member), _) => Some(member.config.generation),
+            (None, Some(joining)) => Some(joining.config.generation),
+            (None, None) => None,
+        };
+        if ours.is_some_and(|ours| ours != generation) {
+            if let (Message::Join(join), Some(theirs)) = (&incoming.message, ours) {
+                let header = Header {
+                    group: self.id,
+                    generation,
+                    view: 0,
+                    entry: 0,
+                };
+                let reason = Refusal::Generation { theirs };
+                let refused = Message::Refused {
+                    nonce: join.nonce,
+                    reason,
+                };
+                turn.cast(header, [incoming.peer], Traffic::Control, refused, &[]);
+            }
+            turn.dropped(incoming.peer, DropReason::WrongGeneration);
+            return;
+        }
+        for departed in &mut self.departed {
+            departed.hear(turn, &incoming);
+        }
+        if self.member.is_some() {
+            self.member_message(turn, incoming);
+        } else if self.joining.is_some() {
+            self.joining_message(turn, incoming);
+        } else {
+            self.departed_only(turn, generation, &incoming);
+        }
+        self.departed.retain(|departed| !departed.is_done());
+    }
+
+    /// Only memberships that are over are left here.
+    fn departed_only(&mut self, turn: &mut Turn<'_>, generation: u32, incoming: &Incoming) {
+        let header = Header {
+            group: self.id,
+            generation,
+            view: 0,
+            entry: 0,
+        };
+        let knows = self
+            .departed
+            .iter()
+            .any(|departed| departed.answers(incoming.view));
+        not_here(turn, header, incoming, knows);
+    }
+
+    fn member_message(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
+        let Some(member) = &mut self.member else {
+            return;
+        };
+        if member.message(turn, incoming) {
+            self.retire(turn);
+        }
+    }
+
+    fn joining_message(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
+        let Some(joining) = &mut self.joining else {
+            return;
+        };
+        match &incoming.message {
+            Message::Install { proposal } => {
+                let Some(decided) = codec::decode_proposal(proposal) else {
+                    return turn.dropped(incoming.peer, DropReason::Malformed);
+                };
+                let node = turn.config.node;
+                let me = decided.view.members.iter().find(|m| m.id.node == node);
+                let mine = me
+                    .is_some_and(|m| m.id.entry == decided.view.number && m.nonce == joining.nonce);
+                if mine {
+                    self.enter(turn, proposal.clone(), decided);
+                }
+            }
+            Message::Refused { nonce, reason } if *nonce == joining.nonce => {
+                if *reason == Refusal::UnknownGroup {
+                    joining.contacts.retain(|&contact| contact != incoming.peer);
+                    joining.due = turn.now;
+                    if !joining.contacts.is_empty() {
+                        return self.ask(turn);
+                    }
+                }
+                self.joining = None;
+                turn.out.push(Output::Refused {
+                    group: self.id,
+                    reason: *reason,
+                });
+            }
+            Message::Join(join) => {
+                let generation = joining.config.generation;
+                let header = Header {
+                    group: self.id,
+                    generation,
+                    view: 0,
+                    entry: 0,
+                };
+                let reason = Refusal::UnknownGroup;
+                let refused = Message::Refused {
+                    nonce: join.nonce,
+                    reason,
+                };
+                turn.cast(header, [incoming.peer], Traffic::Control, refused, &[]);
+            }
+            _ if incoming.view > 0 => {
+                let (peer, limit) = (incoming.peer, joining.config.join_buffer);
+                if let Err(reason) = joining.early.push(incoming, limit) {
+                    turn.dropped(peer, reason);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The join is decided.
+    fn enter(&mut self, turn: &mut Turn<'_>, bytes: Bytes, decided: Proposal) {
+        let Some(mut joining) = self.joining.take() else {
+            return;
+        };
+        let early = joining.early.take();
+        let member = Membership::joiner(turn, self.id, joining.config, bytes, decided);
+        self.member = Some(Box::new(member));
+        for incoming in early {
+            self.member_message(turn, incoming);
+        }
+    }
+
+    /// Moves a membership that is over to the departed, if others may still need it.
+    fn retire(&mut self, turn: &mut Turn<'_>) {
+        if let Some(member) = self.member.take() {
+            self.departed.extend(member.depart(turn));
+        }
+    }
+
+    /// Runs something on the membership, if there is one; it may end by it.
+    pub(crate) fn with(
+        &mut self,
+        turn: &mut Turn<'_>,
+        run: impl FnOnce(&mut Membership, &mut Turn<'_>),
+    ) {
+        if let Some(member) = &mut self.member {
+            run(member, turn);
+            if member.is_over() {
+                self.retire(turn);
+            }
+        }
+    }
+
+    pub(crate) fn abandon(&mut self) {
+        self.joining = None;
+        self.member = None;
+    }
+
+    pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
+        self.joining = None;
+        self.with(turn, |member, turn| member.leave(turn));
+    }
+
+    /// Periodic work.
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        self.ask(turn);
+        self.with(turn, |member, turn| member.tick(turn));
+        for departed in &mut self.departed {
+            departed.tick(turn);
+        }
+        self.departed.retain(|departed| !departed.is_done());
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Micros> {
+        let joining = self
+            .joining
+            .as_ref()
+            .filter(|joining| !joining.contacts.is_empty());
+        let joining = joining.map(|joining| joining.due);
+        let member = self.member.as_ref().and_then(|member| member.deadline());
+        let departed = self.departed.iter().map(Departed::deadline);
+        joining.into_iter().chain(member).chain(departed).min()
+    }
+
+    /// The nodes that matter to this group.
+    pub(crate) fn watched(&self) -> Vec<NodeId> {
+        let member = self.member.iter().flat_map(|member| member.watched());
+        member
+            .chain(self.departed.iter().flat_map(Departed::watched))
+            .collect()
+    }
+
+    /// Generation, view and entry, for heartbeats to `peer`.
+    pub(crate) fn digest(&self, peer: NodeId) -> Option<(GroupId, u32, ViewNumber, ViewNumber)> {
+        let member = self.member.as_ref()?;
+        let view = member.view();
+        view.rank_of_node(peer)?;
+        Some((
+            self.id,
+            member.config.generation,
+            view.number,
+            member.me.entry,
+        ))
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        match &self.member {
+            Some(member) => member.status(),
+            None => GroupStatus::default(),
+        }
+    }
+}
+
+/// Tells a peer that this node has nothing to do with the group.
+pub(crate) fn not_here(turn: &mut Turn<'_>, header: Header, incoming: &Incoming, knows: bool) {
+    let reply = match &incoming.message {
+        Message::Join(join) => Message::Refused {
+            nonce: join.nonce,
+            reason: Refusal::UnknownGroup,
+        },
+        Message::Data(_)
+        | Message::Sync { .. }
+        | Message::Prepare { .. }
+        | Message::Propose { .. }
+        | Message::Install { .. }
+            if !knows =>
+        {
+            Message::NotHere
+        }
+        _ => return,
+    };
+    turn.cast(header, [incoming.peer], Traffic::Control, reply, &[]);
+}

@@ -1,0 +1,388 @@
+//! Reasons for a view change, who acts on them, and the periodic work.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::Turn;
+use super::member::{Leaving, Membership};
+use super::viewchange::want;
+use crate::bugs::Bug;
+use crate::engine::{DropReason, Refusal, Traffic};
+use crate::wire::messages::{JoinRequest, Message, Nudge};
+use crate::wire::{Ballot, Micros, NodeId, Rank};
+
+/// Retries of a step back off up to this many times its delay.
+const BACKOFF: u64 = 8;
+
+impl Membership {
+    /// The lowest-ranked active member that is not gone: it leads.
+    fn candidate(&self, turn: &Turn<'_>) -> Rank {
+        (0..self.view().active)
+            .find(|&rank| !self.is_gone(turn, rank))
+            .unwrap_or(self.rank())
+    }
+
+    /// Whether this member's own promise has something to tell.
+    fn wishes(&self) -> bool {
+        let promoted = self.is_active() || !self.loading.is_done();
+        !promoted || self.loading.wants_restart() || self.leaving == Leaving::Asking
+    }
+
+    fn reasons(&self) -> Nudge {
+        Nudge {
+            joins: self.joins.values().cloned().collect(),
+            wish: self.wishes() || self.wished,
+            stalled: None,
+            evict: self.evict.iter().map(|&rank| rank as u32).collect(),
+        }
+    }
+
+    /// How long a change may stand still before somebody else is woken.
+    fn patience(&self, turn: &Turn<'_>) -> Micros {
+        let back_off = 1 + self.retries.min(BACKOFF);
+        turn.config.change_retry * (1 + self.rank() as u64) * back_off
+    }
+
+    /// Acts on reasons for a change: leads, or tells who should.
+    pub(crate) fn consider(&mut self, turn: &mut Turn<'_>) {
+        if self.change.installing.is_some() || self.is_over() {
+            return;
+        }
+        let candidate = self.candidate(turn);
+        if self.is_frozen() {
+            // A change is under way; it needs this member only if its leader is gone.
+            let leader = self.change.promised.leader as usize;
+            let orphaned = self.is_gone(turn, leader);
+            if self.change.leading().is_some() {
+                self.advance_change(turn, None);
+            } else if orphaned && candidate == self.rank() && !turn.bugs().has(Bug::NoNudge) {
+                self.lead(turn);
+            }
+            return;
+        }
+        let leads = candidate == self.rank() && self.is_active();
+        let mut reasons = self.reasons();
+        if leads {
+            // The leader of a change is never its victim.
+            reasons.evict.retain(|&rank| rank as usize != candidate);
+        }
+        // Suspicions are no reason to nudge: whoever should lead has its own.
+        let gone = || (0..self.view().members.len()).any(|rank| self.is_gone(turn, rank));
+        if reasons == Nudge::default() && !(leads && gone()) {
+            return;
+        }
+        if leads {
+            self.lead(turn);
+        } else {
+            let to = self.node(candidate);
+            self.send(turn, [to], Traffic::Control, Message::Nudge(reasons));
+        }
+        self.arm_chores(turn);
+    }
+
+    /// Wakes whoever should lead, as a promised member that sees no progress (L2).
+    fn wake(&mut self, turn: &mut Turn<'_>) {
+        self.progress = turn.now;
+        self.retries += 1;
+        if turn.bugs().has(Bug::NoNudge) {
+            return;
+        }
+        let candidate = self.candidate(turn);
+        if candidate == self.rank() && self.is_active() {
+            return self.lead(turn);
+        }
+        let reasons = Nudge {
+            stalled: Some(self.change.promised),
+            ..self.reasons()
+        };
+        let to = self.node(candidate);
+        self.send(turn, [to], Traffic::Control, Message::Nudge(reasons));
+    }
+
+    pub(crate) fn on_nudge(&mut self, turn: &mut Turn<'_>, nudge: Nudge) {
+        let members = self.view().members.len();
+        for join in nudge.joins {
+            self.note_join(turn, join);
+        }
+        self.wished |= nudge.wish;
+        let me = self.rank();
+        let evict = nudge.evict.into_iter().map(|rank| rank as usize);
+        self.evict.extend(evict.filter(|&r| r < members && r != me));
+        if let Some(ballot) = nudge.stalled {
+            self.change.highest = self.change.highest.max(ballot.n);
+            let ahead = |mine: Ballot| mine >= ballot;
+            let busy = self.change.leading().is_some_and(|lead| ahead(lead.ballot));
+            if !busy && self.candidate(turn) == me && self.is_active() {
+                return self.lead(turn);
+            }
+        }
+        self.consider(turn);
+    }
+
+    /// A node asks this member to be let in.
+    pub(crate) fn on_join(&mut self, turn: &mut Turn<'_>, peer: NodeId, join: JoinRequest) {
+        if join.node != peer {
+            return turn.dropped(peer, DropReason::Invalid);
+        }
+        if join.schema != self.config.schema {
+            let reason = Refusal::Schema {
+                theirs: self.config.schema,
+            };
+            let refused = Message::Refused {
+                nonce: join.nonce,
+                reason,
+            };
+            return self.send(turn, [peer], Traffic::Control, refused);
+        }
+        let current = self
+            .view()
+            .members
+            .iter()
+            .find(|member| member.id.node == peer);
+        if let Some(member) = current.filter(|member| join.nonce <= member.nonce) {
+            // It is in: it has not heard yet.
+            if member.id.entry == self.view().number
+                && let Some(proposal) = self.decision.clone()
+            {
+                self.send(
+                    turn,
+                    [peer],
+                    Traffic::Control,
+                    Message::Install { proposal },
+                );
+            }
+            return;
+        }
+        self.note_join(turn, join);
+        self.consider(turn);
+    }
+
+    fn note_join(&mut self, turn: &mut Turn<'_>, join: JoinRequest) {
+        let current = self
+            .view()
+            .members
+            .iter()
+            .find(|member| member.id.node == join.node);
+        let known = self
+            .joins
+            .get(&join.node)
+            .is_some_and(|known| known.nonce >= join.nonce);
+        let stale = current.is_some_and(|member| join.nonce <= member.nonce);
+        if !known && !stale && join.node != self.me.node && join.schema == self.config.schema {
+            self.joins.insert(join.node, join);
+            self.arm_chores(turn);
+        }
+    }
+
+    /// A member's node says that it has no such membership.
+    pub(crate) fn on_not_here(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
+        if self.view().rank_of_node(peer).is_some() && self.ended.insert(peer) {
+            self.consider(turn);
+        }
+    }
+
+    pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
+        if self.leaving == Leaving::No {
+            self.leaving = Leaving::Draining;
+            self.drain_leave(turn);
+            self.arm_chores(turn);
+        }
+    }
+
+    /// A leaver waits until its own updates are stable and the transfers it serves are done.
+    pub(crate) fn drain_leave(&mut self, turn: &mut Turn<'_>) {
+        if self.leaving != Leaving::Draining || self.is_frozen() {
+            return;
+        }
+        let stable = self.multicast.stable_cut().count(self.rank());
+        let drained = !self.loading.is_done()
+            || (self.pending.is_empty() && stable == self.multicast.own_end());
+        if !drained || self.outgoing.is_busy() {
+            self.multicast.ask_acks();
+            return;
+        }
+        self.leaving = Leaving::Asking;
+        self.consider(turn);
+    }
+
+    /// The others' suspicions or this member's own have changed.
+    pub(crate) fn suspicion(&mut self, turn: &mut Turn<'_>) {
+        self.joins.retain(|&node, _| !turn.detector.suspects(node));
+        self.watch_quorum(turn);
+        self.consider(turn);
+        self.arm_chores(turn);
+    }
+
+    /// A heartbeat's word on this group.
+    pub(crate) fn on_digest(&mut self, turn: &mut Turn<'_>, peer: NodeId, view: u64, entry: u64) {
+        if turn.bugs().has(Bug::NoDigest) {
+            return;
+        }
+        let current = self.view().number;
+        if view < current {
+            let id = crate::wire::MemberId { node: peer, entry };
+            self.tell_behind(turn, id, view);
+        } else if view > current {
+            self.ask_decision(turn, peer);
+        }
+    }
+
+    /// A member's heartbeat does not name this group: it may never have heard of it, or forgotten it.
+    pub(crate) fn unnamed(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
+        if self.view().rank_of_node(peer).is_some() {
+            self.sync(turn, peer, false);
+        }
+    }
+
+    /// Whether there is unfinished work: an idle group has no timer.
+    fn is_busy(&self) -> bool {
+        self.is_frozen()
+            || !self.joins.is_empty()
+            || !self.evict.is_empty()
+            || self.wished
+            || self.wishes()
+            || self.leaving != Leaving::No
+            || !self.loading.is_done()
+            || self.outgoing.is_busy()
+            || self.closed.is_some()
+            || !self.pending.is_empty()
+            || self.pending.is_flushing()
+            || self.blocked
+            || !self.ended.is_empty()
+            || !self.multicast.is_settled()
+    }
+
+    pub(crate) fn arm_chores(&mut self, turn: &Turn<'_>) {
+        if self.chores_due.is_none() && self.is_busy() {
+            self.chores_due = Some(turn.now + turn.config.change_retry);
+        }
+    }
+
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_frozen() && self.multicast.ack_due().is_some_and(|due| due <= turn.now) {
+            self.send_data(turn);
+        }
+        if self.chores_due.is_some_and(|due| due <= turn.now) {
+            self.chores_due = None;
+            self.chores(turn);
+            self.arm_chores(turn);
+        }
+    }
+
+    /// Repeats what has found no answer.
+    fn chores(&mut self, turn: &mut Turn<'_>) {
+        self.late_checkpoint(turn);
+        self.outgoing.rewind_all();
+        self.send_chunks(turn);
+        self.bound_joiner(turn);
+        self.watch_quorum(turn);
+        self.tell_unconfirmed(turn);
+        if self.is_frozen() {
+            return self.change_chores(turn);
+        }
+        self.nag(turn);
+        self.find_obstacles(turn);
+        self.consider(turn);
+        self.drain_leave(turn);
+    }
+
+    fn change_chores(&mut self, turn: &mut Turn<'_>) {
+        let wanted = match (&self.change.installing, &self.change.holding) {
+            (Some((_, decided)), _) => Some(want(decided)),
+            (None, Some((_, _, proposal))) => Some(want(proposal)),
+            (None, None) => None,
+        };
+        let stuck = turn.now.saturating_sub(self.progress) > self.patience(turn);
+        if let Some(want) = wanted {
+            if stuck {
+                self.retries += 1;
+            }
+            if let Some(source) = self.source() {
+                self.fetch(turn, source, &want);
+            }
+        }
+        if self.change.installing.is_some() {
+            return;
+        }
+        self.repeat(turn, None);
+        self.find_obstacles(turn);
+        if stuck {
+            self.unstick(turn);
+        } else {
+            self.consider(turn);
+        }
+    }
+
+    /// A change without progress: the leader starts over if somebody must be evicted for it to go on;
+    /// others wake whoever should lead.
+    fn unstick(&mut self, turn: &mut Turn<'_>) {
+        let evict: BTreeSet<Rank> = self.evict.clone();
+        match self.change.leading() {
+            Some(lead) if evict.is_subset(&lead.evict) => {
+                self.retries += 1;
+                self.progress = turn.now;
+                self.advance_change(turn, None);
+            }
+            Some(_) => self.lead(turn),
+            None => self.wake(turn),
+        }
+    }
+
+    /// Asks those who do not acknowledge what they have: their acknowledgement, or the batch, is lost.
+    fn nag(&mut self, turn: &mut Turn<'_>) {
+        if self.multicast.is_settled() || turn.bugs().has(Bug::NoLastAck) {
+            self.multicast.nag_due = None;
+            return;
+        }
+        match self.multicast.nag_due {
+            None => self.multicast.nag_due = Some(turn.now + 2 * turn.config.change_retry),
+            Some(due) if due <= turn.now => {
+                self.multicast.nag_due = Some(turn.now + 4 * turn.config.change_retry);
+                let lagging: Vec<NodeId> = self
+                    .multicast
+                    .laggards()
+                    .into_iter()
+                    .map(|rank| self.node(rank))
+                    .collect();
+                for peer in lagging {
+                    self.sync(turn, peer, true);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Members that this one can't go on with (L1): a link that is gone for good, a window that one
+    /// member keeps full.
+    fn find_obstacles(&mut self, turn: &mut Turn<'_>) {
+        for rank in 0..self.view().members.len() {
+            if rank != self.rank() && turn.detector.link_lost(self.node(rank), turn.now) {
+                // The junior of the two goes.
+                self.evict.insert(rank.max(self.rank()));
+            }
+        }
+        let patience = turn.config.slow_member_timeout;
+        let full = self
+            .full_since
+            .is_some_and(|since| turn.now > since + patience);
+        let still = turn.now > self.multicast.progress + patience / 2;
+        if full && still && !self.is_frozen() {
+            self.full_since = Some(turn.now);
+            self.evict.extend(self.multicast.slowest());
+        }
+    }
+
+    /// Members that have not said that they are in the installed view are told the decision.
+    fn tell_unconfirmed(&mut self, turn: &mut Turn<'_>) {
+        let Some(closed) = &self.closed else { return };
+        let Some(proposal) = self.decision.clone() else {
+            return;
+        };
+        let to: Vec<NodeId> = self
+            .others()
+            .into_iter()
+            .filter(|node| !closed.installed.contains(node) && !turn.detector.suspects(*node))
+            .collect();
+        self.send(turn, to, Traffic::Control, Message::Install { proposal });
+    }
+}

@@ -1,0 +1,479 @@
+//! The view change on the wire: prepare, promise, propose, accept, install.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Turn;
+use super::member::{Leaving, Membership};
+use crate::bugs::Bug;
+use crate::engine::{DropReason, Output, Traffic};
+use crate::membership::{Lead, Phase, choose, successor};
+use crate::wire::messages::{Message, Promise, Proposal};
+use crate::wire::{Ballot, Cut, MemberId, NodeId, Rank, codec};
+
+impl Membership {
+    /// Leads a new ballot.
+    pub(crate) fn lead(&mut self, turn: &mut Turn<'_>) {
+        if self.change.installing.is_some() || !self.is_active() {
+            return;
+        }
+        let n = self.change.highest.max(self.change.promised.n) + 1;
+        let ballot = Ballot {
+            n,
+            leader: self.rank() as u32,
+        };
+        let promised = self.change.promise(ballot, turn.bugs());
+        assert!(promised, "a ballot above all that were seen is promised");
+        self.freeze(turn);
+        turn.marks.ballots += 1;
+        let me = self.rank();
+        let evict: BTreeSet<Rank> = self.evict.iter().copied().filter(|&r| r != me).collect();
+        let mut promises = BTreeMap::new();
+        promises.insert(me, self.own_promise());
+        self.change.lead = Some(Lead {
+            ballot,
+            evict,
+            phase: Phase::Promising { promises },
+        });
+        self.progress = turn.now;
+        self.repeat(turn, None);
+        self.advance_change(turn, None);
+    }
+
+    /// Stops taking part in the view, for ever (S1). The open batch closes and counts in what is
+    /// promised; it is not sent.
+    fn freeze(&mut self, turn: &mut Turn<'_>) {
+        self.multicast.close_batch();
+        self.progress = turn.now;
+        self.arm_chores(turn);
+    }
+
+    fn own_promise(&self) -> Promise {
+        Promise {
+            accepted: self.change.accepted.clone(),
+            received: self.multicast.received(),
+            loaded: self.loading.is_done(),
+            leaving: self.leaving == Leaving::Asking,
+            restart: self.loading.wants_restart(),
+        }
+    }
+
+    /// Sends again what the ballot led here waits for an answer to; to one peer or to all that it
+    /// concerns.
+    pub(crate) fn repeat(&mut self, turn: &mut Turn<'_>, only: Option<NodeId>) {
+        let members = self.view().members.len();
+        let me = self.rank();
+        let Some(lead) = self.change.leading() else {
+            return;
+        };
+        let ballot = lead.ballot;
+        let (answered, message) = match &lead.phase {
+            Phase::Promising { promises } => {
+                let evict = lead.evict.iter().map(|&rank| rank as u32).collect();
+                let ranks: BTreeSet<Rank> = promises.keys().copied().collect();
+                (ranks, Message::Prepare { ballot, evict })
+            }
+            Phase::Proposing { proposal, accepted } => (
+                accepted.clone(),
+                Message::Propose {
+                    ballot,
+                    proposal: proposal.clone(),
+                },
+            ),
+        };
+        let to: Vec<NodeId> = (0..members)
+            .filter(|rank| *rank != me && !answered.contains(rank))
+            .map(|rank| self.node(rank))
+            .filter(|node| only.is_none_or(|only| only == *node))
+            .collect();
+        self.send(turn, to, Traffic::Control, message);
+    }
+
+    pub(crate) fn on_prepare(
+        &mut self,
+        turn: &mut Turn<'_>,
+        rank: Rank,
+        ballot: Ballot,
+        evict: &[u32],
+    ) {
+        let peer = self.node(rank);
+        if ballot.leader as usize != rank || !self.view().is_active(rank) || ballot.n == 0 {
+            return turn.dropped(peer, DropReason::Invalid);
+        }
+        if !self.promise(turn, peer, ballot) {
+            return;
+        }
+        // Binding for whoever leads next, too.
+        let ranks = evict.iter().map(|&rank| rank as usize);
+        self.evict
+            .extend(ranks.filter(|&rank| rank < self.multicast.view.members.len()));
+        let promise = self.own_promise();
+        self.send(
+            turn,
+            [peer],
+            Traffic::Control,
+            Message::Promise { ballot, promise },
+        );
+    }
+
+    /// Promises a ballot, or rejects it.
+    fn promise(&mut self, turn: &mut Turn<'_>, peer: NodeId, ballot: Ballot) -> bool {
+        if self.change.installing.is_some() {
+            // The decision is known here: it answers everything.
+            self.tell_decision(turn, peer);
+            return false;
+        }
+        if !self.change.promise(ballot, turn.bugs()) {
+            let promised = self.change.promised;
+            self.send(turn, [peer], Traffic::Control, Message::Reject { promised });
+            return false;
+        }
+        if self
+            .change
+            .lead
+            .as_ref()
+            .is_some_and(|lead| lead.ballot < ballot)
+        {
+            turn.marks.overtaken += 1;
+            self.change.lead = None;
+        }
+        self.freeze(turn);
+        true
+    }
+
+    pub(crate) fn on_promise(
+        &mut self,
+        turn: &mut Turn<'_>,
+        rank: Rank,
+        ballot: Ballot,
+        promise: Promise,
+    ) {
+        if promise.received.counts.len() != self.view().members.len() {
+            return turn.dropped(self.node(rank), DropReason::Invalid);
+        }
+        let Some(lead) = self.change.leading().filter(|lead| lead.ballot == ballot) else {
+            return;
+        };
+        if let Phase::Promising { promises } = &mut lead.phase {
+            promises.insert(rank, promise);
+            self.progress = turn.now;
+            self.advance_change(turn, None);
+        }
+    }
+
+    pub(crate) fn on_reject(&mut self, turn: &mut Turn<'_>, promised: Ballot) {
+        self.change.highest = self.change.highest.max(promised.n);
+        if self
+            .change
+            .lead
+            .as_ref()
+            .is_some_and(|lead| lead.ballot < promised)
+        {
+            self.change.lead = None;
+            turn.marks.overtaken += 1;
+        }
+    }
+
+    /// Goes on with whatever the change waits for: the install, an accept, the own ballot. `source`
+    /// is who brought the news: what is still missing is fetched there.
+    pub(crate) fn advance_change(&mut self, turn: &mut Turn<'_>, source: Option<NodeId>) {
+        if let Some((_, decided)) = &self.change.installing {
+            let want = want(decided);
+            if self.holds(&want) {
+                self.install_decision(turn);
+            } else if let Some(source) = source {
+                self.fetch(turn, source, &want);
+            }
+            return;
+        }
+        if let Some((ballot, _, proposal)) = &self.change.holding {
+            let (ballot, want) = (*ballot, want(proposal));
+            if self.holds(&want) {
+                if let Some((_, bytes, proposal)) = self.change.holding.take() {
+                    self.accept(turn, ballot, bytes, &proposal);
+                }
+            } else if let Some(source) = source {
+                self.fetch(turn, source, &want);
+            }
+        }
+        self.advance_lead(turn);
+    }
+
+    fn holds(&self, want: &Cut) -> bool {
+        super::fetch::missing(&self.multicast, want).is_none()
+    }
+
+    /// The leader's part: with enough promises, and everything that they hold, it proposes.
+    fn advance_lead(&mut self, turn: &mut Turn<'_>) {
+        loop {
+            let gone: Vec<bool> = (0..self.view().members.len())
+                .map(|rank| self.is_gone(turn, rank))
+                .collect();
+            let view = self.multicast.view.clone();
+            let promise = self.own_promise();
+            let me = self.rank();
+            let Some(lead) = self.change.leading() else {
+                return;
+            };
+            let Phase::Promising { promises } = &mut lead.phase else {
+                return;
+            };
+            promises.insert(me, promise);
+            if !lead.has_promises(&view, |rank| gone[rank]) {
+                return;
+            }
+            let ballot = lead.ballot;
+            if let Some(adopted) = lead.adopted() {
+                turn.marks.adopted += 1;
+                let bytes = self.adopt(turn, adopted.proposal);
+                return self.propose(turn, ballot, bytes);
+            }
+            match self.lacking(&gone) {
+                Some(Lacking::From(node, want)) => {
+                    self.fetch(turn, node, &want);
+                    return;
+                }
+                Some(Lacking::Lost(rank)) => {
+                    // It died before it was asked: it counts as absent.
+                    if let Some(Phase::Promising { promises }) =
+                        self.change.leading().map(|lead| &mut lead.phase)
+                    {
+                        promises.remove(&rank);
+                    }
+                }
+                None => {
+                    let bytes = codec::encode_proposal(&self.form(turn));
+                    return self.propose(turn, ballot, bytes);
+                }
+            }
+        }
+    }
+
+    /// The adopted proposal, byte for byte; the planted bug adds this leader's own promisers.
+    fn adopt(&mut self, turn: &mut Turn<'_>, bytes: Bytes) -> Bytes {
+        if !turn.bugs().has(Bug::AdoptedNotVerbatim) {
+            return bytes;
+        }
+        let Some(mut proposal) = codec::decode_proposal(&bytes) else {
+            return bytes;
+        };
+        if let Some(Phase::Promising { promises }) = self.change.lead.as_ref().map(|l| &l.phase) {
+            for &rank in promises.keys() {
+                let member = &self.multicast.view.members[rank];
+                if proposal.view.rank_of(member.id).is_none() && proposal.view.active > 0 {
+                    proposal
+                        .view
+                        .members
+                        .insert(proposal.view.active, member.clone());
+                    proposal.view.active += 1;
+                    proposal.left.retain(|left| left.id != member.id);
+                }
+            }
+        }
+        codec::encode_proposal(&proposal)
+    }
+
+    /// What the promisers hold and this leader lacks, and who has it.
+    fn lacking(&self, gone: &[bool]) -> Option<Lacking> {
+        let Some(Phase::Promising { promises }) = self.change.lead.as_ref().map(|l| &l.phase)
+        else {
+            return None;
+        };
+        let mine = self.multicast.received();
+        let richer = |promise: &Promise| !mine.covers(&promise.received);
+        let mut holders = promises.iter().filter(|(_, promise)| richer(promise));
+        let dead = holders.clone().find(|(rank, _)| gone[**rank]);
+        match holders.find(|(rank, _)| !gone[**rank]) {
+            Some((&rank, promise)) => {
+                Some(Lacking::From(self.node(rank), promise.received.clone()))
+            }
+            None => dead.map(|(&rank, _)| Lacking::Lost(rank)),
+        }
+    }
+
+    /// Forms the one proposal of this ballot.
+    fn form(&mut self, turn: &mut Turn<'_>) -> Proposal {
+        let Some((promises, evict)) =
+            self.change
+                .lead
+                .as_ref()
+                .and_then(|lead| match &lead.phase {
+                    Phase::Promising { promises } => Some((promises, &lead.evict)),
+                    Phase::Proposing { .. } => None,
+                })
+        else {
+            panic!("a proposal is formed by the leader of a ballot that has none")
+        };
+        let mut joins: Vec<_> = self.joins.values().cloned().collect();
+        joins.retain(|join| !turn.detector.suspects(join.node));
+        let (view, left) = successor(&self.multicast.view, promises, evict, &joins);
+        let multicast = &self.multicast;
+        let choice = choose(
+            &multicast.lanes,
+            &multicast.log,
+            &multicast.delivered,
+            self.config.causal,
+            turn.bugs(),
+        );
+        turn.marks.dropped_positions += choice.dropped_positions;
+        turn.marks.dropped_updates += choice.dropped_updates;
+        turn.marks.appended += choice.appended;
+        turn.marks.evicted += evict.len() as u64;
+        let Choice {
+            cut,
+            base,
+            tail,
+            time,
+            ..
+        } = choice;
+        Proposal {
+            view,
+            left,
+            cut,
+            base,
+            tail,
+            time,
+        }
+    }
+
+    fn propose(&mut self, turn: &mut Turn<'_>, ballot: Ballot, bytes: Bytes) {
+        if let Some(lead) = self.change.leading() {
+            let accepted = BTreeSet::new();
+            lead.phase = Phase::Proposing {
+                proposal: bytes.clone(),
+                accepted,
+            };
+        }
+        self.repeat(turn, None);
+        let me = self.rank();
+        self.on_propose(turn, me, ballot, bytes);
+    }
+
+    pub(crate) fn on_propose(
+        &mut self,
+        turn: &mut Turn<'_>,
+        rank: Rank,
+        ballot: Ballot,
+        bytes: Bytes,
+    ) {
+        let peer = self.node(rank);
+        let proposal = codec::decode_proposal(&bytes)
+            .filter(|proposal| self.is_successor(proposal) && ballot.leader as usize == rank);
+        let Some(proposal) = proposal else {
+            return turn.dropped(peer, DropReason::Invalid);
+        };
+        if !self.promise(turn, peer, ballot) {
+            return;
+        }
+        let want = want(&proposal);
+        if self.holds(&want) || turn.bugs().has(Bug::AcceptWithoutHolding) {
+            self.accept(turn, ballot, bytes, &proposal);
+        } else {
+            self.change.holding = Some((ballot, bytes, proposal));
+            self.fetch_held(turn, peer, &want);
+        }
+    }
+
+    /// Fetches from the leader; a leader that adopted a proposal fetches from the others, in turn.
+    fn fetch_held(&mut self, turn: &mut Turn<'_>, leader: NodeId, want: &Cut) {
+        let source = if leader == self.me.node {
+            self.source()
+        } else {
+            Some(leader)
+        };
+        if let Some(source) = source {
+            self.fetch(turn, source, want);
+        }
+    }
+
+    /// Another member to fetch from: the next in turn at each retry.
+    pub(crate) fn source(&self) -> Option<NodeId> {
+        let others = self.others();
+        let turn = self.retries as usize;
+        (!others.is_empty()).then(|| others[turn % others.len()])
+    }
+
+    /// Whether a proposal fits as the successor of the installed view.
+    pub(crate) fn is_successor(&self, proposal: &Proposal) -> bool {
+        proposal.view.number == self.view().number + 1
+            && proposal.cut.len() == self.view().members.len()
+    }
+
+    fn accept(&mut self, turn: &mut Turn<'_>, ballot: Ballot, bytes: Bytes, proposal: &Proposal) {
+        self.progress = turn.now;
+        turn.out.push(Output::Accepted {
+            group: self.id,
+            view: self.view().number,
+            ballot,
+            proposal: xxhash_rust::xxh3::xxh3_64(&bytes),
+            cut: Cut {
+                counts: proposal.cut.clone(),
+                extent: proposal.base,
+            },
+        });
+        self.change.accept(ballot, bytes);
+        if !self.is_active() {
+            return;
+        }
+        let leader = ballot.leader as usize;
+        if leader == self.rank() {
+            self.on_accepted(turn, leader, ballot);
+        } else {
+            let leader = self.node(leader);
+            self.send(
+                turn,
+                [leader],
+                Traffic::Control,
+                Message::Accepted { ballot },
+            );
+        }
+    }
+
+    pub(crate) fn on_accepted(&mut self, turn: &mut Turn<'_>, rank: Rank, ballot: Ballot) {
+        let view = self.multicast.view.clone();
+        let Some(lead) = self.change.leading().filter(|lead| lead.ballot == ballot) else {
+            return;
+        };
+        let Phase::Proposing { proposal, accepted } = &mut lead.phase else {
+            return;
+        };
+        let proposal = proposal.clone();
+        accepted.insert(rank);
+        if lead.is_decided(&view) {
+            self.progress = turn.now;
+            self.decided(turn, proposal);
+        }
+    }
+
+    /// Tells the decision to the old members and the new ones, and installs it.
+    fn decided(&mut self, turn: &mut Turn<'_>, bytes: Bytes) {
+        let Some(decided) = codec::decode_proposal(&bytes) else {
+            panic!("an accepted proposal was decoded before")
+        };
+        let old = self.view().members.iter().map(|member| member.id);
+        let new = decided.view.members.iter().map(|member| member.id);
+        let to: BTreeSet<NodeId> = old.chain(new).map(|id: MemberId| id.node).collect();
+        let install = Message::Install {
+            proposal: bytes.clone(),
+        };
+        self.send(turn, to, Traffic::Control, install);
+        self.start_install(turn, None, bytes, decided);
+    }
+}
+
+enum Lacking {
+    From(NodeId, Cut),
+    Lost(Rank),
+}
+
+/// What a proposal asks its members to hold: the cut, and the order up to its base.
+pub(crate) fn want(proposal: &Proposal) -> Cut {
+    Cut {
+        counts: proposal.cut.clone(),
+        extent: proposal.base,
+    }
+}
+
+use crate::membership::Choice;

@@ -1,0 +1,120 @@
+//! The decision of a view's successor: single-decree consensus among the view's active members.
+//!
+//! Paxos (Lamport, *The Part-Time Parliament*) with ballots `(n, rank of the leader)`, at most one
+//! proposal a ballot; a promise also freezes its member in the view (S1).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::bugs::{Bug, Bugs};
+use crate::wire::messages::{Acceptance, Promise, Proposal};
+use crate::wire::{Ballot, Rank, View};
+
+use super::is_quorum;
+
+/// One member's part in deciding its view's successor.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// The highest ballot promised; the default before the first.
+    pub(crate) promised: Ballot,
+    /// The proposal of the highest ballot accepted.
+    pub(crate) accepted: Option<Acceptance>,
+    /// The highest ballot number seen.
+    pub(crate) highest: u64,
+    /// The ballot that this member leads.
+    pub(crate) lead: Option<Lead>,
+    /// A proposal to accept, as soon as all of its cut is here.
+    pub(crate) holding: Option<(Ballot, Bytes, Proposal)>,
+    /// The decision, to be installed as soon as all of its cut is here.
+    pub(crate) installing: Option<(Bytes, Proposal)>,
+}
+
+/// A ballot under way.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    pub(crate) ballot: Ballot,
+    /// Ranks that must go (L1).
+    pub(crate) evict: BTreeSet<Rank>,
+    pub(crate) phase: Phase,
+}
+
+/// How far a ballot has come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Waiting for promises, then for what promisers have and the leader lacks.
+    Promising { promises: BTreeMap<Rank, Promise> },
+    /// The one proposal of this ballot is out.
+    Proposing {
+        proposal: Bytes,
+        accepted: BTreeSet<Rank>,
+    },
+}
+
+impl Change {
+    /// Whether this member has stopped taking part in the view, for ever (S1, S2).
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.promised != Ballot::default() || self.installing.is_some()
+    }
+
+    /// Promises a ballot, unless a higher one was promised.
+    pub(crate) fn promise(&mut self, ballot: Ballot, bugs: Bugs) -> bool {
+        self.highest = self.highest.max(ballot.n);
+        if ballot < self.promised {
+            return false;
+        }
+        if ballot > self.promised {
+            self.holding = None;
+            if bugs.has(Bug::ForgetAccepted) {
+                self.accepted = None;
+            }
+        }
+        self.promised = ballot;
+        true
+    }
+
+    /// The ballot that this member leads and that nobody has overtaken here.
+    pub(crate) fn leading(&mut self) -> Option<&mut Lead> {
+        let promised = self.promised;
+        self.lead.as_mut().filter(|lead| lead.ballot == promised)
+    }
+
+    /// Records that this member holds a proposal and has accepted it.
+    pub(crate) fn accept(&mut self, ballot: Ballot, proposal: Bytes) {
+        self.accepted = Some(Acceptance { ballot, proposal });
+    }
+}
+
+impl Lead {
+    /// Whether enough members have promised: a quorum, and everybody who is not gone.
+    pub(crate) fn has_promises(&self, view: &View, gone: impl Fn(Rank) -> bool) -> bool {
+        let Phase::Promising { promises } = &self.phase else {
+            return false;
+        };
+        is_quorum(view, |rank| promises.contains_key(&rank))
+            && (0..view.members.len()).all(|rank| {
+                promises.contains_key(&rank) || gone(rank) || self.evict.contains(&rank)
+            })
+    }
+
+    /// The accepted proposal of the highest ballot among the promises: it is proposed again byte for
+    /// byte, whoever has died or turned up since (S8).
+    pub(crate) fn adopted(&self) -> Option<Acceptance> {
+        let Phase::Promising { promises } = &self.phase else {
+            return None;
+        };
+        promises
+            .values()
+            .filter_map(|promise| promise.accepted.as_ref())
+            .max_by_key(|acceptance| acceptance.ballot)
+            .cloned()
+    }
+
+    /// Whether a quorum has accepted: the proposal is decided.
+    pub(crate) fn is_decided(&self, view: &View) -> bool {
+        match &self.phase {
+            Phase::Promising { .. } => false,
+            Phase::Proposing { accepted, .. } => is_quorum(view, |rank| accepted.contains(&rank)),
+        }
+    }
+}

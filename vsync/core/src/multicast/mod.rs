@@ -1,0 +1,414 @@
+//! Floor 2: the multicast of one view. Built at its install, closed at the next: there is no reset.
+
+mod stability;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::bugs::{Bug, Bugs};
+use crate::engine::{Class, Delivery, DropReason, Run};
+use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
+use crate::wire::messages::{BatchHead, Data, Records};
+use crate::wire::{Cut, GroupId, Micros, Rank, View, codec};
+
+/// One view's lanes, order, acknowledgements and marks, as one member sees them.
+#[derive(Debug)]
+pub(crate) struct Multicast {
+    pub(crate) view: View,
+    pub(crate) me: Rank,
+    causal: bool,
+    bugs: Bugs,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) log: Log,
+    /// What was delivered here.
+    pub(crate) delivered: Walk,
+    /// What is stable, as far as is known here.
+    pub(crate) stable: Walk,
+    /// Sequencer: what has been considered for a position.
+    numbered: Walk,
+    /// What each member has acknowledged.
+    acks: Vec<Cut>,
+    /// What was last acknowledged by this member.
+    acked: Cut,
+    /// When an acknowledgement that is owed goes out at the latest.
+    ack_due: Option<Micros>,
+    /// Bytes received since the last acknowledgement.
+    unacked_bytes: usize,
+    /// Somebody waits for these to be stable: acknowledgements go out at once until they are.
+    urgent: Vec<u64>,
+    /// Own lane: what has been sent.
+    sent: u64,
+    /// Sequencer: positions announced.
+    announced: u64,
+    /// Ask for acknowledgements with the next batch.
+    hurry: bool,
+    /// S10's planted bug needs the stamp of the moment when the batch opened.
+    opened_at: Option<(Vec<u64>, u64)>,
+    /// Own batches not yet held by all: end and bytes, for flow control.
+    own: VecDeque<(u64, usize)>,
+    own_bytes: usize,
+    /// When the slowest member last made progress on the own lane.
+    pub(crate) progress: Micros,
+    /// When a member that does not acknowledge is asked what it has.
+    pub(crate) nag_due: Option<Micros>,
+}
+
+impl Multicast {
+    pub(crate) fn new(view: View, me: Rank, causal: bool, bugs: Bugs, time: u64) -> Self {
+        let n = view.members.len();
+        Multicast {
+            me,
+            causal,
+            bugs,
+            lanes: alloc::vec![Lane::default(); n],
+            log: Log::new(time),
+            delivered: Walk::new(n),
+            stable: Walk::new(n),
+            numbered: Walk::new(n),
+            acks: alloc::vec![Cut::new(n); n],
+            acked: Cut::new(n),
+            ack_due: None,
+            unacked_bytes: 0,
+            urgent: alloc::vec![0; n],
+            sent: 0,
+            announced: 0,
+            hurry: false,
+            opened_at: None,
+            own: VecDeque::new(),
+            own_bytes: 0,
+            progress: 0,
+            nag_due: None,
+            view,
+        }
+    }
+
+    fn is_sequencer(&self) -> bool {
+        self.me == 0
+    }
+
+    /// What was received, as acknowledgements, promises and handshakes tell it: closed batches and
+    /// the order extent (L5).
+    pub(crate) fn received(&self) -> Cut {
+        let counts = self.lanes.iter().map(Lane::closed).collect();
+        Cut {
+            counts,
+            extent: self.log.extent(),
+        }
+    }
+
+    /// Own updates numbered in this view.
+    pub(crate) fn own_end(&self) -> u64 {
+        self.lanes[self.me].end()
+    }
+
+    /// Bytes of batches kept.
+    pub(crate) fn retained(&self) -> usize {
+        self.lanes.iter().map(Lane::bytes).sum()
+    }
+
+    /// Own bytes not yet known to be held by all.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    /// Numbers own updates of one class; returns the number of the first.
+    pub(crate) fn submit(&mut self, run: Run, body: Bytes, wall: u64, urgent: bool) -> u64 {
+        let first = self.own_end();
+        if !self.lanes[self.me].is_open() {
+            self.opened_at = Some((self.delivered.counts.clone(), self.delivered.order.position));
+        }
+        let count = u64::from(run.count);
+        let totals = if run.class == Class::Total { count } else { 0 };
+        self.own_bytes += body.len();
+        self.own.push_back((first + count, body.len()));
+        let runs = alloc::vec![run];
+        let batch = Batch {
+            first,
+            count,
+            totals,
+            stamp: None,
+            k: 0,
+            wall,
+            runs,
+            body,
+        };
+        self.lanes[self.me].push_open(batch);
+        if urgent {
+            self.hurry = true;
+            self.urgent[self.me] = first + count;
+        }
+        first
+    }
+
+    /// Closes the open batch: its stamp is taken now (S10).
+    pub(crate) fn close_batch(&mut self) {
+        let (counts, k) = match self.opened_at.take() {
+            Some(opened) if self.bugs.has(Bug::StampAtOpen) => opened,
+            _ => (self.delivered.counts.clone(), self.delivered.order.position),
+        };
+        self.lanes[self.me].close(self.causal.then_some(counts), k);
+        if self.is_sequencer() {
+            self.number();
+        }
+    }
+
+    /// Gives positions to the totals that are ready.
+    fn number(&mut self) {
+        // The own open batch has no stamp yet, so it can't be ready: its lane ends before it.
+        let mut rule = Closed {
+            inner: Number { log: &mut self.log },
+            lanes: &self.lanes,
+        };
+        self.numbered.advance(&self.lanes, &mut rule);
+    }
+
+    /// What waits to be sent: own batches, records, and an acknowledgement if one is owed.
+    pub(crate) fn take_data(&mut self, now: Micros) -> Option<(Data, Vec<Bytes>)> {
+        let mut data = Data {
+            hurry: self.hurry,
+            ..Data::default()
+        };
+        let mut bodies = Vec::new();
+        let lane = &self.lanes[self.me];
+        for batch in lane.range(self.sent, lane.closed()) {
+            data.batches.push(batch.head());
+            bodies.push(batch.body.clone());
+        }
+        self.sent = lane.closed();
+        if self.is_sequencer() && self.announced < self.log.extent() {
+            data.records = Some(self.log.range(self.announced, self.log.extent()));
+            self.announced = self.log.extent();
+            data.hurry |= self.waited_for();
+        }
+        if !data.batches.is_empty() || data.records.is_some() || self.hurry || self.ack_is_due(now)
+        {
+            self.hurry = false;
+            data.ack = self.take_ack();
+            if data.ack.is_some()
+                || !data.batches.is_empty()
+                || data.records.is_some()
+                || data.hurry
+            {
+                return Some((data, bodies));
+            }
+        }
+        None
+    }
+
+    /// Everything of the own lane (and, sequencer, of the order) beyond what `peer` has.
+    pub(crate) fn resend(&mut self, have: &Cut) -> Option<(Data, Vec<Bytes>)> {
+        let mut data = Data {
+            hurry: true,
+            ..Data::default()
+        };
+        let mut bodies = Vec::new();
+        if self.bugs.has(Bug::NoResend) {
+            return None;
+        }
+        for batch in self.lanes[self.me].range(have.count(self.me), self.sent) {
+            data.batches.push(batch.head());
+            bodies.push(batch.body.clone());
+        }
+        if self.is_sequencer()
+            && have.extent < self.announced
+            && !self.bugs.has(Bug::RecordsNotResent)
+        {
+            data.records = Some(self.log.range(have.extent, self.announced));
+        }
+        (!data.batches.is_empty() || data.records.is_some()).then_some((data, bodies))
+    }
+
+    /// Takes a member's batches in.
+    pub(crate) fn receive(
+        &mut self,
+        from: Rank,
+        heads: Vec<BatchHead>,
+        bodies: &mut Bytes,
+    ) -> Result<bool, DropReason> {
+        let mut new = false;
+        for head in heads {
+            let body = bodies.split_to((head.length as usize).min(bodies.len()));
+            let bytes = body.len();
+            let batch = Batch::new(head, body).ok_or(DropReason::Invalid)?;
+            let stamped = batch
+                .stamp
+                .as_ref()
+                .is_none_or(|s| s.len() == self.lanes.len());
+            if !stamped {
+                return Err(DropReason::Invalid);
+            }
+            match self.lanes[from].push(batch) {
+                Push::New => {
+                    new = true;
+                    self.unacked_bytes += bytes;
+                }
+                Push::Known => {}
+                Push::Gap => return Err(DropReason::Gap),
+                Push::Invalid => return Err(DropReason::Invalid),
+            }
+        }
+        Ok(new)
+    }
+
+    /// Takes order records in: they take effect on receipt.
+    pub(crate) fn receive_records(&mut self, records: &Records) -> Result<(), DropReason> {
+        let known = |rank: u32| (rank as usize) < self.lanes.len();
+        if !records.runs.iter().all(|r| known(r.rank) && r.count > 0) {
+            return Err(DropReason::Invalid);
+        }
+        if self.log.receive(records) {
+            Ok(())
+        } else {
+            Err(DropReason::Gap)
+        }
+    }
+
+    /// Delivers what the orders allow. Sequencer: numbers first.
+    pub(crate) fn pump(&mut self, group: GroupId, out: &mut Vec<Delivery>) {
+        if self.is_sequencer() {
+            self.number();
+        }
+        let mut pieces = Vec::new();
+        let limit: Vec<u64> = self.lanes.iter().map(Lane::end).collect();
+        let mut rule = Deliver {
+            log: &self.log,
+            limit: &limit,
+            stable: Some(&self.stable.counts),
+            pieces: &mut pieces,
+            bugs: self.bugs,
+        };
+        self.delivered.advance(&self.lanes, &mut rule);
+        self.emit(group, pieces, out);
+    }
+
+    /// Delivers the rest of the final cut in the decided order; all of it is stable.
+    pub(crate) fn finish(
+        &mut self,
+        group: GroupId,
+        cut: &[u64],
+        base: u64,
+        tail: &[crate::wire::messages::Record],
+        out: &mut Vec<Delivery>,
+    ) {
+        assert!(
+            self.delivered.counts.iter().zip(cut).all(|(&d, &c)| d <= c),
+            "delivered {:?} beyond the cut {cut:?} of view {}, and survives",
+            self.delivered.counts,
+            self.view.number
+        );
+        assert!(
+            self.delivered.order.position <= base && base <= self.log.extent(),
+            "the decided order keeps {base} positions; {} delivered, {} known",
+            self.delivered.order.position,
+            self.log.extent()
+        );
+        self.log.truncate(base);
+        for record in tail {
+            self.log
+                .append(record.rank, u64::from(record.count), record.time);
+        }
+        let mut pieces = Vec::new();
+        let mut rule = Deliver {
+            log: &self.log,
+            limit: cut,
+            stable: None,
+            pieces: &mut pieces,
+            bugs: self.bugs,
+        };
+        self.delivered.advance(&self.lanes, &mut rule);
+        assert!(
+            self.delivered.counts == cut,
+            "the cut {cut:?} of view {} cannot be delivered beyond {:?}",
+            self.view.number,
+            self.delivered.counts
+        );
+        self.emit(group, pieces, out);
+    }
+
+    fn emit(&self, group: GroupId, pieces: Vec<Piece>, out: &mut Vec<Delivery>) {
+        for piece in pieces {
+            let lane = &self.lanes[piece.rank];
+            let Some(batch) = lane.at(piece.seq) else {
+                panic!("a piece just passed is in its lane")
+            };
+            let cut = || {
+                let from = codec::skip(&batch.body, 0, piece.seq - batch.first)?;
+                let to = codec::skip(&batch.body, from, piece.count)?;
+                Some(batch.body.slice(from..to))
+            };
+            let Some(body) = cut() else {
+                panic!("bodies are checked when they come in")
+            };
+            out.push(Delivery {
+                group,
+                view: self.view.number,
+                sender: self.view.members[piece.rank].id,
+                rank: piece.rank,
+                seq: piece.seq,
+                count: piece.count as u32,
+                class: piece.run.class,
+                level: piece.run.level,
+                position: piece.position.map(|(position, _)| position),
+                time: piece.position.map_or(piece.wall, |(_, time)| time),
+                body,
+            });
+        }
+    }
+
+    /// Whether another member's batch of `rank` can be answered with: what a fetch brings.
+    pub(crate) fn lane_range(&self, rank: Rank, from: u64, to: u64) -> Vec<&Batch> {
+        self.lanes
+            .get(rank)
+            .map(|lane| lane.range(from, to).collect())
+            .unwrap_or_default()
+    }
+
+    /// Finds the stable cut anew; returns it if it grew.
+    pub(crate) fn stabilise(&mut self) -> Option<Cut> {
+        let marks = self.quorum_marks();
+        let mut rule = Stabilise {
+            log: &self.log,
+            marks: &marks.counts,
+            extent: marks.extent,
+            bugs: self.bugs,
+        };
+        self.stable
+            .advance(&self.lanes, &mut rule)
+            .then(|| self.stable_cut())
+    }
+
+    pub(crate) fn stable_cut(&self) -> Cut {
+        Cut {
+            counts: self.stable.counts.clone(),
+            extent: self.stable.order.position,
+        }
+    }
+
+    pub(crate) fn delivered_cut(&self) -> Cut {
+        Cut {
+            counts: self.delivered.counts.clone(),
+            extent: self.delivered.order.position,
+        }
+    }
+}
+
+/// A rule kept to the closed batches.
+struct Closed<'a, R> {
+    inner: R,
+    lanes: &'a [Lane],
+}
+
+impl<R: crate::ordering::Rule> crate::ordering::Rule for Closed<'_, R> {
+    fn allow(&mut self, walk: &mut Walk, head: &crate::ordering::Head<'_>) -> u64 {
+        let closed = self.lanes[head.rank].closed();
+        self.inner
+            .allow(walk, head)
+            .min(closed.saturating_sub(head.seq))
+    }
+
+    fn passed(&mut self, walk: &mut Walk, head: &crate::ordering::Head<'_>, count: u64) {
+        self.inner.passed(walk, head, count);
+    }
+}

@@ -1,0 +1,215 @@
+//! Acknowledgements and the two marks: stable (a quorum of the active members has it) and held by
+//! all (buffers are freed).
+
+use alloc::vec::Vec;
+
+use super::Multicast;
+use crate::bugs::Bug;
+use crate::wire::{Cut, Micros, Rank};
+
+impl Multicast {
+    /// What `rank` says it has received; an acknowledgement never lowers anything. `false`: it claims
+    /// more than its view has lanes for.
+    pub(crate) fn acknowledge(&mut self, rank: Rank, received: &Cut, now: Micros) -> bool {
+        if received.counts.len() != self.lanes.len() {
+            return false;
+        }
+        // Nobody can have received more of the own lane than was sent.
+        if received.count(self.me) > self.lanes[self.me].closed() {
+            return false;
+        }
+        if self.acks[rank].raise(received) {
+            self.progress = now;
+            self.nag_due = None;
+        }
+        true
+    }
+
+    /// The counts that a quorum of the active members has acknowledged, coordinate by coordinate.
+    pub(super) fn quorum_marks(&mut self) -> Cut {
+        let own = self.received();
+        self.acks[self.me] = own;
+        let voters = if self.bugs.has(Bug::JoinersVote) {
+            self.view.members.len()
+        } else {
+            self.view.active
+        };
+        let mut need = voters / 2 + 1;
+        if self.bugs.has(Bug::QuorumOffByOne) && need > 1 {
+            need -= 1;
+        }
+        let mut column: Vec<u64> = Vec::with_capacity(voters);
+        let mut mark = |of: &dyn Fn(&Cut) -> u64| {
+            column.clear();
+            column.extend(self.acks[..voters].iter().map(of));
+            quorum_mark(&mut column, need)
+        };
+        let counts = (0..self.lanes.len())
+            .map(|lane| mark(&|cut| cut.count(lane)))
+            .collect();
+        let extent = mark(&|cut| cut.extent);
+        Cut { counts, extent }
+    }
+
+    /// Frees what all members hold, and what is delivered and stable here. Returns whether own bytes
+    /// were freed.
+    pub(crate) fn free(&mut self) -> bool {
+        let own = self.received();
+        self.acks[self.me] = own;
+        let held = |of: &dyn Fn(&Cut) -> u64| self.acks.iter().map(of).min().unwrap_or(0);
+        let sequencer = self.me == 0;
+        for rank in 0..self.lanes.len() {
+            let mut to = held(&|cut| cut.count(rank))
+                .min(self.delivered.counts[rank])
+                .min(self.stable.counts[rank]);
+            if sequencer {
+                to = to.min(self.numbered.counts[rank]);
+            }
+            self.lanes[rank].free(to);
+        }
+        let extent = held(&|cut| cut.extent);
+        self.log.free(
+            extent
+                .min(self.delivered.order.position)
+                .min(self.stable.order.position),
+        );
+        let mine = held(&|cut| cut.count(self.me));
+        let before = self.own_bytes;
+        while self.own.front().is_some_and(|&(end, _)| end <= mine) {
+            if let Some((_, bytes)) = self.own.pop_front() {
+                self.own_bytes -= bytes;
+            }
+        }
+        before != self.own_bytes
+    }
+
+    /// Whether somebody waits for something that is not stable yet.
+    pub(crate) fn waited_for(&self) -> bool {
+        self.urgent
+            .iter()
+            .zip(&self.stable.counts)
+            .any(|(&until, &stable)| stable < until)
+    }
+
+    /// Somebody waits: everything received so far is acknowledged at once until it is stable.
+    pub(crate) fn hasten(&mut self) {
+        for (until, lane) in self.urgent.iter_mut().zip(&self.lanes) {
+            *until = lane.end();
+        }
+    }
+
+    /// Asks everybody for their acknowledgements with the next message.
+    pub(crate) fn ask_acks(&mut self) {
+        self.hasten();
+        self.hurry = true;
+    }
+
+    /// Whether something was received that is not acknowledged: a debt always arms the timer, so
+    /// silence never swallows the last acknowledgement (A2).
+    fn owes_ack(&self) -> bool {
+        if self.view.members.len() < 2 {
+            return false;
+        }
+        self.log.extent() > self.acked.extent
+            || self
+                .lanes
+                .iter()
+                .zip(&self.acked.counts)
+                .any(|(lane, &acked)| lane.closed() > acked)
+    }
+
+    /// Arms or clears the timer of the acknowledgement.
+    pub(crate) fn arm_ack(&mut self, now: Micros, delay: Micros) {
+        if !self.owes_ack() {
+            self.ack_due = None;
+        } else if self.ack_due.is_none() && !self.bugs.has(Bug::NoLastAck) {
+            self.ack_due = Some(now + delay);
+        }
+    }
+
+    pub(crate) fn ack_due(&self) -> Option<Micros> {
+        self.ack_due
+    }
+
+    /// Whether an acknowledgement should go out now.
+    pub(super) fn ack_is_due(&self, now: Micros) -> bool {
+        const ENOUGH: usize = 256 * 1024;
+        self.owes_ack()
+            && (self.ack_due.is_some_and(|due| due <= now)
+                || self.unacked_bytes >= ENOUGH
+                || self.waited_for())
+    }
+
+    /// The acknowledgement to send, if one is owed.
+    pub(super) fn take_ack(&mut self) -> Option<Cut> {
+        if !self.owes_ack() {
+            return None;
+        }
+        self.acked = self.received();
+        self.ack_due = None;
+        self.unacked_bytes = 0;
+        Some(self.acked.clone())
+    }
+
+    /// Whether everything that this member multicast (and ordered) is acknowledged by all.
+    pub(crate) fn is_settled(&self) -> bool {
+        let lane = self.lanes[self.me].closed();
+        let extent = if self.me == 0 { self.log.extent() } else { 0 };
+        self.others()
+            .all(|rank| self.acks[rank].count(self.me) >= lane && self.acks[rank].extent >= extent)
+    }
+
+    /// The members that have not acknowledged all of what this member multicast.
+    pub(crate) fn laggards(&self) -> Vec<Rank> {
+        let lane = self.lanes[self.me].closed();
+        let extent = if self.me == 0 { self.log.extent() } else { 0 };
+        self.others()
+            .filter(|&rank| {
+                self.acks[rank].count(self.me) < lane || self.acks[rank].extent < extent
+            })
+            .collect()
+    }
+
+    /// The other member that has acknowledged least of the own lane.
+    pub(crate) fn slowest(&self) -> Option<Rank> {
+        self.others()
+            .min_by_key(|&rank| (self.acks[rank].count(self.me), rank))
+    }
+
+    fn others(&self) -> impl Iterator<Item = Rank> {
+        (0..self.lanes.len()).filter(move |&rank| rank != self.me)
+    }
+}
+
+/// The largest count that a quorum has: `need` members, or exactly half of them with rank 0, whose
+/// count comes first.
+fn quorum_mark(counts: &mut [u64], need: usize) -> u64 {
+    let (lowest, members) = (counts[0], counts.len());
+    let tie = members % 2 == 0 && need == members / 2 + 1;
+    let others = &mut counts[1..];
+    others.sort_unstable_by(|a, b| b.cmp(a));
+    // Half of the members with rank 0 among them: rank 0 and the best `members / 2 - 1` others.
+    let half = tie.then(|| match members / 2 - 1 {
+        0 => lowest,
+        n => lowest.min(others[n - 1]),
+    });
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    counts[need - 1].max(half.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quorum_mark;
+
+    #[test]
+    fn marks_follow_the_quorum_rule() {
+        assert_eq!(quorum_mark(&mut [7], 1), 7);
+        // Two members: both, or rank 0 alone.
+        assert_eq!(quorum_mark(&mut [5, 9], 2), 5);
+        assert_eq!(quorum_mark(&mut [9, 5], 2), 9);
+        assert_eq!(quorum_mark(&mut [1, 5, 3], 2), 3);
+        // Four members: three of them, or rank 0 and one other.
+        assert_eq!(quorum_mark(&mut [8, 2, 6, 1], 3), 6);
+        assert_eq!(quorum_mark(&mut [0, 7, 6, 5], 3), 5);
+    }
+}

@@ -1,0 +1,267 @@
+//! A lane: everything that one member multicasts in one view.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::engine::{Class, Run};
+use crate::wire::codec;
+use crate::wire::messages::BatchHead;
+
+/// A run of updates of one lane: the unit on the wire and in the buffers.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    pub(crate) totals: u64,
+    pub(crate) stamp: Option<Vec<u64>>,
+    pub(crate) k: u64,
+    pub(crate) wall: u64,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) body: Bytes,
+}
+
+/// What became of a batch that was offered to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Push {
+    New,
+    Known,
+    /// It starts beyond what is here.
+    Gap,
+    /// It overlaps what is here in part: batches are never batched anew.
+    Invalid,
+}
+
+/// The batches of one sender that are kept, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lane {
+    batches: VecDeque<Batch>,
+    /// Updates here, from the start of the view.
+    end: u64,
+    /// Own lane: where the open batch begins.
+    open: Option<u64>,
+    freed_totals: u64,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Builds a batch from its parts; `None` where they do not fit together.
+    pub(crate) fn new(head: BatchHead, body: Bytes) -> Option<Self> {
+        let mut count = 0u64;
+        let mut totals = 0;
+        for run in &head.runs {
+            count += u64::from(run.count);
+            if run.class == Class::Total {
+                totals += u64::from(run.count);
+            }
+        }
+        let sane = count > 0
+            && head.runs.iter().all(|run| run.count > 0)
+            && head.first.checked_add(count).is_some()
+            && codec::is_body(&body, count);
+        sane.then_some(Batch {
+            first: head.first,
+            count,
+            totals,
+            stamp: head.stamp,
+            k: head.k,
+            wall: head.wall,
+            runs: head.runs,
+            body,
+        })
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.count
+    }
+
+    pub(crate) fn head(&self) -> BatchHead {
+        BatchHead {
+            first: self.first,
+            stamp: self.stamp.clone(),
+            k: self.k,
+            wall: self.wall,
+            runs: self.runs.clone(),
+            length: self.body.len() as u32,
+        }
+    }
+
+    /// The run that holds update `seq`, and how far into the run that is.
+    pub(crate) fn run_at(&self, seq: u64) -> (usize, u64) {
+        let mut into = seq - self.first;
+        for (index, run) in self.runs.iter().enumerate() {
+            if into < u64::from(run.count) {
+                return (index, into);
+            }
+            into -= u64::from(run.count);
+        }
+        panic!("update {seq} is not in the batch at {}", self.first)
+    }
+
+    /// Totals among the updates before `seq`.
+    fn totals_before(&self, seq: u64) -> u64 {
+        let mut at = self.first;
+        let mut totals = 0;
+        for run in &self.runs {
+            let inside = seq.saturating_sub(at).min(u64::from(run.count));
+            if run.class == Class::Total {
+                totals += inside;
+            }
+            at += u64::from(run.count);
+        }
+        totals
+    }
+}
+
+impl Lane {
+    /// Updates here: the received count.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Updates here that are in closed batches: what others may know of.
+    pub(crate) fn closed(&self) -> u64 {
+        self.open.unwrap_or(self.end)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Bytes of the bodies kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes a batch in iff it starts where the lane ends.
+    pub(crate) fn push(&mut self, batch: Batch) -> Push {
+        if batch.first > self.end {
+            return Push::Gap;
+        }
+        if batch.end() <= self.end {
+            return Push::Known;
+        }
+        if batch.first < self.end {
+            return Push::Invalid;
+        }
+        self.end = batch.end();
+        self.bytes += batch.body.len();
+        self.batches.push_back(batch);
+        Push::New
+    }
+
+    /// Own lane: appends to the open batch, opening one where there is none.
+    pub(crate) fn push_open(&mut self, batch: Batch) {
+        self.open.get_or_insert(batch.first);
+        let pushed = self.push(batch);
+        assert_eq!(pushed, Push::New, "an own batch starts where the lane ends");
+    }
+
+    /// Own lane: closes the open batch, with its stamp; returns it.
+    pub(crate) fn close(&mut self, stamp: Option<Vec<u64>>, k: u64) -> Option<&Batch> {
+        let open = self.open.take()?;
+        let at = self.batches.partition_point(|batch| batch.first < open);
+        if self.batches.len() - at > 1 {
+            let pieces: Vec<Batch> = self.batches.drain(at..).collect();
+            self.batches.push_back(merge(pieces));
+        }
+        let batch = self.batches.back_mut()?;
+        batch.stamp = stamp;
+        batch.k = k;
+        Some(batch)
+    }
+
+    /// The batch that holds update `seq`.
+    pub(crate) fn at(&self, seq: u64) -> Option<&Batch> {
+        let after = self.batches.partition_point(|batch| batch.first <= seq);
+        let batch = self.batches.get(after.checked_sub(1)?)?;
+        (seq < batch.end()).then_some(batch)
+    }
+
+    /// The closed batches that hold updates of `[from, to)`.
+    pub(crate) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Batch> {
+        let to = to.min(self.closed());
+        let start = self.batches.partition_point(|batch| batch.end() <= from);
+        self.batches
+            .range(start..)
+            .take_while(move |batch| batch.first < to)
+    }
+
+    /// Drops the closed batches below `to`.
+    pub(crate) fn free(&mut self, to: u64) {
+        let to = to.min(self.closed());
+        while self.batches.front().is_some_and(|batch| batch.end() <= to) {
+            if let Some(batch) = self.batches.pop_front() {
+                self.bytes -= batch.body.len();
+                self.freed_totals += batch.totals;
+            }
+        }
+    }
+
+    /// Totals among the updates before `seq`, from the start of the view.
+    pub(crate) fn totals_before(&self, seq: u64) -> u64 {
+        let kept: u64 = self
+            .batches
+            .iter()
+            .take_while(|batch| batch.first < seq)
+            .map(|batch| batch.totals_before(seq))
+            .sum();
+        self.freed_totals + kept
+    }
+
+    /// The totals at and after `seq` and before `to`: batch by batch, with number and count.
+    pub(crate) fn totals_between(&self, seq: u64, to: u64) -> Vec<(&Batch, u64, u64)> {
+        let mut found = Vec::new();
+        for batch in self
+            .batches
+            .iter()
+            .filter(|b| b.end() > seq && b.first < to)
+        {
+            let mut at = batch.first;
+            for run in &batch.runs {
+                let end = at + u64::from(run.count);
+                let (from, until) = (at.max(seq), end.min(to));
+                if run.class == Class::Total && from < until {
+                    found.push((batch, from, until - from));
+                }
+                at = end;
+            }
+        }
+        found
+    }
+}
+
+fn merge(pieces: Vec<Batch>) -> Batch {
+    let mut body = BytesMut::with_capacity(pieces.iter().map(|piece| piece.body.len()).sum());
+    let mut runs: Vec<Run> = Vec::new();
+    let (first, wall) = (pieces[0].first, pieces[0].wall);
+    let (mut count, mut totals) = (0, 0);
+    for piece in pieces {
+        body.extend_from_slice(&piece.body);
+        count += piece.count;
+        totals += piece.totals;
+        for run in piece.runs {
+            match runs.last_mut() {
+                Some(last)
+                    if last.class == run.class
+                        && last.level == run.level
+                        && last.count.checked_add(run.count).is_some() =>
+                {
+                    last.count += run.count;
+                }
+                _ => runs.push(run),
+            }
+        }
+    }
+    Batch {
+        first,
+        count,
+        totals,
+        stamp: None,
+        k: 0,
+        wall,
+        runs,
+        body: body.freeze(),
+    }
+}

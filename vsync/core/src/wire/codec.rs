@@ -1,0 +1,128 @@
+//! The only place that sees bytes.
+//!
+//! A frame is the postcard encoding of [`Frame`], followed by the bodies that it names (batches of
+//! updates, checkpoint pieces), which are never copied on receipt.
+
+use ::bytes::{Buf, Bytes};
+use alloc::vec::Vec;
+use serde::Serialize;
+
+use super::messages::{BatchHead, Frame, Message, Proposal};
+
+/// Most members that a view from the wire may have.
+const MAX_MEMBERS: usize = 4096;
+
+/// Encodes a frame and appends the bodies, in the order in which the frame names them.
+pub(crate) fn encode(frame: &Frame, bodies: &[Bytes]) -> Bytes {
+    let length: usize = bodies.iter().map(Bytes::len).sum();
+    let buffer = Vec::with_capacity(64 + length);
+    let mut buffer = encode_into(frame, buffer);
+    for body in bodies {
+        buffer.extend_from_slice(body);
+    }
+    Bytes::from(buffer)
+}
+
+fn encode_into<T: Serialize>(value: &T, buffer: Vec<u8>) -> Vec<u8> {
+    match postcard::to_extend(value, buffer) {
+        Ok(buffer) => buffer,
+        // Our own messages have neither unsized sequences nor failing Serialize impls.
+        Err(error) => panic!("encoding a message of our own failed: {error}"),
+    }
+}
+
+/// Decodes a frame; the second part is what follows it. `None`: not a frame.
+pub(crate) fn decode(mut bytes: Bytes) -> Option<(Frame, Bytes)> {
+    let (frame, rest) = postcard::take_from_bytes::<Frame>(&bytes).ok()?;
+    let used = bytes.len() - rest.len();
+    bytes.advance(used);
+    if bodies_length(&frame)? != bytes.len() {
+        return None;
+    }
+    Some((frame, bytes))
+}
+
+fn bodies_length(frame: &Frame) -> Option<usize> {
+    let Frame::Group { message, .. } = frame else {
+        return Some(0);
+    };
+    let sum = |heads: &[BatchHead]| {
+        heads
+            .iter()
+            .try_fold(0usize, |sum, head| sum.checked_add(head.length as usize))
+    };
+    match message {
+        Message::Data(data) => sum(&data.batches),
+        Message::Fetched { lanes, .. } => lanes
+            .iter()
+            .try_fold(0usize, |all, (_, heads)| all.checked_add(sum(heads)?)),
+        Message::Chunk(chunk) => Some(chunk.length as usize),
+        _ => Some(0),
+    }
+}
+
+/// The bytes of a proposal, as they are agreed on.
+pub(crate) fn encode_proposal(proposal: &Proposal) -> Bytes {
+    Bytes::from(encode_into(proposal, Vec::new()))
+}
+
+/// Reads a proposal and checks what every receiver relies on.
+pub(crate) fn decode_proposal(bytes: &[u8]) -> Option<Proposal> {
+    let (proposal, rest) = postcard::take_from_bytes::<Proposal>(bytes).ok()?;
+    let view = &proposal.view;
+    let sane = rest.is_empty()
+        && view.members.len() <= MAX_MEMBERS
+        && proposal.cut.len() <= MAX_MEMBERS
+        && view.active <= view.members.len()
+        && (view.active == 0) == view.members.is_empty()
+        && proposal
+            .tail
+            .iter()
+            .all(|r| (r.rank as usize) < proposal.cut.len() && r.count > 0);
+    sane.then_some(proposal)
+}
+
+/// The number of bytes that each update's length takes in a body.
+const LENGTH: usize = 4;
+
+/// Where update number `count` (from 0) of a body begins; `None` if the body has not that many.
+pub(crate) fn skip(body: &[u8], mut offset: usize, count: u64) -> Option<usize> {
+    for _ in 0..count {
+        let prefix = body.get(offset..offset.checked_add(LENGTH)?)?;
+        let length = u32::from_le_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]) as usize;
+        offset = offset.checked_add(LENGTH + length)?;
+    }
+    (offset <= body.len()).then_some(offset)
+}
+
+/// Whether a body holds exactly `count` updates.
+pub(crate) fn is_body(body: &[u8], count: u64) -> bool {
+    // The first test keeps a forged count from running the loop for long.
+    count.saturating_mul(LENGTH as u64) <= body.len() as u64
+        && skip(body, 0, count) == Some(body.len())
+}
+
+/// `Bytes` through serde, as a plain byte string.
+pub(crate) mod bytes {
+    use ::bytes::Bytes;
+    use core::fmt;
+    use serde::{Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: de::Error>(self, v: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes::copy_from_slice(v))
+            }
+        }
+        from.deserialize_bytes(Visitor)
+    }
+}

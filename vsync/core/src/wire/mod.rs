@@ -1,0 +1,11 @@
+//! Floor 0: identities, cuts, messages and their bytes.
+
+pub(crate) mod codec;
+mod cut;
+mod ids;
+pub(crate) mod messages;
+mod view;
+
+pub use cut::Cut;
+pub use ids::{Ballot, GroupId, MemberId, Micros, NodeId, Rank, ViewNumber};
+pub use view::{Left, LeftReason, Member, Transfer, View};

@@ -1,0 +1,238 @@
+//! The straight path: a group is made, joined, used and left, over a network without faults.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use vsync_core::engine::{
+    Class, Delivery, Engine, EngineConfig, GroupConfig, Input, Install, Level, Output, Outputs, Run,
+};
+use vsync_core::wire::{GroupId, NodeId};
+
+const GROUP: GroupId = GroupId(7);
+
+/// Engines on a network that delivers everything at once and in order.
+struct Net {
+    now: u64,
+    nodes: BTreeMap<NodeId, Engine>,
+    frames: VecDeque<(NodeId, NodeId, Bytes)>,
+    delivered: BTreeMap<NodeId, Vec<Delivery>>,
+    installs: BTreeMap<NodeId, Vec<Install>>,
+    others: BTreeMap<NodeId, Vec<Output>>,
+}
+
+fn config() -> GroupConfig {
+    GroupConfig {
+        generation: 1,
+        schema: 1,
+        causal: true,
+        meta: Bytes::new(),
+        window: 1 << 16,
+        join_buffer: 1 << 20,
+    }
+}
+
+fn update(text: &str) -> Bytes {
+    let mut body = (text.len() as u32).to_le_bytes().to_vec();
+    body.extend_from_slice(text.as_bytes());
+    Bytes::from(body)
+}
+
+impl Net {
+    fn new(nodes: u64) -> Self {
+        let ids: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
+        let engines = ids
+            .iter()
+            .map(|&id| (id, Engine::new(EngineConfig::new(id))));
+        let mut net = Net {
+            now: 1_000,
+            nodes: engines.collect(),
+            frames: VecDeque::new(),
+            delivered: BTreeMap::new(),
+            installs: BTreeMap::new(),
+            others: BTreeMap::new(),
+        };
+        for &a in &ids {
+            for &b in ids.iter().filter(|&&b| b != a) {
+                net.input(a, Input::Connected { peer: b });
+            }
+        }
+        net
+    }
+
+    fn input(&mut self, node: NodeId, input: Input) {
+        let mut out = Outputs::new();
+        let Some(engine) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        engine.handle(self.now, input, &mut out);
+        for output in out.drain() {
+            match output {
+                Output::Send { peer, frame, .. } => self.frames.push_back((node, peer, frame)),
+                Output::Deliver(delivery) => {
+                    self.delivered.entry(node).or_default().push(delivery);
+                }
+                Output::Install(install) => self.installs.entry(node).or_default().push(install),
+                Output::TakeCheckpoint { group, label, .. } => {
+                    let bytes = Bytes::from(vec![9; 600_000]);
+                    self.input(
+                        node,
+                        Input::Checkpoint {
+                            group,
+                            label,
+                            bytes,
+                        },
+                    );
+                }
+                other => self.others.entry(node).or_default().push(other),
+            }
+        }
+    }
+
+    /// Lets everything run for a while.
+    fn run(&mut self, micros: u64) {
+        let end = self.now + micros;
+        while self.now < end {
+            self.now += 1_000;
+            for node in self.nodes.keys().copied().collect::<Vec<_>>() {
+                if self.nodes[&node]
+                    .deadline()
+                    .is_some_and(|due| due <= self.now)
+                {
+                    self.input(node, Input::Tick);
+                }
+                self.input(node, Input::Close);
+            }
+            while let Some((from, to, frame)) = self.frames.pop_front() {
+                self.input(to, Input::Frame { peer: from, frame });
+            }
+        }
+    }
+
+    fn submit(&mut self, node: u64, class: Class, text: &str) {
+        let run = Run {
+            class,
+            level: Level::Optimistic,
+            count: 1,
+        };
+        let body = update(text);
+        let input = Input::Submit {
+            group: GROUP,
+            runs: vec![run],
+            body,
+            wall: 5,
+            urgent: true,
+        };
+        self.input(NodeId(node), input);
+    }
+
+    fn texts(&self, node: u64) -> Vec<(u64, usize, u64, Bytes)> {
+        let list = self
+            .delivered
+            .get(&NodeId(node))
+            .cloned()
+            .unwrap_or_default();
+        list.into_iter()
+            .map(|d| (d.view, d.rank, d.seq, d.body))
+            .collect()
+    }
+
+    fn form(nodes: u64) -> Self {
+        let mut net = Net::new(nodes);
+        net.input(
+            NodeId(1),
+            Input::Create {
+                group: GROUP,
+                config: config(),
+            },
+        );
+        for node in 2..=nodes {
+            let contacts = vec![NodeId(1)];
+            net.input(
+                NodeId(node),
+                Input::Join {
+                    group: GROUP,
+                    contacts,
+                    nonce: 1,
+                    config: config(),
+                },
+            );
+            net.run(400_000);
+        }
+        net
+    }
+
+    fn active(&self, node: u64) -> usize {
+        let status = self.nodes[&NodeId(node)].status(GROUP);
+        status
+            .and_then(|status| status.view)
+            .map_or(0, |view| view.active)
+    }
+}
+
+#[test]
+fn three_members_form_a_group_and_agree() {
+    let mut net = Net::form(3);
+    for node in 1..=3 {
+        assert_eq!(
+            net.active(node),
+            3,
+            "node {node}: {:#?}",
+            net.installs.get(&NodeId(node))
+        );
+    }
+    for round in 0..20 {
+        for node in 1..=3 {
+            let class = [Class::Fifo, Class::Causal, Class::Total][(round + node as usize) % 3];
+            net.submit(node, class, &format!("{node}-{round}"));
+        }
+        net.run(3_000);
+    }
+    net.run(500_000);
+    let mut first = net.texts(1);
+    first.sort();
+    assert_eq!(first.len(), 60);
+    for node in 2..=3 {
+        let mut texts = net.texts(node);
+        texts.sort();
+        assert_eq!(first, texts);
+        let status = net.nodes[&NodeId(node)].status(GROUP).unwrap();
+        assert_eq!((status.retained, status.queued), (0, 0), "{status:#?}");
+    }
+    // Nothing but heartbeats goes on.
+    net.run(50_000);
+    for engine in net.nodes.values() {
+        assert!(engine.deadline().is_some());
+    }
+}
+
+#[test]
+fn a_member_that_dies_is_left_out_and_its_updates_survive() {
+    let mut net = Net::form(3);
+    net.submit(3, Class::Total, "last words");
+    net.run(10_000);
+    net.nodes.remove(&NodeId(3));
+    for node in 1..=2 {
+        net.input(NodeId(node), Input::Disconnected { peer: NodeId(3) });
+        net.input(NodeId(node), Input::Ended { peer: NodeId(3) });
+    }
+    net.run(200_000);
+    assert_eq!((net.active(1), net.active(2)), (2, 2));
+    assert_eq!(net.texts(1), net.texts(2));
+    net.submit(2, Class::Total, "going on");
+    net.run(100_000);
+    assert_eq!(net.texts(1).len(), 2);
+}
+
+#[test]
+fn members_leave_one_after_the_other_until_the_group_is_dissolved() {
+    let mut net = Net::form(3);
+    for node in [1, 3, 2] {
+        net.input(NodeId(node), Input::Leave { group: GROUP });
+        net.run(2_000_000);
+        let left = net.others[&NodeId(node)]
+            .iter()
+            .any(|output| matches!(output, Output::Left { group, .. } if *group == GROUP));
+        assert!(left, "node {node} has not left");
+        assert!(net.nodes[&NodeId(node)].status(GROUP).is_none());
+    }
+}
