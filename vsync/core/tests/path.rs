@@ -40,9 +40,7 @@ fn update(text: &str) -> Bytes {
 impl Net {
     fn new(nodes: u64) -> Self {
         let ids: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
-        let engines = ids
-            .iter()
-            .map(|&id| (id, Engine::new(EngineConfig::new(id))));
+        let engines = ids.iter().map(|&id| (id, Engine::new(EngineConfig::new(id))));
         let mut net = Net {
             now: 1_000,
             nodes: engines.collect(),
@@ -74,14 +72,7 @@ impl Net {
                 Output::Install(install) => self.installs.entry(node).or_default().push(install),
                 Output::TakeCheckpoint { group, label, .. } => {
                     let bytes = Bytes::from(vec![9; 600_000]);
-                    self.input(
-                        node,
-                        Input::Checkpoint {
-                            group,
-                            label,
-                            bytes,
-                        },
-                    );
+                    self.input(node, Input::Checkpoint { group, label, bytes });
                 }
                 other => self.others.entry(node).or_default().push(other),
             }
@@ -94,10 +85,7 @@ impl Net {
         while self.now < end {
             self.now += 1_000;
             for node in self.nodes.keys().copied().collect::<Vec<_>>() {
-                if self.nodes[&node]
-                    .deadline()
-                    .is_some_and(|due| due <= self.now)
-                {
+                if self.nodes[&node].deadline().is_some_and(|due| due <= self.now) {
                     self.input(node, Input::Tick);
                 }
                 self.input(node, Input::Close);
@@ -109,52 +97,25 @@ impl Net {
     }
 
     fn submit(&mut self, node: u64, class: Class, text: &str) {
-        let run = Run {
-            class,
-            level: Level::Optimistic,
-            count: 1,
-        };
+        let run = Run { class, level: Level::Optimistic, count: 1 };
         let body = update(text);
-        let input = Input::Submit {
-            group: GROUP,
-            runs: vec![run],
-            body,
-            wall: 5,
-            urgent: true,
-        };
+        let input = Input::Submit { group: GROUP, runs: vec![run], body, wall: 5, urgent: true };
         self.input(NodeId(node), input);
     }
 
     fn texts(&self, node: u64) -> Vec<(u64, usize, u64, Bytes)> {
-        let list = self
-            .delivered
-            .get(&NodeId(node))
-            .cloned()
-            .unwrap_or_default();
-        list.into_iter()
-            .map(|d| (d.view, d.rank, d.seq, d.body))
-            .collect()
+        let list = self.delivered.get(&NodeId(node)).cloned().unwrap_or_default();
+        list.into_iter().map(|d| (d.view, d.rank, d.seq, d.body)).collect()
     }
 
     fn form(nodes: u64) -> Self {
         let mut net = Net::new(nodes);
-        net.input(
-            NodeId(1),
-            Input::Create {
-                group: GROUP,
-                config: config(),
-            },
-        );
+        net.input(NodeId(1), Input::Create { group: GROUP, config: config() });
         for node in 2..=nodes {
             let contacts = vec![NodeId(1)];
             net.input(
                 NodeId(node),
-                Input::Join {
-                    group: GROUP,
-                    contacts,
-                    nonce: 1,
-                    config: config(),
-                },
+                Input::Join { group: GROUP, contacts, nonce: 1, config: config() },
             );
             net.run(400_000);
         }
@@ -163,9 +124,7 @@ impl Net {
 
     fn active(&self, node: u64) -> usize {
         let status = self.nodes[&NodeId(node)].status(GROUP);
-        status
-            .and_then(|status| status.view)
-            .map_or(0, |view| view.active)
+        status.and_then(|status| status.view).map_or(0, |view| view.active)
     }
 }
 
@@ -173,12 +132,7 @@ impl Net {
 fn three_members_form_a_group_and_agree() {
     let mut net = Net::form(3);
     for node in 1..=3 {
-        assert_eq!(
-            net.active(node),
-            3,
-            "node {node}: {:#?}",
-            net.installs.get(&NodeId(node))
-        );
+        assert_eq!(net.active(node), 3, "node {node}: {:#?}", net.installs.get(&NodeId(node)));
     }
     for round in 0..20 {
         for node in 1..=3 {

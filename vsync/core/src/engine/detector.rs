@@ -34,6 +34,8 @@ pub(crate) struct Detector {
     peers: BTreeMap<NodeId, Peer>,
     silence: Micros,
     link_timeout: Micros,
+    /// A gap between calls that can only be a pause of this node.
+    pause: Micros,
     last_turn: Micros,
 }
 
@@ -43,6 +45,7 @@ impl Detector {
             peers: BTreeMap::new(),
             silence: config.silence,
             link_timeout: config.link_timeout,
+            pause: (config.silence / 2).max(config.heartbeat * 2),
             last_turn: 0,
         }
     }
@@ -62,7 +65,7 @@ impl Detector {
     /// Every call of the engine comes by here: a long gap means that this node was paused, and knows
     /// nothing of the others' silence.
     pub(crate) fn turn(&mut self, now: Micros) -> bool {
-        let paused = self.last_turn > 0 && now.saturating_sub(self.last_turn) > self.silence / 2;
+        let paused = self.last_turn > 0 && now.saturating_sub(self.last_turn) > self.pause;
         self.last_turn = now;
         if paused {
             for peer in self.peers.values_mut() {
@@ -103,18 +106,14 @@ impl Detector {
 
     /// Whether this node thinks that `node` is gone. An opinion, which may change.
     pub(crate) fn suspects(&self, node: NodeId) -> bool {
-        self.peers
-            .get(&node)
-            .is_some_and(|peer| peer.ended || peer.suspected)
+        self.peers.get(&node).is_some_and(|peer| peer.ended || peer.suspected)
     }
 
     /// Whether the link to `node` has been gone for long although others reach it.
     pub(crate) fn link_lost(&self, node: NodeId, now: Micros) -> bool {
         self.peers.get(&node).is_some_and(|peer| {
             !peer.ended
-                && peer
-                    .link_down
-                    .is_some_and(|since| now.saturating_sub(since) > self.link_timeout)
+                && peer.link_down.is_some_and(|since| now.saturating_sub(since) > self.link_timeout)
         })
     }
 
@@ -176,8 +175,7 @@ impl Detector {
             }
             probes.extend(asked.into_iter().map(|witness| (witness, node)));
         }
-        self.peers
-            .retain(|node, peer| peer.connected || peer.ended || watched.contains(node));
+        self.peers.retain(|node, peer| peer.connected || peer.ended || watched.contains(node));
         (probes, changed)
     }
 

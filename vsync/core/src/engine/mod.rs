@@ -15,7 +15,7 @@ pub use io::{
 };
 
 use crate::group::{Group, Header, Incoming, Turn, not_here};
-use crate::wire::messages::Frame;
+use crate::wire::messages::{Digest, Frame};
 use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, View, codec};
 
 /// All groups of one node.
@@ -88,13 +88,7 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let detector = Detector::new(&config);
         let (groups, marks) = (BTreeMap::new(), Marks::default());
-        Engine {
-            config,
-            groups,
-            detector,
-            marks,
-            beat_due: None,
-        }
+        Engine { config, groups, detector, marks, beat_due: None }
     }
 
     /// Takes one input in, at time `now`; what is to be done is appended to `out`. Cannot fail.
@@ -130,10 +124,7 @@ impl Engine {
     fn command(&mut self, now: Micros, input: Input, out: &mut Outputs) {
         match input {
             Input::Create { group, config } => {
-                let entry = self
-                    .groups
-                    .entry(group)
-                    .or_insert_with(|| Group::new(group));
+                let entry = self.groups.entry(group).or_insert_with(|| Group::new(group));
                 let mut turn = Turn {
                     now,
                     out,
@@ -143,26 +134,11 @@ impl Engine {
                 };
                 entry.create(&mut turn, config);
             }
-            Input::Join {
-                group,
-                contacts,
-                nonce,
-                config,
-            } => {
-                self.groups
-                    .entry(group)
-                    .or_insert_with(|| Group::new(group));
-                self.one(now, out, group, |entry, turn| {
-                    entry.join(turn, contacts, nonce, config)
-                });
+            Input::Join { group, contacts, nonce, config } => {
+                self.groups.entry(group).or_insert_with(|| Group::new(group));
+                self.one(now, out, group, |entry, turn| entry.join(turn, contacts, nonce, config));
             }
-            Input::Submit {
-                group,
-                runs,
-                body,
-                wall,
-                urgent,
-            } => {
+            Input::Submit { group, runs, body, wall, urgent } => {
                 self.member(now, out, group, |member, turn| {
                     member.submit(turn, &runs, body, wall, urgent);
                 });
@@ -170,14 +146,8 @@ impl Engine {
             Input::Flush { group, id } => {
                 self.member(now, out, group, |member, turn| member.flush(turn, id));
             }
-            Input::Checkpoint {
-                group,
-                label,
-                bytes,
-            } => {
-                self.member(now, out, group, |member, turn| {
-                    member.checkpoint(turn, label, bytes)
-                });
+            Input::Checkpoint { group, label, bytes } => {
+                self.member(now, out, group, |member, turn| member.checkpoint(turn, label, bytes));
             }
             Input::Leave { group } => {
                 self.one(now, out, group, |entry, turn| entry.leave(turn));
@@ -202,22 +172,8 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        let Engine {
-            config,
-            detector,
-            marks,
-            ..
-        } = self;
-        run(
-            group,
-            &mut Turn {
-                now,
-                out,
-                config,
-                detector,
-                marks,
-            },
-        );
+        let Engine { config, detector, marks, .. } = self;
+        run(group, &mut Turn { now, out, config, detector, marks });
     }
 
     fn member(
@@ -236,20 +192,8 @@ impl Engine {
         out: &mut Outputs,
         mut run: impl FnMut(&mut Group, &mut Turn<'_>),
     ) {
-        let Engine {
-            config,
-            detector,
-            marks,
-            groups,
-            ..
-        } = self;
-        let mut turn = Turn {
-            now,
-            out,
-            config,
-            detector,
-            marks,
-        };
+        let Engine { config, detector, marks, groups, .. } = self;
+        let mut turn = Turn { now, out, config, detector, marks };
         for group in groups.values_mut() {
             run(group, &mut turn);
         }
@@ -263,29 +207,13 @@ impl Engine {
 
     fn frame(&mut self, now: Micros, peer: NodeId, frame: Bytes, out: &mut Outputs) {
         let Some((frame, bodies)) = codec::decode(frame) else {
-            return out.push(Output::Dropped {
-                peer,
-                reason: DropReason::Malformed,
-            });
+            return out.push(Output::Dropped { peer, reason: DropReason::Malformed });
         };
         if self.detector.heard(peer, now) {
             self.suspicions(now, out);
         }
         match frame {
-            Frame::Heartbeat { groups } => {
-                let named: BTreeSet<GroupId> = groups.iter().map(|&(id, ..)| id).collect();
-                self.each(now, out, |group, turn| {
-                    if !named.contains(&group.id()) {
-                        // A member that does not know of it: a handshake finds out.
-                        group.with(turn, |member, turn| member.unnamed(turn, peer));
-                    }
-                });
-                for (id, _, view, entry) in groups {
-                    self.member(now, out, id, |member, turn| {
-                        member.on_digest(turn, peer, view, entry);
-                    });
-                }
-            }
+            Frame::Heartbeat { groups } => self.heartbeat(now, out, peer, groups),
             Frame::Probe { about } => {
                 let lately = self.detector.lately(about, now);
                 self.send(peer, &Frame::Heard { about, lately }, out);
@@ -295,60 +223,39 @@ impl Engine {
                     self.suspicions(now, out);
                 }
             }
-            Frame::Group {
-                group,
-                generation,
-                view,
-                entry,
-                message,
-            } => {
-                let incoming = Incoming {
-                    peer,
-                    view,
-                    entry,
-                    message,
-                    bodies,
-                };
+            Frame::Group { group, generation, view, entry, message } => {
+                let incoming = Incoming { peer, view, entry, message, bodies };
                 if self.groups.contains_key(&group) {
                     return self.one(now, out, group, |known, turn| {
                         known.message(turn, generation, incoming);
                     });
                 }
-                out.push(Output::Dropped {
-                    peer,
-                    reason: DropReason::UnknownGroup,
-                });
-                let Engine {
-                    config,
-                    detector,
-                    marks,
-                    ..
-                } = self;
-                let mut turn = Turn {
-                    now,
-                    out,
-                    config,
-                    detector,
-                    marks,
-                };
-                let header = Header {
-                    group,
-                    generation,
-                    view: 0,
-                    entry: 0,
-                };
+                out.push(Output::Dropped { peer, reason: DropReason::UnknownGroup });
+                let Engine { config, detector, marks, .. } = self;
+                let mut turn = Turn { now, out, config, detector, marks };
+                let header = Header { group, generation, view: 0, entry: 0 };
                 not_here(&mut turn, header, &incoming, false);
             }
         }
     }
 
+    /// A peer says in which view of its groups it is.
+    fn heartbeat(&mut self, now: Micros, out: &mut Outputs, peer: NodeId, groups: Vec<Digest>) {
+        let named: BTreeSet<GroupId> = groups.iter().map(|&(id, ..)| id).collect();
+        self.each(now, out, |group, turn| {
+            if !named.contains(&group.id()) {
+                // A member that does not know of it: a handshake finds out.
+                group.with(turn, |member, turn| member.unnamed(turn, peer));
+            }
+        });
+        for (id, _, view, entry) in groups {
+            self.member(now, out, id, |member, turn| member.on_digest(turn, peer, view, entry));
+        }
+    }
+
     fn send(&self, peer: NodeId, frame: &Frame, out: &mut Outputs) {
         let frame = codec::encode(frame, &[]);
-        out.push(Output::Send {
-            peer,
-            traffic: Traffic::Control,
-            frame,
-        });
+        out.push(Output::Send { peer, traffic: Traffic::Control, frame });
     }
 
     fn tick(&mut self, now: Micros, out: &mut Outputs) {
@@ -356,10 +263,7 @@ impl Engine {
             self.beat_due = None;
             self.beat(now, out);
         }
-        let due = self
-            .groups
-            .values()
-            .any(|g| g.deadline().is_some_and(|due| due <= now));
+        let due = self.groups.values().any(|g| g.deadline().is_some_and(|due| due <= now));
         if due {
             self.each(now, out, |group, turn| group.tick(turn));
         }
@@ -367,18 +271,11 @@ impl Engine {
 
     /// Sends heartbeats, and looks at who is silent.
     fn beat(&mut self, now: Micros, out: &mut Outputs) {
-        let watched: BTreeSet<NodeId> = self
-            .groups
-            .values()
-            .flat_map(|group| group.watched())
-            .collect();
+        let watched: BTreeSet<NodeId> =
+            self.groups.values().flat_map(|group| group.watched()).collect();
         let watched: Vec<NodeId> = watched.into_iter().collect();
         for &peer in &watched {
-            let groups = self
-                .groups
-                .values()
-                .filter_map(|group| group.digest(peer))
-                .collect();
+            let groups = self.groups.values().filter_map(|group| group.digest(peer)).collect();
             self.send(peer, &Frame::Heartbeat { groups }, out);
         }
         let (probes, changed) = self.detector.tick(&watched, now);

@@ -67,10 +67,7 @@ impl Departed {
 
     pub(crate) fn watched(&self) -> Vec<NodeId> {
         let own = self.multicast.view.members[self.multicast.me].id.node;
-        self.audience()
-            .into_iter()
-            .filter(|&node| node != own)
-            .collect()
+        self.audience().into_iter().filter(|&node| node != own).collect()
     }
 
     pub(crate) fn answers(&self, view: ViewNumber) -> bool {
@@ -81,15 +78,8 @@ impl Departed {
     /// none, those of the last.
     fn audience(&self) -> Vec<NodeId> {
         let next = &self.decided.view;
-        let view = if next.members.is_empty() {
-            &self.multicast.view
-        } else {
-            next
-        };
-        view.members[..view.active]
-            .iter()
-            .map(|member| member.id.node)
-            .collect()
+        let view = if next.members.is_empty() { &self.multicast.view } else { next };
+        view.members[..view.active].iter().map(|member| member.id.node).collect()
     }
 
     /// Whether those who still count know it.
@@ -101,9 +91,7 @@ impl Departed {
                 node == me || self.installed.contains(&node) || turn.detector.suspects(node)
             });
         }
-        is_quorum(next, |rank| {
-            self.installed.contains(&next.members[rank].id.node)
-        })
+        is_quorum(next, |rank| self.installed.contains(&next.members[rank].id.node))
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>) {
@@ -113,11 +101,7 @@ impl Departed {
         self.done = true;
         if let Some(decided) = self.leaver {
             let (group, view) = (self.header.group, self.header.view);
-            turn.out.push(Output::Left {
-                group,
-                view,
-                decided,
-            });
+            turn.out.push(Output::Left { group, view, decided });
         }
     }
 
@@ -162,9 +146,7 @@ impl Departed {
     }
 
     fn tell(&self, turn: &mut Turn<'_>, to: impl IntoIterator<Item = NodeId>) {
-        let message = Message::Install {
-            proposal: self.decision.clone(),
-        };
+        let message = Message::Install { proposal: self.decision.clone() };
         turn.cast(self.header, to, Traffic::Control, message, &[]);
     }
 
@@ -176,9 +158,7 @@ impl Departed {
         self.tries += 1;
         self.due = turn.now + turn.config.change_retry * u64::from(self.tries.min(10));
         let audience = self.audience();
-        let to = audience
-            .into_iter()
-            .filter(|node| !self.installed.contains(node));
+        let to = audience.into_iter().filter(|node| !self.installed.contains(node));
         self.tell(turn, to);
         self.finish(turn);
     }

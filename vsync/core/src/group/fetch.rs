@@ -53,13 +53,7 @@ pub(crate) fn answer(
     let wanted = records.0 < records.1.min(multicast.log.extent());
     let records = wanted.then(|| multicast.log.range(records.0, records.1));
     let any = !found.is_empty() || records.is_some();
-    any.then_some((
-        Message::Fetched {
-            lanes: found,
-            records,
-        },
-        bodies,
-    ))
+    any.then_some((Message::Fetched { lanes: found, records }, bodies))
 }
 
 impl Membership {
@@ -93,10 +87,7 @@ impl Membership {
             return turn.dropped(peer, DropReason::OldView);
         };
         if let Some((message, bodies)) = answer(source, lanes, records) {
-            let header = super::Header {
-                view,
-                ..self.header()
-            };
+            let header = super::Header { view, ..self.header() };
             turn.cast(header, [peer], Traffic::Bulk, message, &bodies);
         }
     }

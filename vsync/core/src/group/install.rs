@@ -105,10 +105,7 @@ impl Membership {
         bytes: Bytes,
         decided: Proposal,
     ) -> Self {
-        let me = MemberId {
-            node: turn.config.node,
-            entry: decided.view.number,
-        };
+        let me = MemberId { node: turn.config.node, entry: decided.view.number };
         let install = announcement(id, me, None, &decided);
         let mut member = Self::build(turn, id, config, me, install, decided.time);
         member.loading = Loading::new();
@@ -190,19 +187,13 @@ impl Membership {
         turn.marks.views += 1;
         if self.loading.is_done() {
             let installed = BTreeSet::from([self.me.node]);
-            self.closed = Some(Closed {
-                multicast: previous,
-                installed,
-            });
+            self.closed = Some(Closed { multicast: previous, installed });
             turn.out.push(Output::Install(install));
         } else {
             // A joiner keeps it for its replay; others are served from there no more.
             self.closed = None;
-            let held = HeldView {
-                multicast: previous,
-                install: announced,
-                decided: decided.clone(),
-            };
+            let held =
+                HeldView { multicast: previous, install: announced, decided: decided.clone() };
             self.loading.hold(held, &self.multicast.view, rank);
         }
         self.decision = Some(bytes);
@@ -217,11 +208,8 @@ impl Membership {
 
     fn finish_view(&mut self, turn: &mut Turn<'_>, decided: &Proposal) {
         let mut deliveries = Vec::new();
-        let Proposal {
-            cut, base, tail, ..
-        } = decided;
-        self.multicast
-            .finish(self.id, cut, *base, tail, &mut deliveries);
+        let Proposal { cut, base, tail, .. } = decided;
+        self.multicast.finish(self.id, cut, *base, tail, &mut deliveries);
         for delivery in deliveries {
             turn.out.push(Output::Deliver(delivery));
         }
@@ -241,14 +229,9 @@ impl Membership {
         self.full_since = None;
         let members = self.multicast.view.members.iter();
         let nonces: BTreeMap<NodeId, u64> = members.map(|m| (m.id.node, m.nonce)).collect();
-        self.joins
-            .retain(|node, join| nonces.get(node).is_none_or(|&nonce| join.nonce > nonce));
-        let to: BTreeSet<NodeId> = old
-            .members
-            .iter()
-            .chain(&self.view().members)
-            .map(|m| m.id.node)
-            .collect();
+        self.joins.retain(|node, join| nonces.get(node).is_none_or(|&nonce| join.nonce > nonce));
+        let to: BTreeSet<NodeId> =
+            old.members.iter().chain(&self.view().members).map(|m| m.id.node).collect();
         self.send(turn, to, Traffic::Control, Message::Installed);
         self.plan_transfers(turn);
         self.watch_quorum(turn);
@@ -262,10 +245,7 @@ impl Membership {
         let members = &self.multicast.view.members;
         if let Some(closed) = &mut self.closed {
             closed.installed.insert(peer);
-            if members
-                .iter()
-                .all(|member| closed.installed.contains(&member.id.node))
-            {
+            if members.iter().all(|member| closed.installed.contains(&member.id.node)) {
                 self.closed = None;
             }
         }
@@ -290,10 +270,7 @@ impl Membership {
         // tells what was received is harmless even where this member is frozen, as the peer has left
         // the view.
         let received = self.multicast.received();
-        let message = Message::Sync {
-            received,
-            answer: false,
-        };
+        let message = Message::Sync { received, answer: false };
         self.send(turn, [peer], Traffic::Control, message);
     }
 
@@ -310,10 +287,7 @@ impl Membership {
     /// Answers a message of an older view by the decision that ended it, or by exclusion.
     pub(crate) fn answer_old(&mut self, turn: &mut Turn<'_>, incoming: &Incoming) {
         turn.dropped(incoming.peer, DropReason::OldView);
-        let id = MemberId {
-            node: incoming.peer,
-            entry: incoming.entry,
-        };
+        let id = MemberId { node: incoming.peer, entry: incoming.entry };
         let listed = self.view().rank_of(id).is_some();
         let caught_up = match &self.closed {
             Some(closed) => closed.installed.contains(&incoming.peer),
@@ -344,9 +318,7 @@ impl Membership {
     /// Tells the decision that this member is about to install.
     pub(crate) fn tell_decision(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         if let Some((proposal, _)) = &self.change.installing {
-            let message = Message::Install {
-                proposal: proposal.clone(),
-            };
+            let message = Message::Install { proposal: proposal.clone() };
             self.send(turn, [peer], Traffic::Control, message);
         }
     }
@@ -363,38 +335,23 @@ impl Membership {
         let own = decided.as_ref().map(|proposal| proposal.cut[rank]);
         if !left {
             turn.marks.excluded += 1;
-            turn.out.push(Output::Excluded {
-                group,
-                view,
-                decided: own,
-            });
+            turn.out.push(Output::Excluded { group, view, decided: own });
         }
         match (decided, own) {
             (Some(decided), Some(own)) => {
                 if left && turn.bugs().has(Bug::ForgetDecision) {
-                    turn.out.push(Output::Left {
-                        group,
-                        view,
-                        decided: own,
-                    });
+                    turn.out.push(Output::Left { group, view, decided: own });
                 }
                 if turn.bugs().has(Bug::ForgetDecision) {
                     return None;
                 }
-                Some(super::Departed::new(
-                    turn,
-                    *self,
-                    decided,
-                    left.then_some(own),
-                ))
+                Some(super::Departed::new(turn, *self, decided, left.then_some(own)))
             }
             _ => {
                 if left {
-                    turn.out.push(Output::Left {
-                        group,
-                        view,
-                        decided: 0,
-                    });
+                    // It asked only when its own updates were stable.
+                    let decided = self.multicast.own_end();
+                    turn.out.push(Output::Left { group, view, decided });
                 }
                 None
             }
@@ -416,13 +373,5 @@ fn announcement(group: GroupId, me: MemberId, old: Option<&View>, decided: &Prop
         counts: decided.cut.clone(),
         extent: decided.base + decided.tail.iter().map(|r| u64::from(r.count)).sum::<u64>(),
     };
-    Install {
-        group,
-        rank,
-        together,
-        joined,
-        left: decided.left.clone(),
-        cut,
-        view,
-    }
+    Install { group, rank, together, joined, left: decided.left.clone(), cut, view }
 }

@@ -106,10 +106,7 @@ impl Membership {
     /// The other members' nodes.
     pub(crate) fn others(&self) -> Vec<NodeId> {
         let members = self.view().members.iter();
-        members
-            .map(|member| member.id.node)
-            .filter(|&node| node != self.me.node)
-            .collect()
+        members.map(|member| member.id.node).filter(|&node| node != self.me.node).collect()
     }
 
     pub(crate) fn node(&self, rank: Rank) -> NodeId {
@@ -159,16 +156,9 @@ impl Membership {
                 break;
             };
             let run = waiting.run;
-            let seq = self
-                .multicast
-                .submit(run, waiting.body, waiting.wall, waiting.urgent);
+            let seq = self.multicast.submit(run, waiting.body, waiting.wall, waiting.urgent);
             let view = self.view().number;
-            turn.out.push(Output::Sent {
-                group: self.id,
-                view,
-                seq,
-                run,
-            });
+            turn.out.push(Output::Sent { group: self.id, view, seq, run });
             if run.level == Level::Stable {
                 // Nobody may see it before it is stable: this alone is worth haste.
                 self.multicast.ask_acks();
@@ -198,13 +188,7 @@ impl Membership {
         }
         if let Some((data, bodies)) = self.multicast.take_data(turn.now) {
             let others = self.others();
-            turn.cast(
-                self.header(),
-                others,
-                Traffic::Updates,
-                Message::Data(data),
-                &bodies,
-            );
+            turn.cast(self.header(), others, Traffic::Updates, Message::Data(data), &bodies);
         }
         self.multicast.arm_ack(turn.now, turn.config.ack_delay);
         self.arm_chores(turn);
@@ -238,11 +222,7 @@ impl Membership {
             let stable = self.multicast.stabilise();
             if let Some(cut) = &stable {
                 let view = self.view().number;
-                turn.out.push(Output::Stable {
-                    group: self.id,
-                    view,
-                    cut: cut.clone(),
-                });
+                turn.out.push(Output::Stable { group: self.id, view, cut: cut.clone() });
             }
             if !any && stable.is_none() {
                 return;
@@ -256,10 +236,7 @@ impl Membership {
         }
         let own = self.multicast.own_bytes();
         if let Some(bytes) = self.pending.grant(self.config.window, own) {
-            turn.out.push(Output::Credit {
-                group: self.id,
-                bytes,
-            });
+            turn.out.push(Output::Credit { group: self.id, bytes });
         }
     }
 
@@ -367,10 +344,7 @@ impl Membership {
                 turn.dropped(peer, reason);
             }
         }
-        if data
-            .ack
-            .is_some_and(|ack| !self.multicast.acknowledge(rank, &ack, turn.now))
-        {
+        if data.ack.is_some_and(|ack| !self.multicast.acknowledge(rank, &ack, turn.now)) {
             turn.dropped(peer, DropReason::Invalid);
         }
         if data.hurry {
@@ -384,13 +358,7 @@ impl Membership {
             self.multicast.arm_ack(0, 0);
             if let Some((data, bodies)) = self.multicast.take_data(u64::MAX) {
                 let others = self.others();
-                turn.cast(
-                    self.header(),
-                    others,
-                    Traffic::Updates,
-                    Message::Data(data),
-                    &bodies,
-                );
+                turn.cast(self.header(), others, Traffic::Updates, Message::Data(data), &bodies);
             }
             return;
         }
@@ -400,11 +368,7 @@ impl Membership {
     /// Something of `peer`'s lane was lost: tell it what is here.
     fn ask_resend(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         const ONCE: Micros = 20_000;
-        if self
-            .answered
-            .get(&peer)
-            .is_some_and(|&at| turn.now < at + ONCE)
-        {
+        if self.answered.get(&peer).is_some_and(|&at| turn.now < at + ONCE) {
             return;
         }
         self.answered.insert(peer, turn.now);
@@ -415,12 +379,7 @@ impl Membership {
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, peer: NodeId, answer: bool) {
         if !self.is_frozen() {
             let received = self.multicast.received();
-            self.send(
-                turn,
-                [peer],
-                Traffic::Updates,
-                Message::Sync { received, answer },
-            );
+            self.send(turn, [peer], Traffic::Updates, Message::Sync { received, answer });
         }
     }
 
@@ -434,13 +393,7 @@ impl Membership {
         }
         if let Some((data, bodies)) = self.multicast.resend(received) {
             turn.marks.resent += 1;
-            turn.cast(
-                self.header(),
-                [peer],
-                Traffic::Updates,
-                Message::Data(data),
-                &bodies,
-            );
+            turn.cast(self.header(), [peer], Traffic::Updates, Message::Data(data), &bodies);
         }
         if answer {
             self.sync(turn, peer, false);
@@ -487,10 +440,7 @@ impl Membership {
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
-        let closed = self
-            .closed
-            .as_ref()
-            .map_or(0, |closed| closed.multicast.retained());
+        let closed = self.closed.as_ref().map_or(0, |closed| closed.multicast.retained());
         GroupStatus {
             view: Some(self.view().clone()),
             me: Some(self.me),

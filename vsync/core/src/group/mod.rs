@@ -19,7 +19,7 @@ use crate::engine::{
     Detector, DropReason, EngineConfig, GroupConfig, GroupStatus, Marks, Output, Outputs, Refusal,
     Traffic,
 };
-use crate::wire::messages::{Frame, JoinRequest, Message, Proposal};
+use crate::wire::messages::{Digest, Frame, JoinRequest, Message, Proposal};
 use crate::wire::{GroupId, Member, MemberId, Micros, NodeId, View, ViewNumber, codec};
 
 use departed::Departed;
@@ -117,33 +117,16 @@ impl Turn<'_> {
         message: Message,
         bodies: &[Bytes],
     ) {
-        let Header {
-            group,
-            generation,
-            view,
-            entry,
-        } = header;
+        let Header { group, generation, view, entry } = header;
         let mut to = to.into_iter().peekable();
         if to.peek().is_none() {
             return;
         }
-        let frame = codec::encode(
-            &Frame::Group {
-                group,
-                generation,
-                view,
-                entry,
-                message,
-            },
-            bodies,
-        );
+        let frame =
+            codec::encode(&Frame::Group { group, generation, view, entry, message }, bodies);
         for peer in to {
             if peer != self.config.node {
-                self.out.push(Output::Send {
-                    peer,
-                    traffic,
-                    frame: frame.clone(),
-                });
+                self.out.push(Output::Send { peer, traffic, frame: frame.clone() });
             }
         }
     }
@@ -151,12 +134,7 @@ impl Turn<'_> {
 
 impl Group {
     pub(crate) fn new(id: GroupId) -> Self {
-        Group {
-            id,
-            joining: None,
-            member: None,
-            departed: Vec::new(),
-        }
+        Group { id, joining: None, member: None, departed: Vec::new() }
     }
 
     pub(crate) fn id(&self) -> GroupId {
@@ -173,22 +151,10 @@ impl Group {
         if self.member.is_some() || self.joining.is_some() {
             return;
         }
-        let id = MemberId {
-            node: turn.config.node,
-            entry: 1,
-        };
+        let id = MemberId { node: turn.config.node, entry: 1 };
         let meta = config.meta.clone();
-        let member = Member {
-            id,
-            meta,
-            nonce: 0,
-            transfer: None,
-        };
-        let view = View {
-            number: 1,
-            members: alloc::vec![member],
-            active: 1,
-        };
+        let member = Member { id, meta, nonce: 0, transfer: None };
+        let view = View { number: 1, members: alloc::vec![member], active: 1 };
         let membership = Membership::founder(turn, self.id, config, view);
         self.member = Some(Box::new(membership));
     }
@@ -208,26 +174,16 @@ impl Group {
         match &mut self.joining {
             Some(joining) => {
                 joining.contacts = contacts;
-                joining.nonce = joining.nonce.max(nonce);
+                // The nonce stays: an answer to the request under way must still fit.
                 joining.due = due;
             }
             None => {
                 if contacts.is_empty() {
                     let reason = Refusal::UnknownGroup;
-                    return turn.out.push(Output::Refused {
-                        group: self.id,
-                        reason,
-                    });
+                    return turn.out.push(Output::Refused { group: self.id, reason });
                 }
                 let early = Early::default();
-                self.joining = Some(Joining {
-                    contacts,
-                    next: 0,
-                    nonce,
-                    config,
-                    due,
-                    early,
-                });
+                self.joining = Some(Joining { contacts, next: 0, nonce, config, due, early });
             }
         }
         self.ask(turn);
@@ -251,19 +207,8 @@ impl Group {
             meta: joining.config.meta.clone(),
         };
         let generation = joining.config.generation;
-        let header = Header {
-            group: self.id,
-            generation,
-            view: 0,
-            entry: 0,
-        };
-        turn.cast(
-            header,
-            [contact],
-            Traffic::Control,
-            Message::Join(request),
-            &[],
-        );
+        let header = Header { group: self.id, generation, view: 0, entry: 0 };
+        turn.cast(header, [contact], Traffic::Control, Message::Join(request), &[]);
     }
 
     /// Takes a message in. `generation` is the frame's.
@@ -275,17 +220,9 @@ impl Group {
         };
         if ours.is_some_and(|ours| ours != generation) {
             if let (Message::Join(join), Some(theirs)) = (&incoming.message, ours) {
-                let header = Header {
-                    group: self.id,
-                    generation,
-                    view: 0,
-                    entry: 0,
-                };
+                let header = Header { group: self.id, generation, view: 0, entry: 0 };
                 let reason = Refusal::Generation { theirs };
-                let refused = Message::Refused {
-                    nonce: join.nonce,
-                    reason,
-                };
+                let refused = Message::Refused { nonce: join.nonce, reason };
                 turn.cast(header, [incoming.peer], Traffic::Control, refused, &[]);
             }
             turn.dropped(incoming.peer, DropReason::WrongGeneration);
@@ -306,16 +243,8 @@ impl Group {
 
     /// Only memberships that are over are left here.
     fn departed_only(&mut self, turn: &mut Turn<'_>, generation: u32, incoming: &Incoming) {
-        let header = Header {
-            group: self.id,
-            generation,
-            view: 0,
-            entry: 0,
-        };
-        let knows = self
-            .departed
-            .iter()
-            .any(|departed| departed.answers(incoming.view));
+        let header = Header { group: self.id, generation, view: 0, entry: 0 };
+        let knows = self.departed.iter().any(|departed| departed.answers(incoming.view));
         not_here(turn, header, incoming, knows);
     }
 
@@ -354,24 +283,13 @@ impl Group {
                     }
                 }
                 self.joining = None;
-                turn.out.push(Output::Refused {
-                    group: self.id,
-                    reason: *reason,
-                });
+                turn.out.push(Output::Refused { group: self.id, reason: *reason });
             }
             Message::Join(join) => {
                 let generation = joining.config.generation;
-                let header = Header {
-                    group: self.id,
-                    generation,
-                    view: 0,
-                    entry: 0,
-                };
+                let header = Header { group: self.id, generation, view: 0, entry: 0 };
                 let reason = Refusal::UnknownGroup;
-                let refused = Message::Refused {
-                    nonce: join.nonce,
-                    reason,
-                };
+                let refused = Message::Refused { nonce: join.nonce, reason };
                 turn.cast(header, [incoming.peer], Traffic::Control, refused, &[]);
             }
             _ if incoming.view > 0 => {
@@ -439,10 +357,7 @@ impl Group {
     }
 
     pub(crate) fn deadline(&self) -> Option<Micros> {
-        let joining = self
-            .joining
-            .as_ref()
-            .filter(|joining| !joining.contacts.is_empty());
+        let joining = self.joining.as_ref().filter(|joining| !joining.contacts.is_empty());
         let joining = joining.map(|joining| joining.due);
         let member = self.member.as_ref().and_then(|member| member.deadline());
         let departed = self.departed.iter().map(Departed::deadline);
@@ -452,22 +367,15 @@ impl Group {
     /// The nodes that matter to this group.
     pub(crate) fn watched(&self) -> Vec<NodeId> {
         let member = self.member.iter().flat_map(|member| member.watched());
-        member
-            .chain(self.departed.iter().flat_map(Departed::watched))
-            .collect()
+        member.chain(self.departed.iter().flat_map(Departed::watched)).collect()
     }
 
     /// Generation, view and entry, for heartbeats to `peer`.
-    pub(crate) fn digest(&self, peer: NodeId) -> Option<(GroupId, u32, ViewNumber, ViewNumber)> {
+    pub(crate) fn digest(&self, peer: NodeId) -> Option<Digest> {
         let member = self.member.as_ref()?;
         let view = member.view();
         view.rank_of_node(peer)?;
-        Some((
-            self.id,
-            member.config.generation,
-            view.number,
-            member.me.entry,
-        ))
+        Some((self.id, member.config.generation, view.number, member.me.entry))
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
@@ -481,10 +389,9 @@ impl Group {
 /// Tells a peer that this node has nothing to do with the group.
 pub(crate) fn not_here(turn: &mut Turn<'_>, header: Header, incoming: &Incoming, knows: bool) {
     let reply = match &incoming.message {
-        Message::Join(join) => Message::Refused {
-            nonce: join.nonce,
-            reason: Refusal::UnknownGroup,
-        },
+        Message::Join(join) => {
+            Message::Refused { nonce: join.nonce, reason: Refusal::UnknownGroup }
+        }
         Message::Data(_)
         | Message::Sync { .. }
         | Message::Prepare { .. }

@@ -49,17 +49,9 @@ impl Pending {
             };
             self.submitted += u64::from(run.count);
             self.queue_bytes += end;
-            self.queue.push_back(Waiting {
-                run,
-                body: body.split_to(end),
-                wall,
-                urgent,
-            });
+            self.queue.push_back(Waiting { run, body: body.split_to(end), wall, urgent });
         }
-        assert!(
-            body.is_empty(),
-            "a submission's body holds more updates than its runs say"
-        );
+        assert!(body.is_empty(), "a submission's body holds more updates than its runs say");
     }
 
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
@@ -73,10 +65,7 @@ impl Pending {
     }
 
     pub(crate) fn updates(&self) -> usize {
-        self.queue
-            .iter()
-            .map(|waiting| waiting.run.count as usize)
-            .sum()
+        self.queue.iter().map(|waiting| waiting.run.count as usize).sum()
     }
 
     /// More credit, when there is enough of it to be worth a message.
@@ -91,12 +80,7 @@ impl Pending {
     }
 
     pub(crate) fn flush(&mut self, id: u64, view: ViewNumber, delivered: Cut) {
-        self.flushes.push(Flush {
-            id,
-            view,
-            delivered,
-            submitted: self.submitted,
-        });
+        self.flushes.push(Flush { id, view, delivered, submitted: self.submitted });
     }
 
     pub(crate) fn is_flushing(&self) -> bool {

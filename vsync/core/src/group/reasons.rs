@@ -17,9 +17,7 @@ const BACKOFF: u64 = 8;
 impl Membership {
     /// The lowest-ranked active member that is not gone: it leads.
     fn candidate(&self, turn: &Turn<'_>) -> Rank {
-        (0..self.view().active)
-            .find(|&rank| !self.is_gone(turn, rank))
-            .unwrap_or(self.rank())
+        (0..self.view().active).find(|&rank| !self.is_gone(turn, rank)).unwrap_or(self.rank())
     }
 
     /// Whether this member's own promise has something to tell.
@@ -91,10 +89,7 @@ impl Membership {
         if candidate == self.rank() && self.is_active() {
             return self.lead(turn);
         }
-        let reasons = Nudge {
-            stalled: Some(self.change.promised),
-            ..self.reasons()
-        };
+        let reasons = Nudge { stalled: Some(self.change.promised), ..self.reasons() };
         let to = self.node(candidate);
         self.send(turn, [to], Traffic::Control, Message::Nudge(reasons));
     }
@@ -125,31 +120,17 @@ impl Membership {
             return turn.dropped(peer, DropReason::Invalid);
         }
         if join.schema != self.config.schema {
-            let reason = Refusal::Schema {
-                theirs: self.config.schema,
-            };
-            let refused = Message::Refused {
-                nonce: join.nonce,
-                reason,
-            };
+            let reason = Refusal::Schema { theirs: self.config.schema };
+            let refused = Message::Refused { nonce: join.nonce, reason };
             return self.send(turn, [peer], Traffic::Control, refused);
         }
-        let current = self
-            .view()
-            .members
-            .iter()
-            .find(|member| member.id.node == peer);
+        let current = self.view().members.iter().find(|member| member.id.node == peer);
         if let Some(member) = current.filter(|member| join.nonce <= member.nonce) {
             // It is in: it has not heard yet.
             if member.id.entry == self.view().number
                 && let Some(proposal) = self.decision.clone()
             {
-                self.send(
-                    turn,
-                    [peer],
-                    Traffic::Control,
-                    Message::Install { proposal },
-                );
+                self.send(turn, [peer], Traffic::Control, Message::Install { proposal });
             }
             return;
         }
@@ -158,15 +139,8 @@ impl Membership {
     }
 
     fn note_join(&mut self, turn: &mut Turn<'_>, join: JoinRequest) {
-        let current = self
-            .view()
-            .members
-            .iter()
-            .find(|member| member.id.node == join.node);
-        let known = self
-            .joins
-            .get(&join.node)
-            .is_some_and(|known| known.nonce >= join.nonce);
+        let current = self.view().members.iter().find(|member| member.id.node == join.node);
+        let known = self.joins.get(&join.node).is_some_and(|known| known.nonce >= join.nonce);
         let stale = current.is_some_and(|member| join.nonce <= member.nonce);
         if !known && !stale && join.node != self.me.node && join.schema == self.config.schema {
             self.joins.insert(join.node, join);
@@ -272,7 +246,7 @@ impl Membership {
     /// Repeats what has found no answer.
     fn chores(&mut self, turn: &mut Turn<'_>) {
         self.late_checkpoint(turn);
-        self.outgoing.rewind_all();
+        self.outgoing.rewind_idle();
         self.send_chunks(turn);
         self.bound_joiner(turn);
         self.watch_quorum(turn);
@@ -338,12 +312,8 @@ impl Membership {
             None => self.multicast.nag_due = Some(turn.now + 2 * turn.config.change_retry),
             Some(due) if due <= turn.now => {
                 self.multicast.nag_due = Some(turn.now + 4 * turn.config.change_retry);
-                let lagging: Vec<NodeId> = self
-                    .multicast
-                    .laggards()
-                    .into_iter()
-                    .map(|rank| self.node(rank))
-                    .collect();
+                let lagging: Vec<NodeId> =
+                    self.multicast.laggards().into_iter().map(|rank| self.node(rank)).collect();
                 for peer in lagging {
                     self.sync(turn, peer, true);
                 }
@@ -362,9 +332,7 @@ impl Membership {
             }
         }
         let patience = turn.config.slow_member_timeout;
-        let full = self
-            .full_since
-            .is_some_and(|since| turn.now > since + patience);
+        let full = self.full_since.is_some_and(|since| turn.now > since + patience);
         let still = turn.now > self.multicast.progress + patience / 2;
         if full && still && !self.is_frozen() {
             self.full_since = Some(turn.now);

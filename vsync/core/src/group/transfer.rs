@@ -50,11 +50,9 @@ impl Loading {
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
             Loading::Done => 0,
-            Loading::Waiting(waiting) => waiting
-                .held
-                .iter()
-                .map(|held| held.multicast.retained())
-                .sum(),
+            Loading::Waiting(waiting) => {
+                waiting.held.iter().map(|held| held.multicast.retained()).sum()
+            }
         }
     }
 
@@ -89,6 +87,8 @@ struct Progress {
     sent: u64,
     started: bool,
     done: bool,
+    /// Something was acknowledged since the last look.
+    moved: bool,
 }
 
 impl Outgoing {
@@ -106,8 +106,12 @@ impl Outgoing {
         }
     }
 
-    pub(crate) fn rewind_all(&mut self) {
+    /// Periodic: what stands still is sent again.
+    pub(crate) fn rewind_idle(&mut self) {
         for progress in self.to.values_mut() {
+            if core::mem::take(&mut progress.moved) {
+                continue;
+            }
             progress.sent = progress.acked;
             progress.started = false;
         }
@@ -127,19 +131,12 @@ impl Membership {
             }
         }
         let outgoing = &mut self.outgoing;
-        outgoing
-            .to
-            .retain(|id, progress| wanted.get(id) == Some(&progress.label));
+        outgoing.to.retain(|id, progress| wanted.get(id) == Some(&progress.label));
         let mut fresh = Vec::new();
         for (id, label) in wanted {
             if label == number && !outgoing.to.contains_key(&id) {
-                let progress = Progress {
-                    label,
-                    acked: 0,
-                    sent: 0,
-                    started: false,
-                    done: false,
-                };
+                let progress =
+                    Progress { label, acked: 0, sent: 0, started: false, done: false, moved: true };
                 outgoing.to.insert(id, progress);
                 fresh.push(id);
             }
@@ -155,21 +152,13 @@ impl Membership {
             return;
         }
         let group = self.id;
-        turn.out.push(Output::TakeCheckpoint {
-            group,
-            label: number,
-            joiners: fresh,
-        });
+        turn.out.push(Output::TakeCheckpoint { group, label: number, joiners: fresh });
     }
 
     /// Only with the planted bug: takes the checkpoint from the state of the moment.
     pub(crate) fn late_checkpoint(&mut self, turn: &mut Turn<'_>) {
         if let Some((label, joiners)) = self.outgoing.late.take() {
-            turn.out.push(Output::TakeCheckpoint {
-                group: self.id,
-                label,
-                joiners,
-            });
+            turn.out.push(Output::TakeCheckpoint { group: self.id, label, joiners });
         }
     }
 
@@ -239,6 +228,7 @@ impl Membership {
             progress.sent = have;
         }
         progress.acked = have;
+        progress.moved = true;
         progress.sent = progress.sent.max(have);
         progress.done = have == total;
         self.send_chunks(turn);
@@ -254,10 +244,7 @@ impl Membership {
 
     /// A piece that is not needed any more: as if all were here, so that the donor stops.
     pub(crate) fn refuse_chunk(&mut self, turn: &mut Turn<'_>, peer: NodeId, chunk: &Chunk) {
-        let message = Message::ChunkAck {
-            label: chunk.label,
-            have: chunk.total,
-        };
+        let message = Message::ChunkAck { label: chunk.label, have: chunk.total };
         self.send(turn, [peer], Traffic::Control, message);
     }
 
@@ -290,12 +277,7 @@ impl Membership {
             waiting.buffer.clear();
             have = 0;
         }
-        self.send(
-            turn,
-            [peer],
-            Traffic::Control,
-            Message::ChunkAck { label, have },
-        );
+        self.send(turn, [peer], Traffic::Control, Message::ChunkAck { label, have });
         if intact {
             self.load(turn, transfer);
         }
@@ -309,12 +291,7 @@ impl Membership {
         let Transfer { donor, label } = transfer;
         let (group, bytes) = (self.id, waiting.buffer.freeze());
         turn.marks.loaded += 1;
-        turn.out.push(Output::Loaded {
-            group,
-            label,
-            donor,
-            bytes,
-        });
+        turn.out.push(Output::Loaded { group, label, donor, bytes });
         let mut first = true;
         let me = self.me;
         let mut tell = |turn: &mut Turn<'_>, install: &Install| {
@@ -332,8 +309,7 @@ impl Membership {
             let mut deliveries = Vec::new();
             let decided = &held.decided;
             let (cut, tail) = (&decided.cut, &decided.tail);
-            held.multicast
-                .finish(group, cut, decided.base, tail, &mut deliveries);
+            held.multicast.finish(group, cut, decided.base, tail, &mut deliveries);
             for delivery in deliveries {
                 turn.out.push(Output::Deliver(delivery));
             }

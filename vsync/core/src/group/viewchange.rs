@@ -20,10 +20,7 @@ impl Membership {
             return;
         }
         let n = self.change.highest.max(self.change.promised.n) + 1;
-        let ballot = Ballot {
-            n,
-            leader: self.rank() as u32,
-        };
+        let ballot = Ballot { n, leader: self.rank() as u32 };
         let promised = self.change.promise(ballot, turn.bugs());
         assert!(promised, "a ballot above all that were seen is promised");
         self.freeze(turn);
@@ -32,11 +29,7 @@ impl Membership {
         let evict: BTreeSet<Rank> = self.evict.iter().copied().filter(|&r| r != me).collect();
         let mut promises = BTreeMap::new();
         promises.insert(me, self.own_promise());
-        self.change.lead = Some(Lead {
-            ballot,
-            evict,
-            phase: Phase::Promising { promises },
-        });
+        self.change.lead = Some(Lead { ballot, evict, phase: Phase::Promising { promises } });
         self.progress = turn.now;
         self.repeat(turn, None);
         self.advance_change(turn, None);
@@ -75,13 +68,9 @@ impl Membership {
                 let ranks: BTreeSet<Rank> = promises.keys().copied().collect();
                 (ranks, Message::Prepare { ballot, evict })
             }
-            Phase::Proposing { proposal, accepted } => (
-                accepted.clone(),
-                Message::Propose {
-                    ballot,
-                    proposal: proposal.clone(),
-                },
-            ),
+            Phase::Proposing { proposal, accepted } => {
+                (accepted.clone(), Message::Propose { ballot, proposal: proposal.clone() })
+            }
         };
         let to: Vec<NodeId> = (0..members)
             .filter(|rank| *rank != me && !answered.contains(rank))
@@ -107,15 +96,9 @@ impl Membership {
         }
         // Binding for whoever leads next, too.
         let ranks = evict.iter().map(|&rank| rank as usize);
-        self.evict
-            .extend(ranks.filter(|&rank| rank < self.multicast.view.members.len()));
+        self.evict.extend(ranks.filter(|&rank| rank < self.multicast.view.members.len()));
         let promise = self.own_promise();
-        self.send(
-            turn,
-            [peer],
-            Traffic::Control,
-            Message::Promise { ballot, promise },
-        );
+        self.send(turn, [peer], Traffic::Control, Message::Promise { ballot, promise });
     }
 
     /// Promises a ballot, or rejects it.
@@ -130,12 +113,7 @@ impl Membership {
             self.send(turn, [peer], Traffic::Control, Message::Reject { promised });
             return false;
         }
-        if self
-            .change
-            .lead
-            .as_ref()
-            .is_some_and(|lead| lead.ballot < ballot)
-        {
+        if self.change.lead.as_ref().is_some_and(|lead| lead.ballot < ballot) {
             turn.marks.overtaken += 1;
             self.change.lead = None;
         }
@@ -165,12 +143,7 @@ impl Membership {
 
     pub(crate) fn on_reject(&mut self, turn: &mut Turn<'_>, promised: Ballot) {
         self.change.highest = self.change.highest.max(promised.n);
-        if self
-            .change
-            .lead
-            .as_ref()
-            .is_some_and(|lead| lead.ballot < promised)
-        {
+        if self.change.lead.as_ref().is_some_and(|lead| lead.ballot < promised) {
             self.change.lead = None;
             turn.marks.overtaken += 1;
         }
@@ -208,9 +181,8 @@ impl Membership {
     /// The leader's part: with enough promises, and everything that they hold, it proposes.
     fn advance_lead(&mut self, turn: &mut Turn<'_>) {
         loop {
-            let gone: Vec<bool> = (0..self.view().members.len())
-                .map(|rank| self.is_gone(turn, rank))
-                .collect();
+            let gone: Vec<bool> =
+                (0..self.view().members.len()).map(|rank| self.is_gone(turn, rank)).collect();
             let view = self.multicast.view.clone();
             let promise = self.own_promise();
             let me = self.rank();
@@ -263,10 +235,7 @@ impl Membership {
             for &rank in promises.keys() {
                 let member = &self.multicast.view.members[rank];
                 if proposal.view.rank_of(member.id).is_none() && proposal.view.active > 0 {
-                    proposal
-                        .view
-                        .members
-                        .insert(proposal.view.active, member.clone());
+                    proposal.view.members.insert(proposal.view.active, member.clone());
                     proposal.view.active += 1;
                     proposal.left.retain(|left| left.id != member.id);
                 }
@@ -296,13 +265,10 @@ impl Membership {
     /// Forms the one proposal of this ballot.
     fn form(&mut self, turn: &mut Turn<'_>) -> Proposal {
         let Some((promises, evict)) =
-            self.change
-                .lead
-                .as_ref()
-                .and_then(|lead| match &lead.phase {
-                    Phase::Promising { promises } => Some((promises, &lead.evict)),
-                    Phase::Proposing { .. } => None,
-                })
+            self.change.lead.as_ref().and_then(|lead| match &lead.phase {
+                Phase::Promising { promises } => Some((promises, &lead.evict)),
+                Phase::Proposing { .. } => None,
+            })
         else {
             panic!("a proposal is formed by the leader of a ballot that has none")
         };
@@ -321,30 +287,14 @@ impl Membership {
         turn.marks.dropped_updates += choice.dropped_updates;
         turn.marks.appended += choice.appended;
         turn.marks.evicted += evict.len() as u64;
-        let Choice {
-            cut,
-            base,
-            tail,
-            time,
-            ..
-        } = choice;
-        Proposal {
-            view,
-            left,
-            cut,
-            base,
-            tail,
-            time,
-        }
+        let Choice { cut, base, tail, time, .. } = choice;
+        Proposal { view, left, cut, base, tail, time }
     }
 
     fn propose(&mut self, turn: &mut Turn<'_>, ballot: Ballot, bytes: Bytes) {
         if let Some(lead) = self.change.leading() {
             let accepted = BTreeSet::new();
-            lead.phase = Phase::Proposing {
-                proposal: bytes.clone(),
-                accepted,
-            };
+            lead.phase = Phase::Proposing { proposal: bytes.clone(), accepted };
         }
         self.repeat(turn, None);
         let me = self.rank();
@@ -378,11 +328,7 @@ impl Membership {
 
     /// Fetches from the leader; a leader that adopted a proposal fetches from the others, in turn.
     fn fetch_held(&mut self, turn: &mut Turn<'_>, leader: NodeId, want: &Cut) {
-        let source = if leader == self.me.node {
-            self.source()
-        } else {
-            Some(leader)
-        };
+        let source = if leader == self.me.node { self.source() } else { Some(leader) };
         if let Some(source) = source {
             self.fetch(turn, source, want);
         }
@@ -408,10 +354,7 @@ impl Membership {
             view: self.view().number,
             ballot,
             proposal: xxhash_rust::xxh3::xxh3_64(&bytes),
-            cut: Cut {
-                counts: proposal.cut.clone(),
-                extent: proposal.base,
-            },
+            cut: Cut { counts: proposal.cut.clone(), extent: proposal.base },
         });
         self.change.accept(ballot, bytes);
         if !self.is_active() {
@@ -422,12 +365,7 @@ impl Membership {
             self.on_accepted(turn, leader, ballot);
         } else {
             let leader = self.node(leader);
-            self.send(
-                turn,
-                [leader],
-                Traffic::Control,
-                Message::Accepted { ballot },
-            );
+            self.send(turn, [leader], Traffic::Control, Message::Accepted { ballot });
         }
     }
 
@@ -455,9 +393,7 @@ impl Membership {
         let old = self.view().members.iter().map(|member| member.id);
         let new = decided.view.members.iter().map(|member| member.id);
         let to: BTreeSet<NodeId> = old.chain(new).map(|id: MemberId| id.node).collect();
-        let install = Message::Install {
-            proposal: bytes.clone(),
-        };
+        let install = Message::Install { proposal: bytes.clone() };
         self.send(turn, to, Traffic::Control, install);
         self.start_install(turn, None, bytes, decided);
     }
@@ -470,10 +406,7 @@ enum Lacking {
 
 /// What a proposal asks its members to hold: the cut, and the order up to its base.
 pub(crate) fn want(proposal: &Proposal) -> Cut {
-    Cut {
-        counts: proposal.cut.clone(),
-        extent: proposal.base,
-    }
+    Cut { counts: proposal.cut.clone(), extent: proposal.base }
 }
 
 use crate::membership::Choice;

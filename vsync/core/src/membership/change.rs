@@ -45,10 +45,7 @@ pub(crate) enum Phase {
     /// Waiting for promises, then for what promisers have and the leader lacks.
     Promising { promises: BTreeMap<Rank, Promise> },
     /// The one proposal of this ballot is out.
-    Proposing {
-        proposal: Bytes,
-        accepted: BTreeSet<Rank>,
-    },
+    Proposing { proposal: Bytes, accepted: BTreeSet<Rank> },
 }
 
 impl Change {

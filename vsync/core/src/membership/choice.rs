@@ -31,11 +31,8 @@ pub(crate) fn choose(
     bugs: Bugs,
 ) -> Choice {
     let mut walk = delivered.clone();
-    let start: Vec<u64> = lanes
-        .iter()
-        .zip(&walk.counts)
-        .map(|(lane, &count)| lane.totals_before(count))
-        .collect();
+    let start: Vec<u64> =
+        lanes.iter().zip(&walk.counts).map(|(lane, &count)| lane.totals_before(count)).collect();
     let mut rule = Closure {
         log,
         stamped,
@@ -49,20 +46,13 @@ pub(crate) fn choose(
     let (mut leading, totals) = (rule.leading, rule.totals);
     let mut seen = rule.counted;
     let base = leading.position;
-    let mut tail = Tail {
-        records: Vec::new(),
-        time: 0,
-    };
+    let mut tail = Tail { records: Vec::new(), time: 0 };
     let mut dropped_positions = 0;
     // The recorded order, restricted to the cut (S6).
     while let Some((rank, count, time)) = log.peek(&mut leading) {
         let lane = rank as usize;
         let inside = totals[lane].saturating_sub(seen[lane]).min(count);
-        let keep = if bugs.has(Bug::OrderNotRestricted) {
-            count
-        } else {
-            inside
-        };
+        let keep = if bugs.has(Bug::OrderNotRestricted) { count } else { inside };
         tail.push(rank, keep, time);
         dropped_positions += count - inside;
         seen[lane] += count;
@@ -103,10 +93,7 @@ fn unordered(
         for (batch, seq, count) in lane.totals_between(delivered.counts[rank], cut[rank]) {
             let others = || -> u64 {
                 let stamp = batch.stamp.iter().flatten().enumerate();
-                stamp
-                    .filter(|&(other, _)| other != rank)
-                    .map(|(_, &count)| count)
-                    .sum()
+                stamp.filter(|&(other, _)| other != rank).map(|(_, &count)| count).sum()
             };
             let past = if stamped { others() } else { batch.k };
             let skipped = skip.min(count);
@@ -138,11 +125,7 @@ impl Tail {
         self.time = self.time.max(time);
         match self.records.last_mut() {
             Some(last) if last.rank == rank && last.time == self.time => last.count += count as u32,
-            _ => self.records.push(Record {
-                rank,
-                count: count as u32,
-                time: self.time,
-            }),
+            _ => self.records.push(Record { rank, count: count as u32, time: self.time }),
         }
     }
 }

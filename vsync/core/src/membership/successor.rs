@@ -21,17 +21,13 @@ pub(crate) fn successor(
     let number = view.number + 1;
     let stays = |rank: Rank| {
         // A node that wants in anew has forgotten its old membership, whatever it promised.
-        let again = joins
-            .iter()
-            .any(|join| join.node == view.members[rank].id.node);
+        let again = joins.iter().any(|join| join.node == view.members[rank].id.node);
         !evict.contains(&rank)
             && !again
             && promises.get(&rank).is_some_and(|promise| !promise.leaving)
     };
     let mut active: Vec<Rank> = (0..view.active).filter(|&rank| stays(rank)).collect();
-    let waiting: Vec<Rank> = (view.active..view.members.len())
-        .filter(|&r| stays(r))
-        .collect();
+    let waiting: Vec<Rank> = (view.active..view.members.len()).filter(|&r| stays(r)).collect();
     if active.is_empty() && !(waiting.is_empty() && joins.is_empty()) {
         active.extend((0..view.active).find(|r| promises.contains_key(r) && !evict.contains(r)));
     }
@@ -40,20 +36,14 @@ pub(crate) fn successor(
     let promoted: Vec<Rank> = waiting.iter().copied().filter(loaded).take(cap).collect();
     let mut members: Vec<Member> = Vec::new();
     for &rank in active.iter().chain(&promoted) {
-        members.push(Member {
-            transfer: None,
-            ..view.members[rank].clone()
-        });
+        members.push(Member { transfer: None, ..view.members[rank].clone() });
     }
     let kept = members.len();
     if kept > 0 {
         let still = waiting.iter().filter(|rank| !promoted.contains(rank));
         members.extend(still.map(|&rank| view.members[rank].clone()));
         members.extend(joins.iter().map(|join| Member {
-            id: MemberId {
-                node: join.node,
-                entry: number,
-            },
+            id: MemberId { node: join.node, entry: number },
             meta: join.meta.clone(),
             nonce: join.nonce,
             transfer: None,
@@ -66,14 +56,7 @@ pub(crate) fn successor(
     let is_loaded = |id: MemberId| view.rank_of(id).is_some_and(|rank| loaded(&rank));
     assign_donors(&mut members, kept, number, restarts, is_loaded);
     let left = departures(view, &members, promises, evict);
-    (
-        View {
-            number,
-            members,
-            active: kept,
-        },
-        left,
-    )
+    (View { number, members, active: kept }, left)
 }
 
 /// The donor is a function of the view: active ranks from 1 on, by the joiner's index modulo their
@@ -88,21 +71,12 @@ fn assign_donors(
 ) {
     let donors: Vec<MemberId> = members[..active].iter().map(|member| member.id).collect();
     for (index, joiner) in members[active..].iter_mut().enumerate() {
-        let runs = joiner
-            .transfer
-            .is_some_and(|transfer| donors.contains(&transfer.donor));
+        let runs = joiner.transfer.is_some_and(|transfer| donors.contains(&transfer.donor));
         if loaded(joiner.id) || (runs && !restarts(joiner.id)) {
             continue;
         }
-        let donor = if active == 1 {
-            donors[0]
-        } else {
-            donors[1 + index % (active - 1)]
-        };
-        joiner.transfer = Some(Transfer {
-            donor,
-            label: number,
-        });
+        let donor = if active == 1 { donors[0] } else { donors[1 + index % (active - 1)] };
+        joiner.transfer = Some(Transfer { donor, label: number });
     }
 }
 

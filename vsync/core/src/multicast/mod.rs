@@ -92,10 +92,7 @@ impl Multicast {
     /// the order extent (L5).
     pub(crate) fn received(&self) -> Cut {
         let counts = self.lanes.iter().map(Lane::closed).collect();
-        Cut {
-            counts,
-            extent: self.log.extent(),
-        }
+        Cut { counts, extent: self.log.extent() }
     }
 
     /// Own updates numbered in this view.
@@ -124,16 +121,7 @@ impl Multicast {
         self.own_bytes += body.len();
         self.own.push_back((first + count, body.len()));
         let runs = alloc::vec![run];
-        let batch = Batch {
-            first,
-            count,
-            totals,
-            stamp: None,
-            k: 0,
-            wall,
-            runs,
-            body,
-        };
+        let batch = Batch { first, count, totals, stamp: None, k: 0, wall, runs, body };
         self.lanes[self.me].push_open(batch);
         if urgent {
             self.hurry = true;
@@ -157,19 +145,13 @@ impl Multicast {
     /// Gives positions to the totals that are ready.
     fn number(&mut self) {
         // The own open batch has no stamp yet, so it can't be ready: its lane ends before it.
-        let mut rule = Closed {
-            inner: Number { log: &mut self.log },
-            lanes: &self.lanes,
-        };
+        let mut rule = Closed { inner: Number { log: &mut self.log }, lanes: &self.lanes };
         self.numbered.advance(&self.lanes, &mut rule);
     }
 
     /// What waits to be sent: own batches, records, and an acknowledgement if one is owed.
     pub(crate) fn take_data(&mut self, now: Micros) -> Option<(Data, Vec<Bytes>)> {
-        let mut data = Data {
-            hurry: self.hurry,
-            ..Data::default()
-        };
+        let mut data = Data { hurry: self.hurry, ..Data::default() };
         let mut bodies = Vec::new();
         let lane = &self.lanes[self.me];
         for batch in lane.range(self.sent, lane.closed()) {
@@ -199,10 +181,7 @@ impl Multicast {
 
     /// Everything of the own lane (and, sequencer, of the order) beyond what `peer` has.
     pub(crate) fn resend(&mut self, have: &Cut) -> Option<(Data, Vec<Bytes>)> {
-        let mut data = Data {
-            hurry: true,
-            ..Data::default()
-        };
+        let mut data = Data { hurry: true, ..Data::default() };
         let mut bodies = Vec::new();
         if self.bugs.has(Bug::NoResend) {
             return None;
@@ -232,10 +211,7 @@ impl Multicast {
             let body = bodies.split_to((head.length as usize).min(bodies.len()));
             let bytes = body.len();
             let batch = Batch::new(head, body).ok_or(DropReason::Invalid)?;
-            let stamped = batch
-                .stamp
-                .as_ref()
-                .is_none_or(|s| s.len() == self.lanes.len());
+            let stamped = batch.stamp.as_ref().is_none_or(|s| s.len() == self.lanes.len());
             if !stamped {
                 return Err(DropReason::Invalid);
             }
@@ -258,11 +234,7 @@ impl Multicast {
         if !records.runs.iter().all(|r| known(r.rank) && r.count > 0) {
             return Err(DropReason::Invalid);
         }
-        if self.log.receive(records) {
-            Ok(())
-        } else {
-            Err(DropReason::Gap)
-        }
+        if self.log.receive(records) { Ok(()) } else { Err(DropReason::Gap) }
     }
 
     /// Delivers what the orders allow. Sequencer: numbers first.
@@ -306,8 +278,7 @@ impl Multicast {
         );
         self.log.truncate(base);
         for record in tail {
-            self.log
-                .append(record.rank, u64::from(record.count), record.time);
+            self.log.append(record.rank, u64::from(record.count), record.time);
         }
         let mut pieces = Vec::new();
         let mut rule = Deliver {
@@ -338,9 +309,7 @@ impl Multicast {
                 let to = codec::skip(&batch.body, from, piece.count)?;
                 Some(batch.body.slice(from..to))
             };
-            let Some(body) = cut() else {
-                panic!("bodies are checked when they come in")
-            };
+            let Some(body) = cut() else { panic!("bodies are checked when they come in") };
             out.push(Delivery {
                 group,
                 view: self.view.number,
@@ -359,10 +328,7 @@ impl Multicast {
 
     /// Whether another member's batch of `rank` can be answered with: what a fetch brings.
     pub(crate) fn lane_range(&self, rank: Rank, from: u64, to: u64) -> Vec<&Batch> {
-        self.lanes
-            .get(rank)
-            .map(|lane| lane.range(from, to).collect())
-            .unwrap_or_default()
+        self.lanes.get(rank).map(|lane| lane.range(from, to).collect()).unwrap_or_default()
     }
 
     /// Finds the stable cut anew; returns it if it grew.
@@ -374,23 +340,15 @@ impl Multicast {
             extent: marks.extent,
             bugs: self.bugs,
         };
-        self.stable
-            .advance(&self.lanes, &mut rule)
-            .then(|| self.stable_cut())
+        self.stable.advance(&self.lanes, &mut rule).then(|| self.stable_cut())
     }
 
     pub(crate) fn stable_cut(&self) -> Cut {
-        Cut {
-            counts: self.stable.counts.clone(),
-            extent: self.stable.order.position,
-        }
+        Cut { counts: self.stable.counts.clone(), extent: self.stable.order.position }
     }
 
     pub(crate) fn delivered_cut(&self) -> Cut {
-        Cut {
-            counts: self.delivered.counts.clone(),
-            extent: self.delivered.order.position,
-        }
+        Cut { counts: self.delivered.counts.clone(), extent: self.delivered.order.position }
     }
 }
 
@@ -403,9 +361,7 @@ struct Closed<'a, R> {
 impl<R: crate::ordering::Rule> crate::ordering::Rule for Closed<'_, R> {
     fn allow(&mut self, walk: &mut Walk, head: &crate::ordering::Head<'_>) -> u64 {
         let closed = self.lanes[head.rank].closed();
-        self.inner
-            .allow(walk, head)
-            .min(closed.saturating_sub(head.seq))
+        self.inner.allow(walk, head).min(closed.saturating_sub(head.seq))
     }
 
     fn passed(&mut self, walk: &mut Walk, head: &crate::ordering::Head<'_>, count: u64) {

@@ -44,9 +44,7 @@ impl Multicast {
             column.extend(self.acks[..voters].iter().map(of));
             quorum_mark(&mut column, need)
         };
-        let counts = (0..self.lanes.len())
-            .map(|lane| mark(&|cut| cut.count(lane)))
-            .collect();
+        let counts = (0..self.lanes.len()).map(|lane| mark(&|cut| cut.count(lane))).collect();
         let extent = mark(&|cut| cut.extent);
         Cut { counts, extent }
     }
@@ -68,11 +66,7 @@ impl Multicast {
             self.lanes[rank].free(to);
         }
         let extent = held(&|cut| cut.extent);
-        self.log.free(
-            extent
-                .min(self.delivered.order.position)
-                .min(self.stable.order.position),
-        );
+        self.log.free(extent.min(self.delivered.order.position).min(self.stable.order.position));
         let mine = held(&|cut| cut.count(self.me));
         let before = self.own_bytes;
         while self.own.front().is_some_and(|&(end, _)| end <= mine) {
@@ -85,10 +79,7 @@ impl Multicast {
 
     /// Whether somebody waits for something that is not stable yet.
     pub(crate) fn waited_for(&self) -> bool {
-        self.urgent
-            .iter()
-            .zip(&self.stable.counts)
-            .any(|(&until, &stable)| stable < until)
+        self.urgent.iter().zip(&self.stable.counts).any(|(&until, &stable)| stable < until)
     }
 
     /// Somebody waits: everything received so far is acknowledged at once until it is stable.
@@ -111,11 +102,7 @@ impl Multicast {
             return false;
         }
         self.log.extent() > self.acked.extent
-            || self
-                .lanes
-                .iter()
-                .zip(&self.acked.counts)
-                .any(|(lane, &acked)| lane.closed() > acked)
+            || self.lanes.iter().zip(&self.acked.counts).any(|(lane, &acked)| lane.closed() > acked)
     }
 
     /// Arms or clears the timer of the acknowledgement.
@@ -172,8 +159,7 @@ impl Multicast {
 
     /// The other member that has acknowledged least of the own lane.
     pub(crate) fn slowest(&self) -> Option<Rank> {
-        self.others()
-            .min_by_key(|&rank| (self.acks[rank].count(self.me), rank))
+        self.others().min_by_key(|&rank| (self.acks[rank].count(self.me), rank))
     }
 
     fn others(&self) -> impl Iterator<Item = Rank> {

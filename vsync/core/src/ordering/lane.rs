@@ -183,9 +183,7 @@ impl Lane {
     pub(crate) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Batch> {
         let to = to.min(self.closed());
         let start = self.batches.partition_point(|batch| batch.end() <= from);
-        self.batches
-            .range(start..)
-            .take_while(move |batch| batch.first < to)
+        self.batches.range(start..).take_while(move |batch| batch.first < to)
     }
 
     /// Drops the closed batches below `to`.
@@ -213,11 +211,7 @@ impl Lane {
     /// The totals at and after `seq` and before `to`: batch by batch, with number and count.
     pub(crate) fn totals_between(&self, seq: u64, to: u64) -> Vec<(&Batch, u64, u64)> {
         let mut found = Vec::new();
-        for batch in self
-            .batches
-            .iter()
-            .filter(|b| b.end() > seq && b.first < to)
-        {
+        for batch in self.batches.iter().filter(|b| b.end() > seq && b.first < to) {
             let mut at = batch.first;
             for run in &batch.runs {
                 let end = at + u64::from(run.count);
@@ -254,14 +248,5 @@ fn merge(pieces: Vec<Batch>) -> Batch {
             }
         }
     }
-    Batch {
-        first,
-        count,
-        totals,
-        stamp: None,
-        k: 0,
-        wall,
-        runs,
-        body: body.freeze(),
-    }
+    Batch { first, count, totals, stamp: None, k: 0, wall, runs, body: body.freeze() }
 }

@@ -32,11 +32,7 @@ pub(crate) struct OrderAt {
 
 impl Log {
     pub(crate) fn new(time: u64) -> Self {
-        Log {
-            last_time: time,
-            floor: time,
-            ..Log::default()
-        }
+        Log { last_time: time, floor: time, ..Log::default() }
     }
 
     pub(crate) fn extent(&self) -> u64 {
@@ -57,11 +53,7 @@ impl Log {
             let room = match self.runs.back_mut() {
                 Some(run) if run.rank == rank && run.time == time && run.count < u32::MAX => run,
                 _ => {
-                    self.runs.push_back(Record {
-                        rank,
-                        count: 0,
-                        time,
-                    });
+                    self.runs.push_back(Record { rank, count: 0, time });
                     continue;
                 }
             };
@@ -98,10 +90,7 @@ impl Log {
             let end = position + u64::from(run.count);
             let (first, until) = (position.max(from), end.min(to));
             if first < until {
-                runs.push(Record {
-                    count: (until - first) as u32,
-                    ..*run
-                });
+                runs.push(Record { count: (until - first) as u32, ..*run });
             }
             position = end;
             if position >= to {

@@ -52,10 +52,7 @@ pub(crate) trait Rule {
 
 impl Walk {
     pub(crate) fn new(lanes: usize) -> Self {
-        Walk {
-            counts: alloc::vec![0; lanes],
-            order: OrderAt::default(),
-        }
+        Walk { counts: alloc::vec![0; lanes], order: OrderAt::default() }
     }
 
     /// Passes all that the rule allows. Returns whether anything passed.
@@ -83,13 +80,7 @@ impl Walk {
             let (index, into) = batch.run_at(seq);
             let run = batch.runs[index];
             let left = u64::from(run.count) - into;
-            let head = Head {
-                rank,
-                seq,
-                batch,
-                run,
-                left,
-            };
+            let head = Head { rank, seq, batch, run, left };
             let count = rule.allow(self, &head).min(left);
             if count == 0 {
                 break;
@@ -159,10 +150,7 @@ impl Rule for Deliver<'_> {
     fn passed(&mut self, walk: &mut Walk, head: &Head<'_>, count: u64) {
         let mut position = None;
         if head.run.class == Class::Total {
-            let time = self
-                .log
-                .peek(&mut walk.order)
-                .map_or(0, |(_, _, time)| time);
+            let time = self.log.peek(&mut walk.order).map_or(0, |(_, _, time)| time);
             position = Some((walk.order.position, time));
             walk.order.pass(count);
         }

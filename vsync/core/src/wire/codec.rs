@@ -47,15 +47,13 @@ fn bodies_length(frame: &Frame) -> Option<usize> {
         return Some(0);
     };
     let sum = |heads: &[BatchHead]| {
-        heads
-            .iter()
-            .try_fold(0usize, |sum, head| sum.checked_add(head.length as usize))
+        heads.iter().try_fold(0usize, |sum, head| sum.checked_add(head.length as usize))
     };
     match message {
         Message::Data(data) => sum(&data.batches),
-        Message::Fetched { lanes, .. } => lanes
-            .iter()
-            .try_fold(0usize, |all, (_, heads)| all.checked_add(sum(heads)?)),
+        Message::Fetched { lanes, .. } => {
+            lanes.iter().try_fold(0usize, |all, (_, heads)| all.checked_add(sum(heads)?))
+        }
         Message::Chunk(chunk) => Some(chunk.length as usize),
         _ => Some(0),
     }
@@ -75,10 +73,7 @@ pub(crate) fn decode_proposal(bytes: &[u8]) -> Option<Proposal> {
         && proposal.cut.len() <= MAX_MEMBERS
         && view.active <= view.members.len()
         && (view.active == 0) == view.members.is_empty()
-        && proposal
-            .tail
-            .iter()
-            .all(|r| (r.rank as usize) < proposal.cut.len() && r.count > 0);
+        && proposal.tail.iter().all(|r| (r.rank as usize) < proposal.cut.len() && r.count > 0);
     sane.then_some(proposal)
 }
 

@@ -21,10 +21,7 @@ pub struct Cut {
 impl Cut {
     /// The empty prefix of a view of `members` members.
     pub fn new(members: usize) -> Self {
-        Cut {
-            counts: alloc::vec![0; members],
-            extent: 0,
-        }
+        Cut { counts: alloc::vec![0; members], extent: 0 }
     }
 
     /// The count of `rank`; ranks that the cut does not know count 0.
@@ -35,11 +32,7 @@ impl Cut {
     /// Whether every coordinate of `other` is at most this one's.
     pub fn covers(&self, other: &Cut) -> bool {
         self.extent >= other.extent
-            && other
-                .counts
-                .iter()
-                .enumerate()
-                .all(|(rank, &count)| count <= self.count(rank))
+            && other.counts.iter().enumerate().all(|(rank, &count)| count <= self.count(rank))
     }
 
     /// Raises every coordinate to at least `other`'s; never lowers one. Ranks beyond this cut's are

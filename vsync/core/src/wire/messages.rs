@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::{Ballot, Cut, GroupId, Left, NodeId, View, ViewNumber};
 use crate::engine::{Refusal, Run};
 
+/// Where a node is in one group: group, generation, view, entry of its membership.
+pub(crate) type Digest = (GroupId, u32, ViewNumber, ViewNumber);
+
 /// What one node sends to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame {
     /// Sign of life, with the view of every group that both are in: who is behind finds out (L3).
     Heartbeat {
-        /// Group, generation, view, entry of the sender's membership.
-        groups: Vec<(GroupId, u32, ViewNumber, ViewNumber)>,
+        /// The groups that both are in.
+        groups: Vec<Digest>,
     },
     /// Asks whether the receiver has heard of a node lately.
     Probe {
