@@ -248,8 +248,8 @@ impl Engine {
                 group.with(turn, |member, turn| member.unnamed(turn, peer));
             }
         });
-        for (id, _, view, entry) in groups {
-            self.member(now, out, id, |member, turn| member.on_digest(turn, peer, view, entry));
+        for digest in groups {
+            self.one(now, out, digest.0, |group, turn| group.on_digest(turn, peer, digest));
         }
     }
 

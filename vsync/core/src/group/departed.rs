@@ -17,6 +17,9 @@ use crate::wire::{Micros, NodeId, ViewNumber};
 /// How often the decision is told before it is given up: the others are unreachable then.
 const TRIES: u32 = 600;
 
+/// The same where all of them are suspected.
+const LONELY: u32 = 20;
+
 #[derive(Debug)]
 pub(crate) struct Departed {
     header: Header,
@@ -94,8 +97,15 @@ impl Departed {
         is_quorum(next, |rank| self.installed.contains(&next.members[rank].id.node))
     }
 
+    /// Whether nobody is left who could ask: all who must know have been suspected for long.
+    fn is_alone(&self, turn: &Turn<'_>) -> bool {
+        let mut audience = self.audience().into_iter();
+        let gone = |node| self.installed.contains(&node) || turn.detector.suspects(node);
+        self.tries > LONELY && audience.all(gone)
+    }
+
     fn finish(&mut self, turn: &mut Turn<'_>) {
-        if self.done || !(self.is_known(turn) || self.tries > TRIES) {
+        if self.done || !(self.is_known(turn) || self.is_alone(turn) || self.tries > TRIES) {
             return;
         }
         self.done = true;
@@ -142,6 +152,13 @@ impl Departed {
                 self.tell(turn, [peer]);
             }
             _ => {}
+        }
+    }
+
+    /// A peer's heartbeat says that it is still in the last view (L3).
+    pub(crate) fn on_digest(&self, turn: &mut Turn<'_>, peer: NodeId, view: ViewNumber) {
+        if view == self.header.view {
+            self.tell(turn, [peer]);
         }
     }
 

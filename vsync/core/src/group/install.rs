@@ -188,6 +188,7 @@ impl Membership {
         if self.loading.is_done() {
             let installed = BTreeSet::from([self.me.node]);
             self.closed = Some(Closed { multicast: previous, installed });
+            self.on_installed(self.me.node, self.view().number);
             turn.out.push(Output::Install(install));
         } else {
             // A joiner keeps it for its replay; others are served from there no more.
@@ -229,7 +230,10 @@ impl Membership {
         self.full_since = None;
         let members = self.multicast.view.members.iter();
         let nonces: BTreeMap<NodeId, u64> = members.map(|m| (m.id.node, m.nonce)).collect();
-        self.joins.retain(|node, join| nonces.get(node).is_none_or(|&nonce| join.nonce > nonce));
+        self.joins.retain(|node, join| {
+            let news = nonces.get(node).is_none_or(|&nonce| join.nonce > nonce);
+            news && !turn.detector.suspects(*node)
+        });
         let to: BTreeSet<NodeId> =
             old.members.iter().chain(&self.view().members).map(|m| m.id.node).collect();
         self.send(turn, to, Traffic::Control, Message::Installed);
@@ -245,6 +249,7 @@ impl Membership {
         let members = &self.multicast.view.members;
         if let Some(closed) = &mut self.closed {
             closed.installed.insert(peer);
+            // Nobody needs the old view's lanes any more.
             if members.iter().all(|member| closed.installed.contains(&member.id.node)) {
                 self.closed = None;
             }

@@ -322,6 +322,15 @@ impl Group {
         }
     }
 
+    /// A peer's heartbeat says where it is in this group.
+    pub(crate) fn on_digest(&mut self, turn: &mut Turn<'_>, peer: NodeId, digest: Digest) {
+        let (_, _, view, entry) = digest;
+        for departed in &self.departed {
+            departed.on_digest(turn, peer, view);
+        }
+        self.with(turn, |member, turn| member.on_digest(turn, peer, view, entry));
+    }
+
     /// Runs something on the membership, if there is one; it may end by it.
     pub(crate) fn with(
         &mut self,

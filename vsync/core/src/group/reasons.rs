@@ -4,10 +4,11 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::Turn;
-use super::member::{Leaving, Membership};
+use super::member::{Ending, Leaving, Membership};
 use super::viewchange::want;
 use crate::bugs::Bug;
 use crate::engine::{DropReason, Refusal, Traffic};
+use crate::membership::is_quorum;
 use crate::wire::messages::{JoinRequest, Message, Nudge};
 use crate::wire::{Ballot, Micros, NodeId, Rank};
 
@@ -142,7 +143,14 @@ impl Membership {
         let current = self.view().members.iter().find(|member| member.id.node == join.node);
         let known = self.joins.get(&join.node).is_some_and(|known| known.nonce >= join.nonce);
         let stale = current.is_some_and(|member| join.nonce <= member.nonce);
-        if !known && !stale && join.node != self.me.node && join.schema == self.config.schema {
+        // A suspected joiner is not let in, so its request must not be a reason for a change either.
+        let lapsed = turn.detector.suspects(join.node);
+        if !known
+            && !stale
+            && !lapsed
+            && join.node != self.me.node
+            && join.schema == self.config.schema
+        {
             self.joins.insert(join.node, join);
             self.arm_chores(turn);
         }
@@ -150,9 +158,17 @@ impl Membership {
 
     /// A member's node says that it has no such membership.
     pub(crate) fn on_not_here(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
-        if self.view().rank_of_node(peer).is_some() && self.ended.insert(peer) {
-            self.consider(turn);
+        if self.view().rank_of_node(peer).is_none() || !self.ended.insert(peer) {
+            return;
         }
+        let ended = |rank| self.ended.contains(&self.node(rank));
+        if !is_quorum(self.view(), |rank| !ended(rank)) {
+            // They gave their memberships up, so no quorum of this view will ever be again: the group
+            // was dissolved, or went on without this member (seed 230).
+            self.ending = Some(Ending::Forgotten);
+            return;
+        }
+        self.consider(turn);
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {

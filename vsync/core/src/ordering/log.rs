@@ -19,6 +19,8 @@ pub(crate) struct Log {
     last_time: u64,
     /// Time of the last record dropped from the front, or the view's own start.
     floor: u64,
+    /// The last record must not grow: a cursor may have gone past it already.
+    sealed: bool,
 }
 
 /// A place in the log.
@@ -51,8 +53,16 @@ impl Log {
         let mut left = count;
         while left > 0 {
             let room = match self.runs.back_mut() {
-                Some(run) if run.rank == rank && run.time == time && run.count < u32::MAX => run,
+                Some(run)
+                    if run.rank == rank
+                        && run.time == time
+                        && run.count < u32::MAX
+                        && !self.sealed =>
+                {
+                    run
+                }
                 _ => {
+                    self.sealed = false;
                     self.runs.push_back(Record { rank, count: 0, time });
                     continue;
                 }
@@ -102,6 +112,9 @@ impl Log {
 
     /// Forgets what was recorded from position `to` on.
     pub(crate) fn truncate(&mut self, to: u64) {
+        // Found by seed 804: a cursor at position `to` may stand before a record that goes now; were
+        // the record before it to grow, the cursor would miss what is added.
+        self.sealed = true;
         while self.extent > to {
             let Some(run) = self.runs.back_mut() else {
                 break;
@@ -158,5 +171,34 @@ impl OrderAt {
     pub(crate) fn pass(&mut self, count: u64) {
         self.position += count;
         self.used += count as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, OrderAt};
+
+    #[test]
+    fn a_cursor_sees_what_replaces_truncated_records() {
+        let mut log = Log::new(0);
+        log.append(3, 2, 5);
+        log.append(1, 4, 5);
+        let mut at = OrderAt::default();
+        at.pass(2);
+        assert_eq!(log.peek(&mut at), Some((1, 4, 5)));
+        log.truncate(2);
+        log.append(3, 2, 5);
+        assert_eq!(log.peek(&mut at), Some((3, 2, 5)));
+    }
+
+    #[test]
+    fn truncation_restores_the_time() {
+        let mut log = Log::new(7);
+        log.append(0, 1, 9);
+        log.append(1, 1, 20);
+        log.truncate(1);
+        assert_eq!(log.last_time(), 9);
+        log.truncate(0);
+        assert_eq!(log.last_time(), 7);
     }
 }
