@@ -109,6 +109,11 @@ impl Detector {
         self.peers.get(&node).is_some_and(|peer| peer.ended || peer.suspected)
     }
 
+    /// Whether the process of `node` is known to have ended: a fact.
+    pub(crate) fn has_ended(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.ended)
+    }
+
     /// Whether the link to `node` has been gone for long although others reach it.
     pub(crate) fn link_lost(&self, node: NodeId, now: Micros) -> bool {
         self.peers.get(&node).is_some_and(|peer| {

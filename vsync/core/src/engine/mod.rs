@@ -15,7 +15,7 @@ pub use io::{
 };
 
 use crate::group::{Group, Header, Incoming, Turn, not_here};
-use crate::wire::messages::{Digest, Frame};
+use crate::wire::messages::{Digest, Frame, Message};
 use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, View, codec};
 
 /// All groups of one node.
@@ -249,6 +249,13 @@ impl Engine {
             }
         });
         for digest in groups {
+            if !self.groups.contains_key(&digest.0) {
+                // It counts on a member that is none: the group may be over for it, too (seed 3138).
+                let (group, generation, ..) = digest;
+                let message = Message::NotHere;
+                let frame = Frame::Group { group, generation, view: 0, entry: 0, message };
+                self.send(peer, &frame, out);
+            }
             self.one(now, out, digest.0, |group, turn| group.on_digest(turn, peer, digest));
         }
     }

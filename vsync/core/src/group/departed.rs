@@ -60,6 +60,11 @@ impl Departed {
         departed
     }
 
+    /// The application does not wait for it any more.
+    pub(crate) fn silence(&mut self) {
+        self.leaver = None;
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.done
     }
@@ -91,7 +96,7 @@ impl Departed {
         if next.members.is_empty() {
             let me = self.multicast.view.members[self.multicast.me].id.node;
             return self.audience().iter().all(|&node| {
-                node == me || self.installed.contains(&node) || turn.detector.suspects(node)
+                node == me || self.installed.contains(&node) || turn.detector.has_ended(node)
             });
         }
         is_quorum(next, |rank| self.installed.contains(&next.members[rank].id.node))

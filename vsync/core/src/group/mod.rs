@@ -324,9 +324,14 @@ impl Group {
 
     /// A peer's heartbeat says where it is in this group.
     pub(crate) fn on_digest(&mut self, turn: &mut Turn<'_>, peer: NodeId, digest: Digest) {
-        let (_, _, view, entry) = digest;
+        let (_, generation, view, entry) = digest;
         for departed in &self.departed {
             departed.on_digest(turn, peer, view);
+        }
+        let knows = self.departed.iter().any(|departed| departed.answers(view));
+        if self.member.is_none() && self.joining.is_none() && !knows {
+            let header = Header { group: self.id, generation, view: 0, entry: 0 };
+            turn.cast(header, [peer], Traffic::Control, Message::NotHere, &[]);
         }
         self.with(turn, |member, turn| member.on_digest(turn, peer, view, entry));
     }
@@ -348,6 +353,8 @@ impl Group {
     pub(crate) fn abandon(&mut self) {
         self.joining = None;
         self.member = None;
+        // What others may still need lives on, but the application has heard the last of it.
+        self.departed.iter_mut().for_each(Departed::silence);
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {

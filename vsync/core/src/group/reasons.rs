@@ -151,6 +151,10 @@ impl Membership {
             && join.node != self.me.node
             && join.schema == self.config.schema
         {
+            if current.is_some() && self.ended.insert(join.node) {
+                // It has forgotten the membership that this view lists.
+                self.find_quorum();
+            }
             self.joins.insert(join.node, join);
             self.arm_chores(turn);
         }
@@ -158,17 +162,19 @@ impl Membership {
 
     /// A member's node says that it has no such membership.
     pub(crate) fn on_not_here(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
-        if self.view().rank_of_node(peer).is_none() || !self.ended.insert(peer) {
-            return;
+        if self.view().rank_of_node(peer).is_some() && self.ended.insert(peer) {
+            self.find_quorum();
+            self.consider(turn);
         }
+    }
+
+    /// Members that gave their memberships up can't be a quorum of this view ever again: then the
+    /// group was dissolved, or went on without this member (seeds 230, 5794).
+    fn find_quorum(&mut self) {
         let ended = |rank| self.ended.contains(&self.node(rank));
         if !is_quorum(self.view(), |rank| !ended(rank)) {
-            // They gave their memberships up, so no quorum of this view will ever be again: the group
-            // was dissolved, or went on without this member (seed 230).
             self.ending = Some(Ending::Forgotten);
-            return;
         }
-        self.consider(turn);
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {

@@ -9,7 +9,7 @@ use super::Turn;
 use super::member::{Leaving, Membership};
 use crate::bugs::Bug;
 use crate::engine::{DropReason, Output, Traffic};
-use crate::membership::{Lead, Phase, choose, successor};
+use crate::membership::{Choice, Lead, Phase, choose, is_quorum, successor};
 use crate::wire::messages::{Message, Promise, Proposal};
 use crate::wire::{Ballot, Cut, MemberId, NodeId, Rank, codec};
 
@@ -216,6 +216,7 @@ impl Membership {
                     }
                 }
                 None => {
+                    self.bury(&gone);
                     let bytes = codec::encode_proposal(&self.form(turn));
                     return self.propose(turn, ballot, bytes);
                 }
@@ -262,6 +263,16 @@ impl Membership {
         }
     }
 
+    /// Promisers that have died since count as absent, if the rest is still a quorum.
+    fn bury(&mut self, gone: &[bool]) {
+        let view = &self.multicast.view;
+        if let Some(Phase::Promising { promises }) = self.change.lead.as_mut().map(|l| &mut l.phase)
+            && is_quorum(view, |rank| promises.contains_key(&rank) && !gone[rank])
+        {
+            promises.retain(|&rank, _| !gone[rank]);
+        }
+    }
+
     /// Forms the one proposal of this ballot.
     fn form(&mut self, turn: &mut Turn<'_>) -> Proposal {
         let Some((promises, evict)) =
@@ -274,7 +285,16 @@ impl Membership {
         };
         let mut joins: Vec<_> = self.joins.values().cloned().collect();
         joins.retain(|join| !turn.detector.suspects(join.node));
-        let (view, left) = successor(&self.multicast.view, promises, evict, &joins);
+        let old = &self.multicast.view;
+        // However many obstacles there are: a quorum is not evicted (seed 5794).
+        let mut evicted: BTreeSet<Rank> = BTreeSet::new();
+        for &rank in evict {
+            let stays = |r: Rank| promises.contains_key(&r) && !evicted.contains(&r) && r != rank;
+            if !promises.contains_key(&rank) || is_quorum(old, stays) {
+                evicted.insert(rank);
+            }
+        }
+        let (view, left) = successor(old, promises, &evicted, &joins);
         let multicast = &self.multicast;
         let choice = choose(
             &multicast.lanes,
@@ -286,7 +306,7 @@ impl Membership {
         turn.marks.dropped_positions += choice.dropped_positions;
         turn.marks.dropped_updates += choice.dropped_updates;
         turn.marks.appended += choice.appended;
-        turn.marks.evicted += evict.len() as u64;
+        turn.marks.evicted += evicted.len() as u64;
         let Choice { cut, base, tail, time, .. } = choice;
         Proposal { view, left, cut, base, tail, time }
     }
@@ -408,5 +428,3 @@ enum Lacking {
 pub(crate) fn want(proposal: &Proposal) -> Cut {
     Cut { counts: proposal.cut.clone(), extent: proposal.base }
 }
-
-use crate::membership::Choice;
