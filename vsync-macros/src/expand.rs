@@ -1,0 +1,82 @@
+//! From the model to code. Everything it calls is in `vsync::__private`.
+//!
+//! Names that a user could have chosen, too, begin with two underscores.
+
+mod dispatch;
+mod handles;
+mod messages;
+mod state;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::model::{self, Method};
+
+/// The struct, its `State`, and its companions.
+pub(crate) fn state(model: &model::State, good: bool) -> TokenStream {
+    let item = &model.item;
+    if !model.expandable {
+        return quote!(#item);
+    }
+    let state = state::implementation(model, good);
+    let handles = handles::types(model);
+    let aliases = messages::aliases(model);
+    quote! {
+        #item
+        #state
+        #handles
+        #aliases
+    }
+}
+
+/// The `impl` block, the messages, `Replicated`, and the methods of the handles.
+///
+/// After an error the same items are made, as far as the signatures allow, with bodies that need
+/// nothing: whoever uses them is not to blame.
+pub(crate) fn methods(model: &model::Methods, good: bool) -> TokenStream {
+    let item = &model.item;
+    let Some(base) = &model.base else {
+        return quote!(#item);
+    };
+    let Some(ident) = base.ident() else {
+        return quote!(#item);
+    };
+    let block = Block { model, base, ident, good };
+    let messages = messages::types(&block);
+    let dispatch = dispatch::implementation(&block);
+    let handles = handles::methods(&block);
+    quote! {
+        #item
+        const _: () = {
+            #messages
+            #dispatch
+            #handles
+        };
+    }
+}
+
+/// What the parts of an `impl` block's expansion share.
+struct Block<'a> {
+    model: &'a model::Methods,
+    base: &'a model::Base,
+    /// The struct's name.
+    ident: &'a proc_macro2::Ident,
+    /// Whether there was no error.
+    good: bool,
+}
+
+impl Block<'_> {
+    /// The path of what generated code calls.
+    fn private(&self) -> TokenStream {
+        let krate = &self.model.krate;
+        quote!(#krate::__private)
+    }
+
+    fn updates(&self) -> impl Iterator<Item = &Method> {
+        self.model.updates.iter().filter(|method| method.usable)
+    }
+
+    fn queries(&self) -> impl Iterator<Item = &Method> {
+        self.model.queries.iter().filter(|method| method.usable)
+    }
+}

@@ -1,0 +1,289 @@
+//! `Replicated`: encoding, decoding, and the calls of the methods.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Type;
+
+use super::{Block, messages};
+use crate::model::{self, Delivery, Method, Order, Output};
+use crate::parse;
+
+/// The implementation of `Replicated`.
+pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
+    let private = block.private();
+    let ty = &block.base.ty;
+    let (impl_generics, _, where_clause) = block.base.generics.split_for_impl();
+    let (_, ty_generics, _) = block.base.generics.split_for_impl();
+    let update = model::companion(block.ident, "Update");
+    let query = model::companion(block.ident, "Query");
+    let (handle, client) = (block.base.companion("Handle"), block.base.companion("Client"));
+    let tables = tables(block, &private);
+    let functions = if block.good { functions(block, &private) } else { stubs(&private) };
+    quote! {
+        #[automatically_derived]
+        #[allow(unused_mut, unused_variables, unreachable_code, deprecated, clippy::all)]
+        impl #impl_generics #private::Replicated for #ty #where_clause {
+            type Update = #update #ty_generics;
+            type Query = #query #ty_generics;
+            type Handle = #handle;
+            type Client = #client;
+            #tables
+            #functions
+        }
+    }
+}
+
+/// The lists of methods.
+fn tables(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let updates = block.updates().map(|method| {
+        let entry = method_value(method, private);
+        let cfgs = &method.cfgs;
+        quote!(#(#cfgs)* #entry,)
+    });
+    let queries = block.queries().map(|method| {
+        let Method { cfgs, name, .. } = method;
+        let id = method.id.number;
+        quote!(#(#cfgs)* (#id, #name),)
+    });
+    quote! {
+        const UPDATES: &'static [#private::Method] = &[#(#updates)*];
+        const QUERIES: &'static [(u32, &'static str)] = &[#(#queries)*];
+    }
+}
+
+fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
+    let (id, name) = (method.id.number, &method.name);
+    let Delivery { order, stable } =
+        method.delivery.unwrap_or(Delivery { order: Order::Total, stable: false });
+    let class = match order {
+        Order::Fifo => quote!(Fifo),
+        Order::Causal => quote!(Causal),
+        Order::Total => quote!(Total),
+    };
+    let level = if stable { quote!(Stable) } else { quote!(Optimistic) };
+    quote! {
+        #private::Method {
+            id: #id,
+            name: #name,
+            class: #private::Class::#class,
+            level: #private::Level::#level,
+        }
+    }
+}
+
+fn functions(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    [
+        method_function(block, private),
+        encode(block, private, "encode", "Update", block.updates()),
+        apply(block, private),
+        encode(block, private, "encode_query", "Query", block.queries()),
+        query(block, private),
+        on_view(block, private),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn method_function(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let update = model::companion(block.ident, "Update");
+    let arms = block.updates().map(|method| {
+        let Method { cfgs, variant, .. } = method;
+        let value = method_value(method, private);
+        quote!(#(#cfgs)* #update::#variant { .. } => &const { #value },)
+    });
+    let never = messages::never_arm(block, "Update");
+    quote! {
+        fn method(__update: &Self::Update) -> &'static #private::Method {
+            match *__update {
+                #(#arms)*
+                #never
+            }
+        }
+    }
+}
+
+fn encode<'a>(
+    block: &Block<'_>,
+    private: &TokenStream,
+    function: &str,
+    suffix: &str,
+    methods: impl Iterator<Item = &'a Method>,
+) -> TokenStream {
+    let function = Ident::new(function, proc_macro2::Span::call_site());
+    let message = model::companion(block.ident, suffix);
+    let associated = Ident::new(suffix, proc_macro2::Span::call_site());
+    let arms = methods.map(|method| {
+        let Method { cfgs, variant, name, args, .. } = method;
+        let id = method.id.number;
+        let fields = args.iter().map(|arg| &arg.ident);
+        let puts = args.iter().map(|arg| {
+            let (ident, name, ty) = (&arg.ident, &arg.name, &arg.ty);
+            let put = spanned(ty, quote!(#private::put));
+            quote!(#put(#name, #ident, &mut __arguments)?;)
+        });
+        quote! {
+            #(#cfgs)*
+            #message::#variant { #(ref #fields,)* } => {
+                let mut __arguments = #private::Arguments::new(#name, #id, __out)?;
+                #(#puts)*
+                ::core::result::Result::Ok(())
+            }
+        }
+    });
+    let never = messages::never_arm(block, suffix);
+    quote! {
+        fn #function(__message: &Self::#associated, __out: &mut ::std::vec::Vec<u8>)
+            -> ::core::result::Result<(), #private::EncodeError>
+        {
+            match *__message {
+                #(#arms)*
+                #never
+            }
+        }
+    }
+}
+
+/// `path::<Ty>`, at the place of the type, for rustc's errors.
+fn spanned(ty: &Type, path: TokenStream) -> TokenStream {
+    let path = respan(path, parse::place(ty));
+    quote_spanned!(parse::place(ty)=> #path::<#ty>)
+}
+
+fn respan(tokens: TokenStream, span: proc_macro2::Span) -> TokenStream {
+    tokens
+        .into_iter()
+        .map(|mut token| {
+            // The crate's root must still be found from where the macro is called.
+            token.set_span(span.resolved_at(token.span()));
+            token
+        })
+        .collect()
+}
+
+/// Takes the arguments of a call, all before the first is used.
+fn take_arguments(method: &Method, private: &TokenStream) -> TokenStream {
+    let name = &method.name;
+    let takes = method.args.iter().map(|arg| {
+        let (ident, name, ty) = (&arg.ident, &arg.name, &arg.ty);
+        let take = spanned(ty, quote!(#private::take));
+        quote!(let #ident = #take(#name, &mut __parameters)?;)
+    });
+    quote! {
+        let mut __parameters = __parameters.of(#name);
+        #(#takes)*
+        __parameters.end()?;
+    }
+}
+
+/// The call that hands a result over; its types are checked by it, each at its place.
+fn hand_over(method: &Method, private: &TokenStream, function: &str) -> TokenStream {
+    match &method.output {
+        Output::Unit => {
+            let function = Ident::new(function, proc_macro2::Span::call_site());
+            quote!(#private::#function::<()>)
+        }
+        Output::Plain(ty) => {
+            let function = Ident::new(function, parse::place(ty));
+            spanned(ty, quote!(#private::#function))
+        }
+        Output::Fallible(value, error) => {
+            let function = Ident::new(&format!("{function}_fallible"), parse::place(value));
+            let path = respan(quote!(#private::#function), parse::place(value));
+            quote!(#path::<#value, #error>)
+        }
+    }
+}
+
+fn apply(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let arms = block.updates().map(|method| {
+        let Method { cfgs, ident, args, .. } = method;
+        let id = method.id.number;
+        let ctx = method.ctx.then(|| quote!(__ctx,));
+        let takes = take_arguments(method, private);
+        let reply = hand_over(method, private, "reply");
+        let args = args.iter().map(|arg| &arg.ident);
+        quote! {
+            #(#cfgs)*
+            #id => {
+                #takes
+                let __result = Self::#ident(self, #ctx #(#args,)*);
+                #reply(__result, __reply);
+                ::core::result::Result::Ok(())
+            }
+        }
+    });
+    quote! {
+        fn apply(
+            &mut self,
+            __ctx: &#private::Ctx<Self>,
+            __update: &[u8],
+            __reply: &mut #private::Reply<'_>,
+        ) -> ::core::result::Result<(), #private::ApplyError> {
+            let (__id, __parameters) = #private::Parameters::new(__update)?;
+            match __id {
+                #(#arms)*
+                _ => ::core::result::Result::Err(#private::unknown_method(__id)),
+            }
+        }
+    }
+}
+
+fn query(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let arms = block.queries().map(|method| {
+        let Method { cfgs, ident, name, args, .. } = method;
+        let id = method.id.number;
+        let takes = take_arguments(method, private);
+        let answer = hand_over(method, private, "answer");
+        let args = args.iter().map(|arg| &arg.ident);
+        quote! {
+            #(#cfgs)*
+            #id => {
+                #takes
+                let __result = Self::#ident(self, #(#args,)*);
+                #answer(&__result, #name, __out)
+            }
+        }
+    });
+    quote! {
+        fn query(&self, __query: &[u8], __out: &mut ::std::vec::Vec<u8>)
+            -> ::core::result::Result<(), #private::QueryError>
+        {
+            let (__id, __parameters) = #private::Parameters::new(__query)?;
+            match __id {
+                #(#arms)*
+                _ => ::core::result::Result::Err(#private::unknown_method(__id).into()),
+            }
+        }
+    }
+}
+
+fn on_view(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let call = block.model.on_view.as_ref().map(|on_view| {
+        let model::OnView { ident, cfgs, ctx } = on_view;
+        let ctx = ctx.then(|| quote!(__ctx,));
+        quote!(#(#cfgs)* { Self::#ident(self, #ctx __view); })
+    });
+    quote! {
+        fn on_view(&mut self, __ctx: &#private::Ctx<Self>, __view: &#private::View) {
+            #call
+        }
+    }
+}
+
+/// The same functions with nothing in them, for after an error.
+fn stubs(private: &TokenStream) -> TokenStream {
+    let body = quote!({ ::core::unreachable!() });
+    let result = quote!(::core::result::Result);
+    quote! {
+        fn method(_: &Self::Update) -> &'static #private::Method #body
+        fn encode(_: &Self::Update, _: &mut ::std::vec::Vec<u8>)
+            -> #result<(), #private::EncodeError> #body
+        fn apply(&mut self, _: &#private::Ctx<Self>, _: &[u8], _: &mut #private::Reply<'_>)
+            -> #result<(), #private::ApplyError> #body
+        fn encode_query(_: &Self::Query, _: &mut ::std::vec::Vec<u8>)
+            -> #result<(), #private::EncodeError> #body
+        fn query(&self, _: &[u8], _: &mut ::std::vec::Vec<u8>)
+            -> #result<(), #private::QueryError> #body
+        fn on_view(&mut self, _: &#private::Ctx<Self>, _: &#private::View) #body
+    }
+}

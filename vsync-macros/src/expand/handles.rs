@@ -1,0 +1,241 @@
+//! The typed handles: of members, and of clients outside the group.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+
+use super::Block;
+use crate::model::{self, Method, Order, Output};
+
+/// The handle types, next to the struct.
+pub(super) fn types(model: &model::State) -> TokenStream {
+    let ident = &model.item.ident;
+    let handle = handle(
+        model,
+        "Handle",
+        "Group",
+        &format!(" What members of a group of [`{ident}`] use: a method per update and query."),
+        " The membership: views, flush, leave.",
+    );
+    let client = handle_client(model, ident);
+    quote!(#handle #client)
+}
+
+fn handle_client(model: &model::State, ident: &Ident) -> TokenStream {
+    let doc = format!(" What clients of a group of [`{ident}`] use, from outside of it.");
+    handle(model, "Client", "RemoteGroup", &doc, " The group, seen from outside.")
+}
+
+fn handle(
+    model: &model::State,
+    suffix: &str,
+    group: &str,
+    doc: &str,
+    group_doc: &str,
+) -> TokenStream {
+    let krate = &model.krate;
+    let private = quote!(#krate::__private);
+    let (vis, ident, params) = (&model.item.vis, &model.item.ident, &model.item.generics);
+    let name = model::companion(ident, suffix);
+    let group = Ident::new(group, ident.span());
+    let (impl_generics, ty_generics, own) = params.split_for_impl();
+    let own = own.map(|clause| &clause.predicates).into_iter().flatten();
+    // Without parameters the bound holds or not whatever is written here.
+    let bound =
+        (!params.params.is_empty()).then(|| quote!(#ident #ty_generics: #private::Replicated,));
+    let bounds = quote!(where #(#own,)* #bound);
+    let text = name.to_string();
+    quote! {
+        #[doc = #doc]
+        ///
+        /// Cheap to clone.
+        #[allow(dead_code)]
+        #vis struct #name #params #bounds {
+            group: #private::#group<#ident #ty_generics>,
+        }
+
+        #[allow(dead_code, unreachable_pub)]
+        impl #impl_generics #name #ty_generics #bounds {
+            #[doc = #group_doc]
+            pub fn group(&self) -> &#private::#group<#ident #ty_generics> {
+                &self.group
+            }
+        }
+
+        #[automatically_derived]
+        impl #impl_generics ::core::clone::Clone for #name #ty_generics #bounds {
+            fn clone(&self) -> Self {
+                Self { group: ::core::clone::Clone::clone(&self.group) }
+            }
+        }
+
+        #[automatically_derived]
+        impl #impl_generics ::core::fmt::Debug for #name #ty_generics #bounds {
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                __f.debug_struct(#text).field("group", &self.group).finish()
+            }
+        }
+
+        #[automatically_derived]
+        impl #impl_generics ::core::convert::From<#private::#group<#ident #ty_generics>>
+            for #name #ty_generics #bounds
+        {
+            fn from(group: #private::#group<#ident #ty_generics>) -> Self {
+                Self { group }
+            }
+        }
+    }
+}
+
+/// The methods of both handles.
+pub(super) fn methods(block: &Block<'_>) -> TokenStream {
+    let (impl_generics, _, where_clause) = block.base.generics.split_for_impl();
+    let (handle, client) = (block.base.companion("Handle"), block.base.companion("Client"));
+    let updates = block.updates().map(|method| update(block, method));
+    let queries = block.queries().map(|method| query(block, method));
+    let remote = block.queries().map(|method| remote_query(block, method));
+    let (private, state) = (block.private(), &block.base.ty);
+    let call_stubs = block.model.updates.iter().map(|method| stub(block, method, "Call"));
+    let query_stubs = block.model.queries.iter().map(|method| stub(block, method, "Query"));
+    let remote_stubs = block.model.queries.iter().map(|method| stub(block, method, "RemoteQuery"));
+    quote! {
+        #[allow(
+            dead_code, unreachable_pub, deprecated, private_interfaces, private_bounds,
+            clippy::all, clippy::pedantic
+        )]
+        impl #impl_generics #handle #where_clause {
+            #(#updates)*
+            #(#queries)*
+            #(#call_stubs)*
+            #(#query_stubs)*
+        }
+
+        #[allow(
+            dead_code, unreachable_pub, deprecated, private_interfaces, private_bounds,
+            clippy::all, clippy::pedantic
+        )]
+        impl #impl_generics #client #where_clause {
+            #(#remote)*
+            #(#remote_stubs)*
+        }
+
+        #[automatically_derived]
+        impl #impl_generics #private::Remote for #client #where_clause {
+            type State = #state;
+        }
+    }
+}
+
+fn update(block: &Block<'_>, method: &Method) -> TokenStream {
+    let private = block.private();
+    let ty = &block.base.ty;
+    let message = model::companion(block.ident, "Update");
+    let Method { variant, args, .. } = method;
+    let answer = match &method.output {
+        Output::Unit => quote!(()),
+        Output::Plain(value) => quote!(#value),
+        Output::Fallible(value, error) => quote!(#value, #private::Fallible<#error>),
+    };
+    let fields = args.iter().map(|arg| &arg.ident);
+    let body = quote!(#private::call(self.group(), #message::#variant { #(#fields,)* }));
+    signature(block, method, &quote!(#private::Call<#ty, #answer>), &body)
+}
+
+fn query(block: &Block<'_>, method: &Method) -> TokenStream {
+    let private = block.private();
+    let ty = &block.base.ty;
+    let Method { ident, args, .. } = method;
+    let value = declared(&method.output);
+    let args = args.iter().map(|arg| &arg.ident);
+    let body = quote! {
+        #private::query(self.group(), move |__state: &#ty| <#ty>::#ident(__state, #(#args,)*))
+    };
+    signature(block, method, &quote!(#private::Query<#ty, #value>), &body)
+}
+
+fn remote_query(block: &Block<'_>, method: &Method) -> TokenStream {
+    let private = block.private();
+    let ty = &block.base.ty;
+    let message = model::companion(block.ident, "Query");
+    let Method { variant, args, .. } = method;
+    let value = declared(&method.output);
+    let fields = args.iter().map(|arg| &arg.ident);
+    let body = quote! {
+        #private::remote_query(self.group(), &#message::#variant { #(#fields,)* })
+    };
+    signature(block, method, &quote!(#private::RemoteQuery<#ty, #value>), &body)
+}
+
+/// What callers see of a method that is not usable: its name, and arguments as they are.
+fn stub(block: &Block<'_>, method: &Method, future: &str) -> Option<TokenStream> {
+    let stub = method.stub.as_ref().filter(|_| !method.usable)?;
+    let private = block.private();
+    let future = Ident::new(future, method.ident.span());
+    let ty = &block.base.ty;
+    let Method { cfgs, vis, ident, output, .. } = method;
+    let answer = match output {
+        Output::Fallible(value, error) if method.delivery.is_some() => {
+            quote!(#value, #private::Fallible<#error>)
+        }
+        other => declared(other),
+    };
+    let (generics, args) = (&stub.generics, &stub.args);
+    let where_clause = &generics.where_clause;
+    Some(quote! {
+        #(#cfgs)*
+        #vis fn #ident #generics (&self, #(_: #args),*) -> #private::#future<#ty, #answer>
+        #where_clause
+        {
+            ::core::unreachable!()
+        }
+    })
+}
+
+fn declared(output: &Output) -> TokenStream {
+    match output {
+        Output::Unit => quote!(()),
+        Output::Plain(value) => quote!(#value),
+        Output::Fallible(value, error) => quote!(::core::result::Result<#value, #error>),
+    }
+}
+
+fn signature(
+    block: &Block<'_>,
+    method: &Method,
+    output: &TokenStream,
+    body: &TokenStream,
+) -> TokenStream {
+    let Method { docs, deprecated, cfgs, vis, ident, args, .. } = method;
+    let params = args.iter().map(|arg| {
+        let (ident, ty) = (&arg.ident, &arg.ty);
+        quote!(#ident: #ty)
+    });
+    let body = if block.good { body.clone() } else { quote!(::core::unreachable!()) };
+    let kind = kind(method);
+    let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
+    quote! {
+        #(#docs)*
+        #gap
+        #[doc = #kind]
+        #(#deprecated)*
+        #(#cfgs)*
+        #vis fn #ident(&self, #(#params),*) -> #output {
+            #body
+        }
+    }
+}
+
+/// One line for the documentation of a handle's method.
+fn kind(method: &Method) -> String {
+    match method.delivery {
+        None => " Query.".to_owned(),
+        Some(delivery) => {
+            let order = match delivery.order {
+                Order::Fifo => "fifo",
+                Order::Causal => "causal",
+                Order::Total => "total",
+            };
+            let level = if delivery.stable { ", applied when stable" } else { "" };
+            format!(" Update in {order} order{level}.")
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `State`: name, version, checkpoints.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, GenericParam, Type};
+
+use crate::model::{Field, State};
+use crate::parse;
+
+/// The implementation of `State`.
+pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
+    let krate = &model.krate;
+    let private = quote!(#krate::__private);
+    let ident = &model.item.ident;
+    let (impl_generics, ty_generics, _) = model.item.generics.split_for_impl();
+    let bounds = where_clause(model, &private);
+    let (name, version) = (&model.name, model.version);
+    let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
+    let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
+    quote! {
+        #[automatically_derived]
+        #[allow(unused_mut, unused_variables, deprecated)]
+        impl #impl_generics #private::State for #ident #ty_generics #bounds {
+            const NAME: &'static str = #name;
+            const VERSION: u32 = #version;
+
+            fn save(&self)
+                -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
+            {
+                #save
+            }
+
+            fn load(__bytes: &[u8], __local: Self)
+                -> ::core::result::Result<Self, #private::CheckpointError>
+            {
+                #load
+            }
+        }
+    }
+}
+
+/// The struct's own bounds, and that its replicated fields can travel where that depends on its
+/// parameters.
+fn where_clause(model: &State, private: &TokenStream) -> TokenStream {
+    let generics = &model.item.generics;
+    let own = generics.where_clause.iter().flat_map(|clause| &clause.predicates);
+    let params: Vec<String> = generics
+        .params
+        .iter()
+        .filter_map(|param| match param {
+            GenericParam::Type(param) => Some(param.ident.to_string()),
+            _ => None,
+        })
+        .collect();
+    if params.is_empty() {
+        return quote!(where #(#own,)*);
+    }
+    let fields = model
+        .fields
+        .iter()
+        .filter(|field| mentions(field.ty.to_token_stream(), &params))
+        .map(|field| field_bounds(field, private));
+    quote! {
+        where
+            #(#own,)*
+            Self: ::core::marker::Send + 'static,
+            #(#fields)*
+    }
+}
+
+fn field_bounds(field: &Field, private: &TokenStream) -> TokenStream {
+    let ty = &field.ty;
+    let serialize = match field.serialize_with {
+        Some(_) => quote!(),
+        None => quote!(#ty: #private::serde::Serialize,),
+    };
+    let deserialize = match field.deserialize_with {
+        Some(_) => quote!(),
+        None => quote!(#ty: #private::serde::de::DeserializeOwned,),
+    };
+    quote!(#serialize #deserialize)
+}
+
+fn mentions(tokens: TokenStream, params: &[String]) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => params.iter().any(|param| ident == param),
+        TokenTree::Group(group) => mentions(group.stream(), params),
+        _ => false,
+    })
+}
+
+fn save(model: &State, private: &TokenStream) -> TokenStream {
+    let fields = model.fields.iter().map(|field| {
+        let Field { member, name, ty, cfgs, .. } = field;
+        let step = match &field.serialize_with {
+            Some(with) => quote! {
+                #private::save_with(#name, &mut __out, |__serializer| {
+                    #with(&self.#member, __serializer)
+                })?;
+            },
+            None => {
+                let save = call(private, "save", ty);
+                quote!(#save(#name, &self.#member, &mut __out)?;)
+            }
+        };
+        under_cfgs(cfgs, &step)
+    });
+    quote! {
+        let mut __out = ::std::vec::Vec::new();
+        #(#fields)*
+        ::core::result::Result::Ok(__out)
+    }
+}
+
+/// A statement that is there when its field is.
+fn under_cfgs(cfgs: &[Attribute], step: &TokenStream) -> TokenStream {
+    if cfgs.is_empty() { quote!(#step) } else { quote!(#(#cfgs)* { #step }) }
+}
+
+/// Fields are assigned, not moved out of `local`: the type may implement `Drop`.
+fn load(model: &State, private: &TokenStream) -> TokenStream {
+    let fields = model.fields.iter().map(|field| {
+        let Field { member, name, ty, cfgs, .. } = field;
+        let step = match &field.deserialize_with {
+            Some(with) => quote! {
+                __state.#member = #private::load_with(#name, &mut __input, |__deserializer| {
+                    #with(__deserializer)
+                })?;
+            },
+            None => {
+                let load = call(private, "load", ty);
+                quote!(__state.#member = #load(#name, &mut __input)?;)
+            }
+        };
+        under_cfgs(cfgs, &step)
+    });
+    quote! {
+        let mut __state = __local;
+        let mut __input = __bytes;
+        #(#fields)*
+        #private::loaded(__input)?;
+        ::core::result::Result::Ok(__state)
+    }
+}
+
+/// `save::<Ty>`, at the place of the type, for rustc's errors.
+fn call(private: &TokenStream, name: &str, ty: &Type) -> TokenStream {
+    let name = proc_macro2::Ident::new(name, parse::place(ty));
+    quote_spanned!(parse::place(ty)=> #private::#name::<#ty>)
+}

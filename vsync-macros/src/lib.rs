@@ -1,0 +1,118 @@
+//! The `#[replicated]` attribute of `vsync`.
+//!
+//! Use it through the `vsync` crate, which re-exports it and has what the generated code calls.
+//!
+//! The way of an annotated item: `parse` its tokens and options, put it into a `model`, `check` it,
+//! `expand` it. Errors are collected on the way and reported together, each at its own token; the
+//! item itself is always emitted, so that nothing else fails because of them.
+#![forbid(unsafe_code)]
+
+mod check;
+mod expand;
+mod model;
+mod names;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::TokenStream;
+use syn::Item;
+
+use crate::parse::Errors;
+
+/// Makes a struct the state of replicated objects, and an `impl` block its updates and queries.
+///
+/// It goes on the struct and on exactly one of its `impl` blocks:
+///
+/// ```ignore
+/// #[replicated]
+/// #[derive(Default)]
+/// pub struct Sector {
+///     plans: BTreeMap<u64, Plan>,
+///     #[local]
+///     hits: Hits,
+/// }
+///
+/// #[replicated]
+/// impl Sector {
+///     /// Files a plan.
+///     #[update(order = "total")]
+///     pub fn file_plan(&mut self, ctx: &Ctx<Self>, plan: Plan) -> Result<u64, Refused> {
+///         self.file(ctx.time(), plan)
+///     }
+///
+///     #[query]
+///     pub fn count(&self) -> usize {
+///         self.plans.len()
+///     }
+///
+///     #[on_view]
+///     fn view(&mut self, view: &View) {
+///         self.hits.reset(view.size());
+///     }
+/// }
+/// ```
+///
+/// # On a struct
+/// - `name = "…"`: what the type is called in the cluster; else the struct's own name.
+/// - `version = 3`: the version of state and methods; else 1.
+/// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
+/// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
+///   value that was given to `join`.
+///
+/// # On a method
+/// - `#[update(order = "fifo")]`, `"causal"` or `"total"`: takes `&mut self`, then perhaps
+///   `ctx: &Ctx<Self>`, then arguments by value. It must be deterministic.
+///   - `level = "stable"`: applied only when it is stable.
+///   - `id = 7`: what it is called on the wire.
+/// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.
+/// - `#[on_view]`: runs at every member at the same point of the order.
+///
+/// # Ids
+/// Without `id = …` a method's id is a hash of its name, so that methods may be reordered and added:
+/// 32-bit FNV-1a of the name's bytes, modulo 2²¹ − 128, plus 128. It takes two or three bytes on the
+/// wire. Ids below 128 take one; only `id = …` gives them. Two methods of a type with one id are an
+/// error, updates and queries together.
+///
+/// # Generated
+/// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update and query;
+/// `SectorUpdate` and `SectorQuery`, with a variant each; implementations of `State` and
+/// `Replicated`. Documentation, `#[cfg]` and `#[deprecated]` of the methods come along. An `impl` in
+/// another module than its struct must have the struct, its handle and its client in scope.
+#[proc_macro_attribute]
+pub fn replicated(
+    options: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    replicate(options.into(), item.into()).into()
+}
+
+/// The attribute as a function on tokens.
+fn replicate(options: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let options = parse::options(options, &mut errors);
+    let output = match syn::parse2::<Item>(item.clone()) {
+        Ok(Item::Struct(item)) => {
+            let model = model::state(item, options, &mut errors);
+            expand::state(&model, errors.is_empty())
+        }
+        Ok(Item::Impl(item)) => {
+            let mut model = model::methods(item, options, &mut errors);
+            check::methods(&mut model, &mut errors);
+            expand::methods(&model, errors.is_empty())
+        }
+        Ok(Item::Enum(other)) => {
+            errors.push(other.enum_token, "a replicated state is a struct; an enum may be a field");
+            item
+        }
+        Ok(_) => {
+            errors.push_at_call("#[replicated] goes on a struct and on an `impl` block of it");
+            item
+        }
+        Err(error) => {
+            errors.add(error);
+            item
+        }
+    };
+    errors.followed_by(output)
+}

@@ -1,0 +1,137 @@
+//! What was annotated, in the terms of replication.
+
+mod method;
+mod signature;
+mod state;
+
+use proc_macro2::{Ident, TokenStream};
+use syn::{Attribute, Generics, ItemImpl, ItemStruct, Member, Path, Type, Visibility};
+
+pub(crate) use method::{companion, methods};
+pub(crate) use state::state;
+
+/// An annotated struct.
+pub(crate) struct State {
+    /// The struct as it is emitted: without this macro's attributes.
+    pub(crate) item: ItemStruct,
+    /// Where the `vsync` crate is.
+    pub(crate) krate: TokenStream,
+    /// What the type is called in the cluster.
+    pub(crate) name: String,
+    /// The version of state and methods.
+    pub(crate) version: u32,
+    /// The fields that are part of the replicated state.
+    pub(crate) fields: Vec<Field>,
+    /// Whether generated items can be made at all: a struct with lifetimes has none.
+    pub(crate) expandable: bool,
+}
+
+/// A field that is part of the replicated state.
+pub(crate) struct Field {
+    pub(crate) member: Member,
+    pub(crate) name: String,
+    pub(crate) ty: Type,
+    pub(crate) cfgs: Vec<Attribute>,
+    /// Functions from `#[serde(with = …)]` and its like.
+    pub(crate) serialize_with: Option<Path>,
+    pub(crate) deserialize_with: Option<Path>,
+}
+
+/// An annotated `impl` block.
+pub(crate) struct Methods {
+    /// The block as it is emitted: without this macro's attributes.
+    pub(crate) item: ItemImpl,
+    /// Where the `vsync` crate is.
+    pub(crate) krate: TokenStream,
+    /// The type, if generated items can be made for it.
+    pub(crate) base: Option<Base>,
+    pub(crate) updates: Vec<Method>,
+    pub(crate) queries: Vec<Method>,
+    pub(crate) on_view: Option<OnView>,
+}
+
+/// The type that an `impl` block is for.
+pub(crate) struct Base {
+    /// The type as it is written.
+    pub(crate) ty: Type,
+    /// The same as a path, from which the names of its companions are made.
+    pub(crate) path: Path,
+    /// The generics of the block, with `Self` written out.
+    pub(crate) generics: Generics,
+}
+
+/// An update or a query.
+pub(crate) struct Method {
+    /// Documentation and `#[deprecated]`: for the handles' methods and the variant.
+    pub(crate) docs: Vec<Attribute>,
+    pub(crate) deprecated: Vec<Attribute>,
+    pub(crate) cfgs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) ident: Ident,
+    pub(crate) name: String,
+    pub(crate) variant: Ident,
+    pub(crate) id: Id,
+    /// Whether it takes `&Ctx<Self>`.
+    pub(crate) ctx: bool,
+    pub(crate) args: Vec<Arg>,
+    pub(crate) output: Output,
+    /// How an update is delivered; queries have none.
+    pub(crate) delivery: Option<Delivery>,
+    /// Whether its arguments and result are good enough to generate code for it.
+    pub(crate) usable: bool,
+    /// What the handles have instead, for the sake of callers, if it is not usable.
+    pub(crate) stub: Option<Stub>,
+}
+
+/// A method's generics and the types of its arguments, whatever they are.
+pub(crate) struct Stub {
+    pub(crate) generics: Generics,
+    pub(crate) args: Vec<Type>,
+}
+
+/// A method's id and where it comes from.
+pub(crate) struct Id {
+    pub(crate) number: u32,
+    /// The option, if it was given one.
+    pub(crate) given: Option<TokenStream>,
+}
+
+/// The order class and the level of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) order: Order,
+    pub(crate) stable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Fifo,
+    Causal,
+    Total,
+}
+
+/// An argument that travels.
+pub(crate) struct Arg {
+    pub(crate) ident: Ident,
+    pub(crate) name: String,
+    /// The type, with `Self` written out.
+    pub(crate) ty: Type,
+}
+
+/// What a method gives.
+#[expect(clippy::large_enum_variant, reason = "a few live for the time of one expansion")]
+pub(crate) enum Output {
+    /// Nothing.
+    Unit,
+    /// A value of this type.
+    Plain(Type),
+    /// A `Result` of these types.
+    Fallible(Type, Type),
+}
+
+/// The `#[on_view]` method.
+pub(crate) struct OnView {
+    pub(crate) ident: Ident,
+    pub(crate) cfgs: Vec<Attribute>,
+    pub(crate) ctx: bool,
+}

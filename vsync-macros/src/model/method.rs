@@ -1,0 +1,293 @@
+//! The model of an annotated `impl` block.
+
+use syn::ext::IdentExt;
+use syn::{
+    Attribute, GenericParam, Ident, ImplItem, ImplItemFn, ItemImpl, Path, PathArguments, Type,
+};
+
+use super::signature::{self, Kind};
+use super::{Base, Delivery, Id, Method, Methods, OnView, Order};
+use crate::names;
+use crate::parse::{self, Errors, Opt};
+
+/// Reads an `impl` block and takes this macro's attributes off it.
+pub(crate) fn methods(item: ItemImpl, options: Vec<Opt>, errors: &mut Errors) -> Methods {
+    let mut krate = None;
+    for option in &options {
+        match option.name.to_string().as_str() {
+            "crate" => krate = Some(option),
+            other @ ("name" | "version" | "from" | "event") => {
+                errors.push(&option.name, format!("`{other}` goes on the struct"));
+            }
+            other => errors.push(
+                &option.name,
+                format!("unknown option `{other}`; an `impl` block has `crate`"),
+            ),
+        }
+    }
+    let krate = parse::krate(krate, errors);
+    let base = base(&item, errors);
+    let mut model =
+        Methods { item, krate, base, updates: Vec::new(), queries: Vec::new(), on_view: None };
+    let mut items = std::mem::take(&mut model.item.items);
+    for item in &mut items {
+        match item {
+            ImplItem::Fn(function) => read(function, &mut model, errors),
+            ImplItem::Macro(call) => errors.push(
+                &call.mac.path,
+                "#[replicated] cannot see what a macro makes: write the methods out, or put the \
+                 call into another `impl` block",
+            ),
+            _ => {}
+        }
+    }
+    model.item.items = items;
+    model
+}
+
+/// The type of the block, if code can be generated for it.
+fn base(item: &ItemImpl, errors: &mut Errors) -> Option<Base> {
+    if let Some((path, _)) = &item.trait_ {
+        errors.push(path, "#[replicated] goes on an `impl` block of the struct, not of a trait");
+        return None;
+    }
+    let path = match &*item.self_ty {
+        Type::Path(ty) if ty.qself.is_none() => ty.path.clone(),
+        other => {
+            errors.push(other, "#[replicated] needs the name of a struct here");
+            return None;
+        }
+    };
+    let mut generics = item.generics.clone();
+    for param in &generics.params {
+        if let GenericParam::Lifetime(lifetime) = param {
+            errors.push(lifetime, "a replicated state owns what it has: no lifetimes");
+            return None;
+        }
+    }
+    let ty = (*item.self_ty).clone();
+    if let Some(clause) = &mut generics.where_clause {
+        *clause = signature::without_self(clause, &ty);
+    }
+    Some(Base { ty, path, generics })
+}
+
+impl Base {
+    /// The path of a companion: `atc::Sector<V>` has `atc::SectorHandle<V>`.
+    pub(crate) fn companion(&self, suffix: &str) -> Path {
+        let mut path = self.path.clone();
+        if let Some(last) = path.segments.last_mut() {
+            last.ident = companion(&last.ident, suffix);
+            if let PathArguments::AngleBracketed(arguments) = &mut last.arguments {
+                arguments.colon2_token = None;
+            }
+        }
+        path
+    }
+
+    /// The struct's own name.
+    pub(crate) fn ident(&self) -> Option<&Ident> {
+        self.path.segments.last().map(|last| &last.ident)
+    }
+}
+
+/// The name of a generated item.
+pub(crate) fn companion(base: &Ident, suffix: &str) -> Ident {
+    Ident::new(&format!("{}{suffix}", base.unraw()), base.span())
+}
+
+/// What an attribute makes of a method.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Update,
+    Query,
+    OnView,
+    Request,
+    Merge,
+}
+
+fn role(attribute: &Attribute) -> Option<Role> {
+    let ident = attribute.path().get_ident()?;
+    match ident.to_string().as_str() {
+        "update" => Some(Role::Update),
+        "query" => Some(Role::Query),
+        "on_view" => Some(Role::OnView),
+        "request" => Some(Role::Request),
+        "merge" => Some(Role::Merge),
+        _ => None,
+    }
+}
+
+/// Takes the attribute of this macro off a method; a second one is an error.
+fn take_role(function: &mut ImplItemFn, errors: &mut Errors) -> Option<(Role, Attribute)> {
+    let mut found: Option<(Role, Attribute)> = None;
+    function.attrs.retain(|attribute| {
+        let Some(role) = role(attribute) else {
+            return true;
+        };
+        if found.is_some() {
+            errors.push(attribute, "a method is one of `update`, `query` and `on_view`");
+        } else {
+            found = Some((role, attribute.clone()));
+        }
+        false
+    });
+    found
+}
+
+fn read(function: &mut ImplItemFn, model: &mut Methods, errors: &mut Errors) {
+    let Some((role, attribute)) = take_role(function, errors) else {
+        return;
+    };
+    let options = parse::attribute(&attribute, errors);
+    let Some(base) = &model.base else { return };
+    match role {
+        Role::Update => {
+            let (delivery, id) = update_options(&attribute, &options, errors);
+            let update = method(function, &base.ty, Kind::Update, id, errors);
+            model.updates.push(Method { delivery: Some(delivery), ..update });
+        }
+        Role::Query => {
+            let id = query_options(&options, errors);
+            model.queries.push(method(function, &base.ty, Kind::Query, id, errors));
+        }
+        Role::OnView => {
+            for option in &options {
+                errors.push(&option.name, "`#[on_view]` has no options");
+            }
+            let ctx = signature::on_view(&function.sig, errors);
+            if let Some(first) = &model.on_view {
+                let why = format!("`{}` is the `#[on_view]` method already", first.ident);
+                errors.push(&function.sig.ident, why);
+                return;
+            }
+            let cfgs = named(&function.attrs, "cfg");
+            model.on_view = Some(OnView { ident: function.sig.ident.clone(), cfgs, ctx });
+        }
+        Role::Request => errors.push(&attribute, "`#[request]` is not supported yet"),
+        Role::Merge => errors.push(&attribute, "`#[merge]` is not supported yet"),
+    }
+}
+
+fn method(
+    function: &ImplItemFn,
+    ty: &Type,
+    kind: Kind,
+    id: Option<(u32, proc_macro2::TokenStream)>,
+    errors: &mut Errors,
+) -> Method {
+    let signature = signature::read(&function.sig, ty, kind, errors);
+    let ident = function.sig.ident.clone();
+    let name = ident.unraw().to_string();
+    let id = match id {
+        Some((number, given)) => Id { number, given: Some(given) },
+        None => Id { number: names::id(&name), given: None },
+    };
+    Method {
+        docs: named(&function.attrs, "doc"),
+        deprecated: named(&function.attrs, "deprecated"),
+        cfgs: named(&function.attrs, "cfg"),
+        vis: function.vis.clone(),
+        variant: names::variant(&ident),
+        ident,
+        name,
+        id,
+        ctx: signature.ctx,
+        args: signature.args,
+        output: signature.output,
+        delivery: None,
+        usable: signature.usable,
+        stub: Some(signature.stub),
+    }
+}
+
+fn named(attributes: &[Attribute], name: &str) -> Vec<Attribute> {
+    attributes.iter().filter(|attribute| attribute.path().is_ident(name)).cloned().collect()
+}
+
+type Given = Option<(u32, proc_macro2::TokenStream)>;
+
+fn given_id(option: &Opt, errors: &mut Errors) -> Given {
+    let number = option.number(errors)?;
+    Some((number, quote::ToTokens::to_token_stream(&option.value)))
+}
+
+const ORDERS: &str = "`order = \"fifo\"`, `\"causal\"` or `\"total\"`";
+
+fn update_options(
+    attribute: &Attribute,
+    options: &[Opt],
+    errors: &mut Errors,
+) -> (Delivery, Given) {
+    let mut order = None;
+    let mut stable = false;
+    let mut id = None;
+    for option in options {
+        match option.name.to_string().as_str() {
+            "order" => order = Some(read_order(option, errors)),
+            "level" => stable = read_level(option, errors),
+            "id" => id = given_id(option, errors),
+            other @ ("since" | "until" | "role" | "key") => {
+                errors.push(&option.name, format!("`{other}` is not supported yet"));
+            }
+            other => errors.push(
+                &option.name,
+                format!("unknown option `{other}`; an update has `order`, `level` and `id`"),
+            ),
+        }
+    }
+    let order = order.unwrap_or_else(|| {
+        errors.push(attribute, format!("an update needs an order: {ORDERS}"));
+        Order::Total
+    });
+    (Delivery { order, stable }, id)
+}
+
+fn read_order(option: &Opt, errors: &mut Errors) -> Order {
+    let Some(text) = option.string(errors) else {
+        return Order::Total;
+    };
+    match text.value().as_str() {
+        "fifo" => Order::Fifo,
+        "causal" => Order::Causal,
+        "total" => Order::Total,
+        other => {
+            errors.push(&text, format!("unknown order \"{other}\": write {ORDERS}"));
+            Order::Total
+        }
+    }
+}
+
+fn read_level(option: &Opt, errors: &mut Errors) -> bool {
+    let Some(text) = option.string(errors) else {
+        return false;
+    };
+    match text.value().as_str() {
+        "stable" => true,
+        "optimistic" => false,
+        other => {
+            let why = format!(
+                "unknown level \"{other}\": write `level = \"stable\"`, or leave it out for \
+                 \"optimistic\""
+            );
+            errors.push(&text, why);
+            false
+        }
+    }
+}
+
+fn query_options(options: &[Opt], errors: &mut Errors) -> Given {
+    let mut id = None;
+    for option in options {
+        match option.name.to_string().as_str() {
+            "id" => id = given_id(option, errors),
+            other @ ("scatter" | "gather" | "since" | "until" | "role") => {
+                errors.push(&option.name, format!("`{other}` is not supported yet"));
+            }
+            other => {
+                errors.push(&option.name, format!("unknown option `{other}`; a query has `id`"))
+            }
+        }
+    }
+    id
+}

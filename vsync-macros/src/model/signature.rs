@@ -1,0 +1,354 @@
+//! What the signature of an update, a query or an `#[on_view]` method must be.
+
+use proc_macro2::{Spacing, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
+use syn::parse::Parse;
+use syn::{
+    FnArg, GenericArgument, Pat, PatType, PathArguments, Receiver, ReceiverKind, ReturnType,
+    Safety, Signature, Type, TypeReference,
+};
+
+use super::{Arg, Output, Stub};
+use crate::parse::Errors;
+
+/// Whether a method changes the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Update,
+    Query,
+}
+
+impl Kind {
+    fn article(self) -> &'static str {
+        match self {
+            Kind::Update => "an update",
+            Kind::Query => "a query",
+        }
+    }
+}
+
+/// What of a signature goes into the model.
+pub(crate) struct Read {
+    pub(crate) ctx: bool,
+    pub(crate) args: Vec<Arg>,
+    pub(crate) output: Output,
+    pub(crate) usable: bool,
+    pub(crate) stub: Stub,
+}
+
+/// Reads the signature of an update or query of the type `ty`.
+pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) -> Read {
+    let mut usable = qualifiers(sig, kind.article(), errors);
+    receiver(sig, kind, errors);
+    let mut ctx = false;
+    let mut args = Vec::new();
+    let mut stub = Stub { generics: sig.generics.clone(), args: Vec::new() };
+    for (index, typed) in typed(sig).enumerate() {
+        match context(&typed.ty) {
+            Some(found) => {
+                let good = kind == Kind::Update && index == 0 && found == Context::Good;
+                ctx |= good;
+                if !good {
+                    misplaced_context(typed, found, kind, errors);
+                }
+            }
+            None => {
+                stub.args.push(without_self(&*typed.ty, ty));
+                match argument(typed, ty, errors) {
+                    Some(arg) => args.push(arg),
+                    None => usable = false,
+                }
+            }
+        }
+    }
+    let output = match output(&sig.output, ty, errors) {
+        Some(output) => output,
+        None => {
+            usable = false;
+            Output::Unit
+        }
+    };
+    Read { ctx, args, output, usable, stub }
+}
+
+/// Reads the signature of the `#[on_view]` method; gives whether it takes a context.
+pub(crate) fn on_view(sig: &Signature, errors: &mut Errors) -> bool {
+    const FORM: &str = "write `fn view(&mut self, ctx: &Ctx<Self>, view: &View)`; the context may \
+                        be left out";
+    qualifiers(sig, "an `#[on_view]` method", errors);
+    receiver(sig, Kind::Update, errors);
+    if let ReturnType::Type(_, ty) = &sig.output {
+        errors.push(ty, "an `#[on_view]` method gives nothing");
+    }
+    let mut rest = typed(sig).peekable();
+    let ctx = rest.next_if(|typed| context(&typed.ty) == Some(Context::Good)).is_some();
+    match rest.next() {
+        Some(view) if is_reference_to(&view.ty, "View") => {}
+        Some(other) => errors.push(other, FORM),
+        None => errors.push(&sig.ident, FORM),
+    }
+    for more in rest {
+        errors.push(more, FORM);
+    }
+    ctx
+}
+
+fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
+    sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) => Some(typed),
+        FnArg::Receiver(_) => None,
+    })
+}
+
+/// `async`, `unsafe`, generics and their like. Gives whether code can be made for it all the same.
+fn qualifiers(sig: &Signature, what: &str, errors: &mut Errors) -> bool {
+    if let Some(token) = &sig.asyncness {
+        let why = format!("{what} cannot be async: it runs to its end at one point of the order");
+        errors.push(token, why);
+    }
+    if let Safety::Unsafe(token) = &sig.safety {
+        errors.push(token, format!("{what} cannot be unsafe: other nodes call it"));
+    }
+    if let Some(abi) = &sig.abi {
+        errors.push(abi, format!("{what} is an ordinary Rust method"));
+    }
+    if let Some(variadic) = &sig.variadic {
+        errors.push(variadic, format!("{what} has a fixed list of arguments"));
+    }
+    if sig.generics.params.is_empty() {
+        return true;
+    }
+    let why = format!("{what} cannot be generic: other nodes must know the types from its name");
+    errors.push(&sig.generics, why);
+    false
+}
+
+fn receiver(sig: &Signature, kind: Kind, errors: &mut Errors) {
+    let (form, other) = match kind {
+        Kind::Update => ("&mut self", "it changes the state"),
+        Kind::Query => ("&self", "it reads the state"),
+    };
+    let Some(receiver) = sig.receiver() else {
+        let why = format!("{} takes `{form}`: {other}", kind.article());
+        return errors.push(&sig.ident, why);
+    };
+    let why = match (&receiver.kind, kind) {
+        (ReceiverKind::Reference(_, None, Some(_)), Kind::Update) => return,
+        (ReceiverKind::Reference(_, None, None), Kind::Query) => return,
+        (ReceiverKind::Reference(_, None, None), Kind::Update) => {
+            "an update takes `&mut self`; what only reads the state is a `#[query]`".to_owned()
+        }
+        (ReceiverKind::Reference(_, None, Some(_)), Kind::Query) => {
+            "a query takes `&self`; what changes the state is an `#[update]`".to_owned()
+        }
+        _ => format!("{} takes `{form}`", kind.article()),
+    };
+    errors.push(receiver_tokens(receiver), why);
+}
+
+fn receiver_tokens(receiver: &Receiver) -> TokenStream {
+    receiver.to_token_stream()
+}
+
+/// A parameter that is a context, rightly or wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Context {
+    /// `&Ctx<…>`.
+    Good,
+    /// `&mut Ctx<…>` or `Ctx<…>`.
+    NotShared,
+    /// `&QueryCtx` or `&RequestCtx<…>`.
+    Other,
+}
+
+fn context(ty: &Type) -> Option<Context> {
+    let (inner, shared) = match ty {
+        Type::Reference(TypeReference { elem, mutability, lifetime, .. }) => {
+            (&**elem, mutability.is_none() && lifetime.is_none())
+        }
+        other => (other, false),
+    };
+    match last_name(inner)?.as_str() {
+        "Ctx" if shared => Some(Context::Good),
+        "Ctx" => Some(Context::NotShared),
+        "QueryCtx" | "RequestCtx" => Some(Context::Other),
+        _ => None,
+    }
+}
+
+fn misplaced_context(typed: &PatType, found: Context, kind: Kind, errors: &mut Errors) {
+    let why = match (found, kind) {
+        (Context::Other, _) => "this context is not supported yet",
+        (_, Kind::Query) => {
+            "a query has no `Ctx`: it runs at one replica, outside the order of updates"
+        }
+        (Context::NotShared, Kind::Update) => "the context is `ctx: &Ctx<Self>`",
+        (Context::Good, Kind::Update) => {
+            "the context comes first: `(&mut self, ctx: &Ctx<Self>, …)`"
+        }
+    };
+    errors.push(typed, why);
+}
+
+fn is_reference_to(ty: &Type, name: &str) -> bool {
+    match ty {
+        Type::Reference(reference) => {
+            reference.mutability.is_none()
+                && last_name(&reference.elem).is_some_and(|last| last == name)
+        }
+        _ => false,
+    }
+}
+
+fn last_name(ty: &Type) -> Option<String> {
+    match ty {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        Type::Group(group) => last_name(&group.elem),
+        Type::Paren(paren) => last_name(&paren.elem),
+        _ => None,
+    }
+}
+
+/// An argument that travels; errors are reported, and `None` then.
+fn argument(typed: &PatType, ty: &Type, errors: &mut Errors) -> Option<Arg> {
+    let before = errors.count();
+    for attribute in &typed.attrs {
+        if attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr") {
+            errors.push(attribute, "all nodes must agree on the arguments: no `cfg` here");
+        }
+    }
+    let ident = match &*typed.pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(pat.ident.clone()),
+        other => {
+            errors.push(other, "an argument is a plain name here: take it apart in the body");
+            None
+        }
+    };
+    travels(&typed.ty, "an argument", errors);
+    if errors.count() > before {
+        return None;
+    }
+    let ident = ident?;
+    let name = ident.unraw().to_string();
+    Some(Arg { ident, name, ty: without_self(&*typed.ty, ty) })
+}
+
+fn output(output: &ReturnType, ty: &Type, errors: &mut Errors) -> Option<Output> {
+    let ReturnType::Type(_, declared) = output else {
+        return Some(Output::Unit);
+    };
+    let before = errors.count();
+    travels(declared, "a result", errors);
+    if errors.count() > before {
+        return None;
+    }
+    Some(match result_of(declared) {
+        Some((value, error)) => Output::Fallible(without_self(value, ty), without_self(error, ty)),
+        None if matches!(&**declared, Type::Tuple(tuple) if tuple.elems.is_empty()) => Output::Unit,
+        None => Output::Plain(without_self(&**declared, ty)),
+    })
+}
+
+/// The two types of a `Result<V, E>`.
+fn result_of(ty: &Type) -> Option<(&Type, &Type)> {
+    let path = match ty {
+        Type::Path(path) => path,
+        // What a macro by example was given.
+        Type::Group(group) => return result_of(&group.elem),
+        _ => return None,
+    };
+    let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    let mut types = arguments.args.iter().map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    match (types.next()??, types.next()??, types.next()) {
+        (value, error, None) => Some((value, error)),
+        _ => None,
+    }
+}
+
+/// Refuses types that cannot travel, by their form.
+fn travels(ty: &Type, what: &str, errors: &mut Errors) {
+    match ty {
+        Type::ImplTrait(found) => {
+            let why = format!("{what} has one known type: no `impl Trait`");
+            errors.push(found, why);
+        }
+        Type::Reference(found) => {
+            let why = format!("{what} travels to other nodes: take {}", owned(found));
+            errors.push(found, why);
+        }
+        Type::Ptr(found) => {
+            errors.push(found, format!("{what} travels to other nodes: no pointer"))
+        }
+        Type::Path(path) => {
+            for segment in &path.path.segments {
+                let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+                    continue;
+                };
+                for argument in &arguments.args {
+                    if let GenericArgument::Type(inner) = argument {
+                        travels(inner, what, errors);
+                    }
+                }
+            }
+        }
+        Type::Tuple(tuple) => tuple.elems.iter().for_each(|inner| travels(inner, what, errors)),
+        Type::Array(array) => travels(&array.elem, what, errors),
+        Type::Slice(slice) => travels(&slice.elem, what, errors),
+        Type::Group(group) => travels(&group.elem, what, errors),
+        Type::Paren(paren) => travels(&paren.elem, what, errors),
+        _ => {}
+    }
+}
+
+/// What to write instead of a reference.
+fn owned(reference: &TypeReference) -> String {
+    match &*reference.elem {
+        Type::Slice(slice) => {
+            let elem = slice.elem.to_token_stream();
+            format!("it by value, `Vec<{elem}>` for `&[{elem}]`")
+        }
+        inner if last_name(inner).is_some_and(|name| name == "str") => {
+            "it by value, `String` for `&str`".to_owned()
+        }
+        _ => "it by value".to_owned(),
+    }
+}
+
+/// `Self` means another type in generated items: it is written out.
+pub(crate) fn without_self<T: ToTokens + Parse + Clone>(tokens: &T, ty: &Type) -> T {
+    let replaced = replace_self(tokens.to_token_stream(), ty);
+    // A type stays one when a name in it is replaced by a type; if not, rustc says what is wrong.
+    syn::parse2(replaced).unwrap_or_else(|_| tokens.clone())
+}
+
+fn replace_self(tokens: TokenStream, ty: &Type) -> TokenStream {
+    let mut out = TokenStream::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Ident(ident) if ident == "Self" => {
+                // `Self::Item`, but not `Self: Bound`.
+                let path = matches!(
+                    tokens.peek(),
+                    Some(TokenTree::Punct(p)) if p.as_char() == ':' && p.spacing() == Spacing::Joint
+                );
+                out.extend(if path { quote!(<#ty>) } else { quote!(#ty) });
+            }
+            TokenTree::Group(group) => {
+                let inner = replace_self(group.stream(), ty);
+                let mut replaced = proc_macro2::Group::new(group.delimiter(), inner);
+                replaced.set_span(group.span());
+                out.extend([TokenTree::Group(replaced)]);
+            }
+            other => out.extend([other]),
+        }
+    }
+    out
+}

@@ -1,0 +1,180 @@
+//! Causality, judged by the order of lines: whoever delivers a causal or total update has delivered
+//! before it what its sender had delivered before sending it.
+//!
+//! A fifo update promises its sender's order only. In a group without causal updates a total one
+//! promises only that the totals which its sender had delivered come before it. What was delivered in
+//! earlier views needs no check here: all who are in a view agree on them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::check::Court;
+use crate::event::Class;
+use crate::model::{Group, Membership, Span, Step, Who};
+
+/// For each run of a lane: where it ends, and what must be delivered before it, by rank.
+type Pasts = HashMap<(Who, u64), Vec<(u64, Rc<[u64]>)>>;
+
+pub(super) fn judge(court: &mut Court<'_>) {
+    let group = court.group;
+    let tracked = has_causal(group);
+    let mut pasts = Pasts::new();
+    for membership in &group.memberships {
+        for span in &membership.spans {
+            let lane = lane(membership, span, tracked);
+            if !lane.is_empty() {
+                pasts.insert((membership.who, span.view), lane);
+            }
+        }
+    }
+    for membership in &group.memberships {
+        for span in &membership.spans {
+            deliveries(court, &pasts, membership, span);
+        }
+    }
+}
+
+/// Whether the group's type has causal updates, as far as this run shows.
+fn has_causal(group: &Group) -> bool {
+    let spans = group
+        .memberships
+        .iter()
+        .flat_map(|membership| &membership.spans);
+    spans
+        .flat_map(|span| &span.steps)
+        .any(|step| matches!(step, Step::Send(range) if range.class == Class::Causal))
+}
+
+/// What came before each run that one member sent in one view.
+fn lane(membership: &Membership, span: &Span, tracked: bool) -> Vec<(u64, Rc<[u64]>)> {
+    let mut seen = vec![0; span.members.len()];
+    let nothing: Rc<[u64]> = Rc::from([]);
+    let mut past: Option<Rc<[u64]>> = None;
+    let mut lane = Vec::new();
+    for step in &span.steps {
+        match step {
+            Step::Deliver {
+                sender: Some(rank),
+                who,
+                range,
+                ..
+            } => {
+                let matters = tracked || range.class == Class::Total;
+                if matters && *who != membership.who {
+                    seen[*rank] = seen[*rank].max(range.end());
+                    past = None;
+                }
+            }
+            Step::Send(range) => {
+                let before = match range.class {
+                    Class::Fifo => nothing.clone(),
+                    _ => past.get_or_insert_with(|| Rc::from(&seen[..])).clone(),
+                };
+                lane.push((range.end(), before));
+            }
+            _ => {}
+        }
+    }
+    lane
+}
+
+fn deliveries(court: &mut Court<'_>, pasts: &Pasts, membership: &Membership, span: &Span) {
+    let mut have = vec![0; span.members.len()];
+    for step in &span.steps {
+        let Step::Deliver {
+            sender: Some(rank),
+            who,
+            range,
+            ..
+        } = step
+        else {
+            continue;
+        };
+        let lane = pasts.get(&(*who, span.view)).map_or(&[][..], Vec::as_slice);
+        let first = lane.partition_point(|(end, _)| *end <= range.seq);
+        let until = lane.partition_point(|(end, _)| *end < range.end());
+        for (_, past) in lane.iter().take(until + 1).skip(first) {
+            let lacks = past.iter().zip(&have).position(|(must, have)| must > have);
+            if let Some(lacks) = lacks {
+                let what = format!(
+                    "delivers {:?} {}..{} of {} with {} of {}, its sender had delivered {}",
+                    range.class,
+                    range.seq,
+                    range.end(),
+                    court.id(*who),
+                    have[lacks],
+                    court.id(span.members[lacks]),
+                    past[lacks],
+                );
+                court.blame(membership, span.view, what);
+            }
+        }
+        have[*rank] = have[*rank].max(range.end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::properties::story::{accepts, rejects};
+
+    const THREE: &str = "a view 1 a b c; b view 1 a b c; c view 1 a b c;
+        a send 0 1 fifo; a deliver a 0 1 fifo; b deliver a 0 1 fifo;";
+
+    #[test]
+    fn an_answer_after_what_it_answers() {
+        accepts(&format!(
+            "{THREE} b send 0 1 causal; b deliver b 0 1 causal;
+            c deliver a 0 1 fifo; c deliver b 0 1 causal"
+        ));
+    }
+
+    #[test]
+    fn an_answer_before_what_it_answers() {
+        rejects(
+            "causal",
+            &format!("{THREE} b send 0 1 causal; b deliver b 0 1 causal; c deliver b 0 1 causal"),
+        );
+    }
+
+    #[test]
+    fn what_came_later_is_no_cause() {
+        accepts(
+            "a view 1 a b c; b view 1 a b c; c view 1 a b c; b send 0 1 causal;
+            a send 0 1 fifo; a deliver a 0 1 fifo; b deliver a 0 1 fifo; b deliver b 0 1 causal;
+            c deliver b 0 1 causal",
+        );
+    }
+
+    #[test]
+    fn a_fifo_update_has_no_past() {
+        accepts(&format!(
+            "{THREE} b send 0 1 fifo; b deliver b 0 1 fifo; c deliver b 0 1 fifo"
+        ));
+    }
+
+    #[test]
+    fn a_total_has_the_past_of_its_sender_where_there_are_causal_ones() {
+        let tail = "b send 0 1 total; b deliver b 0 1 total 0; c deliver b 0 1 total 0";
+        rejects("causal", &format!("{THREE} {tail}; c send 0 1 causal"));
+        accepts(&format!("{THREE} {tail}; c send 0 1 fifo"));
+    }
+
+    #[test]
+    fn totals_follow_totals_even_without_stamps() {
+        rejects(
+            "causal",
+            "a view 1 a b c; b view 1 a b c; c view 1 a b c; a send 0 1 total;
+            a deliver a 0 1 total 0; b deliver a 0 1 total 0; b send 0 1 total;
+            b deliver b 0 1 total 1; c deliver b 0 1 total 0",
+        );
+    }
+
+    #[test]
+    fn a_past_that_grew_in_the_middle_of_a_run() {
+        rejects(
+            "causal",
+            "a view 1 a b c; b view 1 a b c; c view 1 a b c; a send 0 1 fifo; b send 0 1 causal;
+            b deliver a 0 1 fifo; b send 1 1 causal; c deliver b 0 2 causal",
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! Histories written by hand, for the checkers' own tests.
+//!
+//! Statements are separated by `;`: `WHO view N MEMBERS… [together=…]` (`+` before a joining member),
+//! `WHO send SEQ COUNT CLASS`, `WHO deliver SENDER SEQ COUNT CLASS [POSITION] [stable]`,
+//! `WHO stable CUT`, `WHO accepted CUT [#HASH]`, `WHO state HASH CUT` (a cut is `a=2 b=1 ^3`, `^` before the
+//! positions), `WHO point JOINER BYTES HASH`, `WHO load LABEL DONOR BYTES HASH`, `WHO excluded`,
+//! `WHO closed`.
+
+use std::collections::BTreeMap;
+
+use crate::check::{Expectations, Violation, check_with};
+use crate::event::{Class, Counts, Event, Gone, Id, Level, Line, Member, Reason};
+use crate::read::{History, Log};
+
+/// All properties hold.
+#[track_caller]
+pub(super) fn accepts(text: &str) {
+    let found = run(text, &Expectations::default());
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// All properties hold, with these members at rest in the end.
+#[track_caller]
+pub(super) fn accepts_settled(settled: &[&str], text: &str) {
+    let found = run(text, &rest(settled));
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// This property does not hold.
+#[track_caller]
+pub(super) fn rejects(property: &str, text: &str) {
+    let found = run(text, &Expectations::default());
+    assert!(
+        found.iter().any(|violation| violation.property == property),
+        "{found:#?}"
+    );
+}
+
+/// This property does not hold if no line was lost.
+#[track_caller]
+pub(super) fn rejects_complete(property: &str, text: &str) {
+    let found = run(
+        text,
+        &Expectations {
+            complete: true,
+            ..Expectations::default()
+        },
+    );
+    assert!(
+        found.iter().any(|violation| violation.property == property),
+        "{found:#?}"
+    );
+}
+
+/// These members are not at rest.
+#[track_caller]
+pub(super) fn rejects_settled(settled: &[&str], text: &str) {
+    let found = run(text, &rest(settled));
+    assert!(
+        found
+            .iter()
+            .any(|violation| violation.property == "settled"),
+        "{found:#?}"
+    );
+}
+
+fn rest(settled: &[&str]) -> Expectations {
+    // Members that never joined later have entry 1 in these stories, `b` may have 2.
+    let both = |name: &&str| [format!("{name}#1@1"), format!("{name}#1@2")];
+    Expectations {
+        settled: settled.iter().flat_map(both).collect(),
+        ..Expectations::default()
+    }
+}
+
+fn run(text: &str, expectations: &Expectations) -> Vec<Violation> {
+    check_with(&Writer::new(text).write(text), expectations)
+}
+
+/// Members of a view: name, whether active.
+type List = Vec<(String, bool)>;
+
+struct Writer {
+    lists: BTreeMap<u64, List>,
+    entries: BTreeMap<String, u64>,
+    current: BTreeMap<String, u64>,
+}
+
+impl Writer {
+    /// Learns all views first, so that ids carry the view of entry.
+    fn new(text: &str) -> Self {
+        let mut writer = Writer {
+            lists: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            current: BTreeMap::new(),
+        };
+        for words in statements(text) {
+            if words[1] != "view" {
+                continue;
+            }
+            let number = words[2].parse().expect("a view number");
+            let list = list(&words[3..]);
+            for (name, _) in &list {
+                let entry = writer.entries.entry(name.clone()).or_insert(number);
+                *entry = number.min(*entry);
+            }
+            writer.lists.entry(number).or_insert(list);
+        }
+        writer
+    }
+
+    fn id(&self, name: &str) -> Id {
+        format!("{name}#1@{}", self.entries.get(name).copied().unwrap_or(1)).into()
+    }
+
+    fn write(mut self, text: &str) -> History {
+        let mut logs: BTreeMap<String, Log> = BTreeMap::new();
+        for (t, words) in statements(text).enumerate() {
+            let name = words[0];
+            let event = self.event(name, &words[1..]);
+            let line = Line {
+                t: t as u64,
+                node: self.id(name),
+                group: Some("g".into()),
+                generation: Some(1),
+                event,
+            };
+            logs.entry(name.to_owned()).or_default().lines.push(line);
+        }
+        History {
+            logs: logs.into_values().collect(),
+        }
+    }
+
+    fn event(&mut self, name: &str, words: &[&str]) -> Event {
+        let view = self.current.get(name).copied().unwrap_or(1);
+        let number = |at: usize| -> u64 { words[at].parse().expect("a number") };
+        match words[0] {
+            "view" => self.view(name, words),
+            "send" => Event::Send {
+                view,
+                seq: number(1),
+                count: number(2),
+                class: class(words[3]),
+            },
+            "deliver" => Event::Deliver {
+                view,
+                sender: self.id(words[1]),
+                seq: number(2),
+                count: number(3),
+                class: class(words[4]),
+                position: words.get(5).and_then(|word| word.parse().ok()),
+                level: match words.last() {
+                    Some(&"stable") => Level::Stable,
+                    _ => Level::Optimistic,
+                },
+            },
+            "stable" => {
+                let (cut, extent) = self.cut(&words[1..]);
+                Event::Stable { view, cut, extent }
+            }
+            "accepted" => {
+                let (cut, extent) = self.cut(&words[1..]);
+                let named = words.iter().find_map(|word| word.strip_prefix('#'));
+                let proposal = named.map_or_else(|| words[1..].concat(), str::to_owned);
+                let ballot = "1.0".into();
+                Event::Accepted {
+                    view,
+                    ballot,
+                    proposal,
+                    cut,
+                    extent,
+                }
+            }
+            "state" => {
+                let (cut, extent) = self.cut(&words[2..]);
+                Event::State {
+                    view,
+                    cut,
+                    extent,
+                    hash: words[1].into(),
+                }
+            }
+            "point" => Event::Checkpoint {
+                view,
+                bytes: number(2),
+                hash: words[3].into(),
+                r#for: self.id(words[1]),
+            },
+            "load" => Event::Loaded {
+                view: number(1),
+                bytes: number(3),
+                hash: words[4].into(),
+                from: self.id(words[2]),
+            },
+            "excluded" => Event::Excluded { view },
+            "closed" => Event::Closed { view },
+            other => panic!("no statement: {other}"),
+        }
+    }
+
+    fn view(&mut self, name: &str, words: &[&str]) -> Event {
+        let view = words[1].parse().expect("a view number");
+        let members = list(&words[2..]);
+        let mine = self.current.insert(name.to_owned(), view);
+        let before = |number: Option<u64>| -> List {
+            number
+                .and_then(|number| self.lists.get(&number))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let (own, last) = (before(mine), before(Some(view - 1)));
+        let has = |list: &List, name: &str| list.iter().any(|(member, _)| member == name);
+        let both = members.iter().filter(|(member, _)| has(&own, member));
+        let mut together: Vec<Id> = both.map(|(member, _)| self.id(member)).collect();
+        if mine.is_none() {
+            together.push(self.id(name));
+        }
+        if let Some(named) = words.iter().find_map(|word| word.strip_prefix("together=")) {
+            together = named.split(',').map(|name| self.id(name)).collect();
+        }
+        let new = members.iter().filter(|(member, _)| !has(&last, member));
+        let gone = last.iter().filter(|(member, _)| !has(&members, member));
+        Event::View {
+            view,
+            joined: new.map(|(member, _)| self.id(member)).collect(),
+            left: gone
+                .map(|(member, _)| Gone {
+                    id: self.id(member),
+                    reason: Reason::Failed,
+                })
+                .collect(),
+            together,
+            members: members
+                .iter()
+                .map(|(member, active)| Member {
+                    id: self.id(member),
+                    active: *active,
+                })
+                .collect(),
+        }
+    }
+
+    fn cut(&self, words: &[&str]) -> (Counts, u64) {
+        let mut cut = Counts::new();
+        let mut extent = 0;
+        for word in words {
+            if let Some(positions) = word.strip_prefix('^') {
+                extent = positions.parse().expect("positions");
+            } else if let Some((name, count)) = word.split_once('=') {
+                cut.insert(self.id(name), count.parse().expect("a count"));
+            }
+        }
+        (cut, extent)
+    }
+}
+
+fn statements(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.split(';')
+        .map(|statement| statement.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| !words.is_empty())
+}
+
+fn list(words: &[&str]) -> List {
+    let members = words.iter().filter(|word| !word.contains('='));
+    members
+        .map(|word| {
+            (
+                word.trim_start_matches('+').to_owned(),
+                !word.starts_with('+'),
+            )
+        })
+        .collect()
+}
+
+fn class(word: &str) -> Class {
+    match word {
+        "fifo" => Class::Fifo,
+        "causal" => Class::Causal,
+        "total" => Class::Total,
+        other => panic!("no class: {other}"),
+    }
+}

@@ -1,0 +1,189 @@
+//! [`NodeBuilder`]: what a node is started with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vsync_net::{Quic, QuicConfig, Secret, Transport};
+
+use crate::error::StartError;
+use crate::node::Node;
+use crate::steward::Limits;
+
+/// Longest update unless configured otherwise.
+const UPDATE: usize = 1 << 20;
+/// Flow control window of a group unless configured otherwise.
+const WINDOW: usize = 8 << 20;
+/// What a joiner holds unless configured otherwise.
+const JOIN_BUFFER: usize = 256 << 20;
+
+/// What a node is started with. Made by [`Node::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct NodeBuilder {
+    pub(crate) name: String,
+    listen: String,
+    advertise: Option<String>,
+    secret: Option<Result<Secret, String>>,
+    pub(crate) seeds: Vec<String>,
+    pub(crate) bootstrap: bool,
+    pub(crate) expect: Option<usize>,
+    pub(crate) history: Option<PathBuf>,
+    pub(crate) patience: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) silence: Option<Duration>,
+    pub(crate) slow_member: Option<Duration>,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new() -> Self {
+        NodeBuilder {
+            name: "node".to_owned(),
+            listen: "0.0.0.0:7400".to_owned(),
+            advertise: None,
+            secret: None,
+            seeds: Vec::new(),
+            bootstrap: false,
+            expect: None,
+            history: None,
+            patience: Duration::from_secs(15),
+            limits: Limits { update: UPDATE, window: WINDOW, join_buffer: JOIN_BUFFER },
+            silence: None,
+            slow_member: None,
+        }
+    }
+
+    /// The node's name, for people: it stays the same when the process is started again.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The address to listen on; `0.0.0.0:7400` by default. Port 0 takes a free one.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The address by which others reach this node; where it listens, by default.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Addresses of nodes that may be in the cluster already.
+    pub fn seeds<A: Into<String>>(mut self, seeds: impl IntoIterator<Item = A>) -> Self {
+        self.seeds = seeds.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The cluster's secret: at least 16 bytes, the same at all nodes.
+    pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.secret = Some(Secret::new(secret).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// The file that holds the cluster's secret.
+    pub fn secret_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.secret = Some(Secret::from_file(path.into()).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// The environment variable that holds the cluster's secret.
+    pub fn secret_env(mut self, variable: &str) -> Self {
+        self.secret = Some(Secret::from_env(variable).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// Forms a new cluster. Exactly one node of a new cluster says so.
+    pub fn bootstrap(mut self) -> Self {
+        self.bootstrap = true;
+        self
+    }
+
+    /// Forms a new cluster together with the seeds, once `nodes` of them, this one included, wait
+    /// for it. All of them say so, with the same number and seeds; a cluster that is there already
+    /// is joined.
+    pub fn expect(mut self, nodes: usize) -> Self {
+        self.expect = Some(nodes);
+        self
+    }
+
+    /// Writes a history of everything this node does into this directory. Without it the
+    /// environment variable `VSYNC_HISTORY` is looked at.
+    pub fn history(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.history = Some(directory.into());
+        self
+    }
+
+    /// How long [`start`](NodeBuilder::start) may take to find the cluster, and a group to be
+    /// joined, where nothing else is said; 15 seconds by default.
+    pub fn patience(mut self, limit: Duration) -> Self {
+        self.patience = limit;
+        self
+    }
+
+    /// Longest update in bytes; 1 MiB by default, and at most half of the window.
+    pub fn max_update(mut self, bytes: usize) -> Self {
+        self.limits.update = bytes;
+        self
+    }
+
+    /// How many bytes of this node's updates may be under way in one group before `send` and calls
+    /// wait; 8 MiB by default.
+    pub fn window(mut self, bytes: usize) -> Self {
+        self.limits.window = bytes;
+        self
+    }
+
+    /// How long a peer may be silent before it is suspected; 500 ms by default.
+    pub fn failure_timeout(mut self, silence: Duration) -> Self {
+        self.silence = Some(silence);
+        self
+    }
+
+    /// How long the slowest member may hold up the others before it is evicted; 10 s by default.
+    pub fn slow_member_timeout(mut self, limit: Duration) -> Self {
+        self.slow_member = Some(limit);
+        self
+    }
+
+    /// Starts the node: opens its endpoint, forms or joins the cluster.
+    pub async fn start(mut self) -> Result<Node, StartError> {
+        if !self.bootstrap && self.seeds.is_empty() {
+            return Err(StartError::NoSeeds);
+        }
+        let secret = self.secret.take().ok_or(StartError::NoSecret)?.map_err(StartError::Secret)?;
+        let mut config = QuicConfig::new(self.name.clone(), self.listen.clone(), secret);
+        config.advertise = self.advertise.clone();
+        let transport = Quic::start(config).await.map_err(|e| StartError::Network(Box::new(e)))?;
+        self.over(Arc::new(transport)).await
+    }
+
+    /// Starts the node over a transport that is open already.
+    pub(crate) async fn over(self, transport: Arc<dyn Transport>) -> Result<Node, StartError> {
+        if let Some(nodes) = self.expect {
+            let own = &transport.local().addr;
+            let all = 1 + self.seeds.iter().filter(|seed| *seed != own).count();
+            if self.bootstrap || nodes * 2 <= all {
+                return Err(StartError::Config(format!(
+                    "expect({nodes}) must be more than half of the {all} nodes named, and excludes \
+                     bootstrap: else two clusters could form"
+                )));
+            }
+        }
+        if self.limits.update > self.limits.window / 2 {
+            let (update, window) = (self.limits.update, self.limits.window);
+            return Err(StartError::Config(format!(
+                "an update of {update} bytes needs a window of twice that, not {window}"
+            )));
+        }
+        if self.limits.update > vsync_net::MAX_FRAME / 2 {
+            let (update, most) = (self.limits.update, vsync_net::MAX_FRAME / 2);
+            return Err(StartError::Config(format!(
+                "an update may have {most} bytes at most, not {update}"
+            )));
+        }
+        Node::start(self, transport).await
+    }
+}

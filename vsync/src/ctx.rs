@@ -1,0 +1,86 @@
+//! [`Ctx`]: what an update may know besides the state.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use vsync_core::wire::MemberId;
+
+use crate::view::Time;
+use crate::{State, View};
+
+/// What every replica agrees on while it applies one update.
+///
+/// It has nothing that differs between replicas: no own name, rank or clock. A method that needs
+/// none of it may leave the parameter out.
+pub struct Ctx<S> {
+    time: Time,
+    sender: MemberId,
+    rank: usize,
+    view: View,
+    state: PhantomData<fn() -> S>,
+}
+
+impl<S> Ctx<S> {
+    /// For the updates delivered in `view`; [`Ctx::deliver`] comes before each range of them.
+    ///
+    /// As it is made it serves [`Replicated::on_view`](crate::Replicated::on_view).
+    pub(crate) fn new(view: View) -> Self {
+        let coordinator = view.coordinator().map(|member| member.id);
+        let nobody = MemberId { node: vsync_core::wire::NodeId(0), entry: 0 };
+        Ctx { time: 0, sender: coordinator.unwrap_or(nobody), rank: 0, view, state: PhantomData }
+    }
+
+    /// What follows was sent by `sender` at `time`.
+    pub(crate) fn deliver(&mut self, sender: MemberId, rank: usize, time: Time) {
+        self.sender = sender;
+        self.rank = rank;
+        self.time = time;
+    }
+
+    /// When the update was sent, by its sender's clock: microseconds since the Unix epoch.
+    ///
+    /// Updates that were sent in one batch have one time. Among total updates it never goes back;
+    /// fifo and causal updates of several senders may be delivered in another order than their
+    /// times. In an `#[on_view]` method, which nobody sent, it is 0.
+    pub fn time(&self) -> Time {
+        self.time
+    }
+
+    /// The member that sent the update; in an `#[on_view]` method the view's coordinator.
+    pub fn sender(&self) -> MemberId {
+        self.sender
+    }
+
+    /// The sender's rank in the view.
+    pub fn sender_rank(&self) -> usize {
+        self.rank
+    }
+
+    /// The view that the update is delivered in.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// How many active members the view has.
+    pub fn size(&self) -> usize {
+        self.view.size()
+    }
+}
+
+impl<S: State> Ctx<S> {
+    /// The version of the type that is active in the group.
+    pub fn version(&self) -> u32 {
+        S::VERSION
+    }
+}
+
+impl<S> fmt::Debug for Ctx<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ctx")
+            .field("time", &self.time)
+            .field("sender", &self.sender)
+            .field("sender_rank", &self.rank)
+            .field("view", &self.view)
+            .finish()
+    }
+}

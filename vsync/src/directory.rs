@@ -1,0 +1,127 @@
+//! The directory: names of groups, as a replicated object of this very framework.
+//!
+//! It is group 0 of a cluster, made by the node that bootstraps and joined by all others through
+//! their seeds. What it says of a group's members may lag behind: a joiner asks again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use vsync_core::wire::NodeId;
+
+use crate::runtime::rpc::Contact;
+use crate::{Ctx, replicated};
+
+/// The name of the directory's own group.
+pub(crate) const NAME: &str = "vsync";
+
+/// What a group replicates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kind {
+    /// Identity of the type.
+    pub(crate) schema: u64,
+    /// The type in words.
+    pub(crate) name: String,
+}
+
+/// A group, as the directory knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Its number; never used for another group.
+    pub(crate) group: u64,
+    /// Which incarnation of the name.
+    pub(crate) generation: u32,
+    /// What it replicates.
+    pub(crate) kind: Kind,
+    /// The node that makes it.
+    pub(crate) creator: u64,
+    /// The view that `members` is from; 0 until the creator has installed its first one.
+    pub(crate) view: u64,
+    /// The active members.
+    pub(crate) members: Vec<Contact>,
+}
+
+impl Entry {
+    /// Whether the group is known to have come into being.
+    pub(crate) fn confirmed(&self) -> bool {
+        self.view > 0
+    }
+}
+
+/// All groups of a cluster.
+#[replicated(crate = "crate", name = "vsync.directory")]
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    groups: BTreeMap<String, Entry>,
+    /// The last number given to a group.
+    last: u64,
+    /// The highest generation of a group that is gone: one of its name made later is above it.
+    gone: u32,
+}
+
+#[replicated(crate = "crate")]
+impl Directory {
+    /// Decides, once, who makes the group of this name: the caller, or else (as the error) what
+    /// there is already.
+    ///
+    /// An entry whose group never came into being falls when its creator is gone.
+    #[update(order = "total")]
+    pub(crate) fn create(
+        &mut self,
+        ctx: &Ctx<Self>,
+        name: String,
+        kind: Kind,
+        creator: u64,
+    ) -> Result<Entry, Entry> {
+        let mut generation = self.gone + 1;
+        if let Some(entry) = self.groups.get(&name) {
+            let here = ctx.view().has_active(NodeId(entry.creator));
+            if entry.confirmed() || (here && entry.creator != creator) {
+                return Err(entry.clone());
+            }
+            if entry.creator == creator {
+                // Its earlier call was applied, but it did not learn the answer.
+                return Ok(entry.clone());
+            }
+            generation = entry.generation + 1;
+        }
+        self.last += 1;
+        let group = self.last;
+        let entry = Entry { group, generation, kind, creator, view: 0, members: Vec::new() };
+        self.groups.insert(name, entry.clone());
+        Ok(entry)
+    }
+
+    /// Notes the active members of a group's view. Older views are passed over.
+    #[update(order = "total")]
+    pub(crate) fn record(&mut self, name: String, group: u64, view: u64, members: Vec<Contact>) {
+        if let Some(entry) = self.groups.get_mut(&name)
+            && entry.group == group
+            && entry.view < view
+        {
+            entry.view = view;
+            entry.members = members;
+        }
+    }
+
+    /// Forgets a group whose last member has left in an orderly way.
+    #[update(order = "total")]
+    pub(crate) fn remove(&mut self, name: String, group: u64) {
+        if self.groups.get(&name).is_some_and(|entry| entry.group == group)
+            && let Some(entry) = self.groups.remove(&name)
+        {
+            self.gone = self.gone.max(entry.generation);
+        }
+    }
+
+    /// What there is of this name, after everything that was decided before the call.
+    #[update(order = "total")]
+    pub(crate) fn lookup(&mut self, name: String) -> Option<Entry> {
+        self.groups.get(&name).cloned()
+    }
+
+    /// What this replica knows of this name; may lag behind.
+    #[query]
+    pub(crate) fn find(&self, name: String) -> Option<Entry> {
+        self.groups.get(&name).cloned()
+    }
+}

@@ -1,0 +1,325 @@
+//! Errors: one small enum per operation, each variant says whether the update took effect.
+
+use std::fmt;
+
+/// An error of the network below, as it says itself.
+pub type NetworkError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an update or a call certainly had no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotApplied {
+    /// The encoded update is larger than the node allows.
+    TooLarge {
+        /// Bytes of the update.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// An argument could not be encoded.
+    Encode(String),
+    /// The deadline came while the update was still waiting for its turn.
+    Timeout,
+    /// This membership ended before the update got its turn, or the view was decided without it.
+    Excluded,
+    /// The group was left, or the node is shut down.
+    Closed,
+}
+
+impl fmt::Display for NotApplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotApplied::TooLarge { size, limit } => {
+                write!(f, "the update has {size} bytes, the limit is {limit}")
+            }
+            NotApplied::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
+            NotApplied::Timeout => f.write_str("the deadline came before the update was sent"),
+            NotApplied::Excluded => f.write_str("this node was excluded from the group"),
+            NotApplied::Closed => f.write_str("the group is closed here"),
+        }
+    }
+}
+
+/// Why it is not known whether an update took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unknown {
+    /// The deadline came after the update was sent: it is under way.
+    Timeout,
+    /// This membership ended while the update was under way.
+    Excluded,
+    /// The group was left, or the node was shut down, while the update was under way.
+    Closed,
+    /// The update took effect, but its answer is not known here: it could not be applied by this
+    /// replica.
+    NoAnswer,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unknown::Timeout => "the deadline came while the update was under way",
+            Unknown::Excluded => "this node was excluded while the update was under way",
+            Unknown::Closed => "the group was closed here while the update was under way",
+            Unknown::NoAnswer => "the update was delivered, but this replica could not apply it",
+        })
+    }
+}
+
+/// Why a call gave no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallError<E> {
+    /// The application said no. The decision is stable.
+    Refused(E),
+    /// The update certainly did not and will not take effect.
+    NotApplied(NotApplied),
+    /// The update may have taken effect, or may still.
+    Unknown(Unknown),
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Refused(error) => write!(f, "refused: {error}"),
+            CallError::NotApplied(why) => write!(f, "not applied: {why}"),
+            CallError::Unknown(why) => write!(f, "outcome unknown: {why}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
+
+/// Why an operation on a group failed that has no answer of the application: an optimistic call, a
+/// `send`, a `flush`, a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// Certainly without effect.
+    NotApplied(NotApplied),
+    /// May have taken effect; what was read or awaited did not become stable here.
+    Unknown(Unknown),
+    /// There is no state here now: the node was excluded and is joining again.
+    NoState,
+}
+
+impl fmt::Display for GroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GroupError::NotApplied(why) => write!(f, "not applied: {why}"),
+            GroupError::Unknown(why) => write!(f, "outcome unknown: {why}"),
+            GroupError::NoState => f.write_str("no state here: the node is joining again"),
+        }
+    }
+}
+
+impl std::error::Error for GroupError {}
+
+impl<E> From<GroupError> for CallError<E> {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::NotApplied(why) => CallError::NotApplied(why),
+            GroupError::Unknown(why) => CallError::Unknown(why),
+            GroupError::NoState => CallError::NotApplied(NotApplied::Excluded),
+        }
+    }
+}
+
+/// Why a node could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The builder was given neither a secret nor a transport.
+    NoSecret,
+    /// The secret could not be read.
+    Secret(String),
+    /// Neither `bootstrap` nor `seeds`: there is no way into a cluster.
+    NoSeeds,
+    /// Something the builder was given makes no sense.
+    Config(String),
+    /// The endpoint could not be opened (port taken, secret too short, address wrong).
+    Network(NetworkError),
+    /// `bootstrap` was asked for, but a seed already belongs to a cluster.
+    ClusterExists {
+        /// The seed that answered.
+        seed: String,
+    },
+    /// No seed let this node in before the deadline; the last reason of each.
+    Unreachable {
+        /// Address and reason.
+        seeds: Vec<(String, String)>,
+    },
+    /// The directory could not be joined.
+    Directory(Box<JoinError>),
+    /// The history file could not be made.
+    History(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NoSecret => {
+                f.write_str("no cluster secret: give secret_file or secret_env")
+            }
+            StartError::Secret(why) => write!(f, "cluster secret: {why}"),
+            StartError::NoSeeds => f.write_str("no seeds, and this node does not bootstrap"),
+            StartError::Config(why) => f.write_str(why),
+            StartError::Network(error) => write!(f, "network: {error}"),
+            StartError::ClusterExists { seed } => {
+                write!(f, "cannot bootstrap: {seed} already belongs to a cluster")
+            }
+            StartError::Unreachable { seeds } => {
+                f.write_str("no seed let this node in")?;
+                for (seed, why) in seeds {
+                    write!(f, "; {seed}: {why}")?;
+                }
+                Ok(())
+            }
+            StartError::Directory(error) => write!(f, "the directory: {error}"),
+            StartError::History(error) => write!(f, "the history file: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why a group could not be created or joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// `create` of a group that exists.
+    Exists {
+        /// The group's name.
+        name: String,
+    },
+    /// `join` of a group that does not exist.
+    NoSuchGroup {
+        /// The group's name.
+        name: String,
+    },
+    /// This node is already a member, or is becoming one.
+    AlreadyMember {
+        /// The group's name.
+        name: String,
+    },
+    /// The group replicates another type, or another version of it.
+    Type {
+        /// The group's name.
+        name: String,
+        /// What this node replicates.
+        here: String,
+        /// What the group replicates.
+        there: String,
+    },
+    /// The deadline came; the last reason.
+    Timeout {
+        /// The group's name.
+        name: String,
+        /// What was being waited for.
+        waiting: String,
+    },
+    /// The membership ended before it was active: the checkpoint could not be loaded, or a method
+    /// of the type failed.
+    Ended {
+        /// The group's name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The directory could not be asked.
+    Directory(GroupError),
+    /// The node is shut down.
+    Closed,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Exists { name } => write!(f, "the group {name:?} already exists"),
+            JoinError::NoSuchGroup { name } => write!(f, "there is no group {name:?}"),
+            JoinError::AlreadyMember { name } => {
+                write!(f, "this node is already a member of {name:?}")
+            }
+            JoinError::Type { name, here, there } => {
+                write!(f, "the group {name:?} replicates {there}, not {here}")
+            }
+            JoinError::Timeout { name, waiting } => {
+                write!(f, "no membership in {name:?} before the deadline: {waiting}")
+            }
+            JoinError::Ended { name, why } => write!(f, "no membership in {name:?}: {why}"),
+            JoinError::Directory(error) => write!(f, "the directory: {error}"),
+            JoinError::Closed => f.write_str("the node is shut down"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// Why a client's operation failed. Queries have no effect, so each may be tried again.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The secret could not be read or is too short, or no endpoint could be opened.
+    Network(NetworkError),
+    /// No address given could be connected; the last reason of each.
+    Unreachable {
+        /// Address and reason.
+        seeds: Vec<(String, String)>,
+    },
+    /// There is no group of this name.
+    NoSuchGroup {
+        /// The group's name.
+        name: String,
+    },
+    /// The group replicates another type than this client's.
+    Type {
+        /// The group's name.
+        name: String,
+        /// What this client expects.
+        here: String,
+        /// What the group replicates.
+        there: String,
+    },
+    /// The members do not know the query: they run another version.
+    UnknownQuery {
+        /// The query's method id.
+        id: u32,
+    },
+    /// An argument could not be encoded.
+    Encode(String),
+    /// The members could not decode the arguments, or the client the answer.
+    Decode(String),
+    /// The deadline came; the last reason.
+    Timeout {
+        /// What the last attempt met.
+        last: String,
+    },
+    /// The client was closed.
+    Closed,
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Network(error) => write!(f, "network: {error}"),
+            ClientError::Unreachable { seeds } => {
+                f.write_str("no address answered")?;
+                for (seed, why) in seeds {
+                    write!(f, "; {seed}: {why}")?;
+                }
+                Ok(())
+            }
+            ClientError::NoSuchGroup { name } => write!(f, "there is no group {name:?}"),
+            ClientError::Type { name, here, there } => {
+                write!(f, "the group {name:?} replicates {there}, not {here}")
+            }
+            ClientError::UnknownQuery { id } => write!(f, "the group knows no query {id:#x}"),
+            ClientError::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
+            ClientError::Decode(why) => write!(f, "the answer or arguments do not decode: {why}"),
+            ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
+            ClientError::Closed => f.write_str("the client is closed"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}

@@ -1,0 +1,147 @@
+//! [`Group`]: a membership, and the stream of what happens to it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, oneshot};
+
+use crate::error::{GroupError, Unknown};
+use crate::replicated::Replicated;
+use crate::runtime::Command;
+use crate::runtime::replica::Shared;
+use crate::view::{MemberId, View};
+
+/// This node's membership in a group. Cheap to clone; stays valid when the node is excluded and
+/// joins again.
+pub struct Group<S: Replicated> {
+    pub(crate) shared: Arc<Shared<S>>,
+}
+
+impl<S: Replicated> Clone for Group<S> {
+    fn clone(&self) -> Self {
+        Group { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: Replicated> fmt::Debug for Group<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("name", &self.name()).field("view", &self.view()).finish()
+    }
+}
+
+impl<S: Replicated> Group<S> {
+    /// The group's name.
+    pub fn name(&self) -> &str {
+        &self.shared.seat.name
+    }
+
+    /// The view that is installed here. `None` while the node has no membership: it was excluded
+    /// and is joining again, or has left.
+    pub fn view(&self) -> Option<View> {
+        self.shared.seat.status().view.clone()
+    }
+
+    /// This node's membership, while it has one.
+    pub fn me(&self) -> Option<MemberId> {
+        self.shared.seat.status().me
+    }
+
+    /// This node's rank in the installed view.
+    pub fn rank(&self) -> Option<usize> {
+        let status = self.shared.seat.status();
+        status.view.as_ref()?.rank_of(status.me?)
+    }
+
+    /// What happens to the membership, beginning with the installed view.
+    ///
+    /// A reader that lags behind by more than some hundred events misses the oldest.
+    pub fn views(&self) -> Views {
+        // Subscribed first: a view installed in between comes twice, and is then skipped.
+        let events = self.shared.seat.events();
+        let first = self.view();
+        Views { first, seen: None, events }
+    }
+
+    /// Waits until everything delivered or sent here so far is stable.
+    pub async fn flush(&self) -> Result<(), GroupError> {
+        self.shared.seat.flush()?.wait().await
+    }
+
+    /// Leaves the group: takes no more calls, and is gone when the others have everything that was
+    /// sent from here, or after `deadline`, as a crash that they handle.
+    pub async fn leave(&self, deadline: Duration) -> Result<(), GroupError> {
+        let seat = &self.shared.seat;
+        let (tell, listen) = oneshot::channel();
+        let group = seat.status().group.ok_or(GroupError::NoState)?;
+        seat.command(Command::Leave { group, tell });
+        match tokio::time::timeout(deadline, listen).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(GroupError::Unknown(Unknown::Closed)),
+            Err(_) => {
+                seat.command(Command::Abandon { group, why: "the leave took too long".to_owned() });
+                Err(GroupError::Unknown(Unknown::Timeout))
+            }
+        }
+    }
+}
+
+/// Something that happened to a membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupEvent {
+    /// A view was installed.
+    View(View),
+    /// The group has no quorum in sight: updates wait.
+    Blocked,
+    /// The group goes on.
+    Resumed,
+    /// The others went on without this node. Its state is void; it joins again as a new member, and
+    /// a [`GroupEvent::View`] follows when it has the group's state.
+    Excluded,
+    /// The membership is over for good.
+    Closed {
+        /// Why: by an own leave, the node's end, or an error named here.
+        why: String,
+    },
+}
+
+/// The events of a group, oldest first.
+#[derive(Debug)]
+pub struct Views {
+    first: Option<View>,
+    seen: Option<u64>,
+    events: broadcast::Receiver<GroupEvent>,
+}
+
+impl Views {
+    /// The next view; other events are passed over. `None` when the membership is over for good.
+    pub async fn next(&mut self) -> Option<View> {
+        loop {
+            match self.next_event().await? {
+                GroupEvent::View(view) => return Some(view),
+                GroupEvent::Closed { .. } => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// The next event. `None` after the last. Cancel-safe.
+    pub async fn next_event(&mut self) -> Option<GroupEvent> {
+        if let Some(view) = self.first.take() {
+            self.seen = Some(view.number());
+            return Some(GroupEvent::View(view));
+        }
+        loop {
+            match self.events.recv().await {
+                Ok(GroupEvent::View(view)) if self.seen.is_some_and(|n| view.number() <= n) => {}
+                Ok(event) => {
+                    self.seen = None;
+                    return Some(event);
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! [`Node`]: one process of a cluster.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, timeout_at};
+use vsync_core::engine::EngineConfig;
+use vsync_core::wire::{GroupId, NodeId};
+use vsync_net::Transport;
+
+use crate::builder::NodeBuilder;
+use crate::directory;
+use crate::error::{JoinError, StartError};
+use crate::group::Group;
+use crate::replicated::Replicated;
+use crate::runtime::history::Writer;
+use crate::runtime::rpc::Rpc;
+use crate::runtime::{Command, Driver, Notice, Parts};
+use crate::service;
+use crate::steward::{self, Core, Failure, How};
+
+/// Questions of others that may wait to be answered.
+const QUESTIONS: usize = 1024;
+/// The environment variable that names the directory of histories.
+const HISTORY: &str = "VSYNC_HISTORY";
+/// How long a seed may take to say whether it is in a cluster.
+const QUESTION: Duration = Duration::from_secs(2);
+
+/// One process of a cluster: an endpoint, and the groups that it is in.
+///
+/// [`shutdown`](Node::shutdown) leaves in an orderly way. Dropping a node is a crash, which the
+/// others handle.
+pub struct Node {
+    core: Arc<Core>,
+    patience: Duration,
+    tasks: Vec<AbortHandle>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// What a node is started with.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+
+    pub(crate) async fn start(
+        builder: NodeBuilder,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Node, StartError> {
+        let id = NodeId(transport.local().id.0);
+        let dir = builder.history.clone().or_else(|| std::env::var_os(HISTORY).map(Into::into));
+        let history = match dir {
+            Some(dir) => {
+                Some(Writer::create(&dir, &builder.name, id).map_err(StartError::History)?)
+            }
+            None => None,
+        };
+        let (commands, driver_commands) = mpsc::unbounded_channel();
+        let (notices, told) = mpsc::unbounded_channel();
+        let (ask, asked) = mpsc::channel(QUESTIONS);
+        let rpc = Arc::new(Rpc::new(Arc::clone(&transport), Some(ask)));
+        let driver = Driver::new(Parts {
+            config: engine_config(&builder, id),
+            transport: Arc::clone(&transport),
+            rpc: Arc::clone(&rpc),
+            commands: driver_commands,
+            notices: notices.clone(),
+            history,
+        });
+        let seeds = builder.seeds.clone();
+        let core =
+            Core::new(transport, rpc, commands, notices, seeds, builder.limits, builder.expect);
+        let core = Arc::new(core);
+        let driving = tokio::spawn(driver.run());
+        let driver = driving.abort_handle();
+        let tasks = vec![
+            tokio::spawn(end_with(driving, Arc::clone(&core.transport))).abort_handle(),
+            driver,
+            tokio::spawn(steward::attend(Arc::clone(&core), told)).abort_handle(),
+            tokio::spawn(service::serve(Arc::clone(&core), asked)).abort_handle(),
+        ];
+        let node = Node { core, patience: builder.patience, tasks };
+        node.enter_cluster(builder.bootstrap).await?;
+        Ok(node)
+    }
+
+    /// Forms the cluster, or finds its directory through the seeds.
+    async fn enter_cluster(&self, bootstrap: bool) -> Result<(), StartError> {
+        let deadline = Instant::now() + self.patience;
+        let mut why = BTreeMap::new();
+        if bootstrap && let Some(seed) = self.living_seed().await {
+            return Err(StartError::ClusterExists { seed });
+        }
+        let entered = steward::enter_directory(&self.core, bootstrap, deadline, &mut why).await;
+        match entered {
+            Ok(group) => {
+                // Set once: a node enters its cluster once.
+                drop(self.core.directory.set(group.into()));
+                Ok(())
+            }
+            Err(JoinError::Timeout { .. }) if !bootstrap => {
+                for seed in &self.core.seeds {
+                    why.entry(seed.clone()).or_insert_with(Failure::unanswered);
+                }
+                let reason = |(seed, failure): (String, Failure)| (seed, failure.why);
+                Err(StartError::Unreachable { seeds: why.into_iter().map(reason).collect() })
+            }
+            Err(error) => Err(StartError::Directory(Box::new(error))),
+        }
+    }
+
+    /// A seed that belongs to a cluster already.
+    async fn living_seed(&self) -> Option<String> {
+        let core = &self.core;
+        for seed in core.seeds.iter().filter(|seed| **seed != core.transport.local().addr) {
+            let asked = tokio::time::timeout(QUESTION, core.ask_cluster(seed)).await;
+            if let Ok(Ok((_, members))) = asked
+                && !members.is_empty()
+            {
+                return Some(seed.clone());
+            }
+        }
+        None
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.core.meta.name
+    }
+
+    /// The number that tells this start of the process from all others: what
+    /// [`MemberId::node`](crate::MemberId) holds.
+    pub fn id(&self) -> u64 {
+        self.core.transport.local().id.0
+    }
+
+    /// The address by which others reach this node.
+    pub fn address(&self) -> &str {
+        &self.core.meta.address
+    }
+
+    /// What the network below has counted since the node's start.
+    pub fn network(&self) -> vsync_net::Stats {
+        self.core.transport.stats()
+    }
+
+    /// The group of this name, to be created or joined.
+    pub fn group(&self, name: impl Into<String>) -> GroupBuilder<'_> {
+        GroupBuilder { node: self, name: name.into(), patience: self.patience }
+    }
+
+    /// Leaves all groups in an orderly way, and ends. What is not done when the deadline comes is
+    /// cut short, as by a crash that the others handle.
+    pub async fn shutdown(self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        let groups: Vec<GroupId> = {
+            let registry = self.core.registry();
+            let named = registry.iter().filter(|(name, _)| *name != directory::NAME);
+            named.filter_map(|(_, registered)| registered.seat.status().group).collect()
+        };
+        let leaves: Vec<_> = groups.into_iter().map(|group| self.leave(group)).collect();
+        for left in leaves {
+            // An error says that the driver has already closed it.
+            drop(timeout_at(end, left).await);
+        }
+        let (tell, listen) = oneshot::channel();
+        drop(self.core.notices.send(Notice::Barrier(tell)));
+        drop(timeout_at(end, listen).await);
+        drop(timeout_at(end, self.leave(GroupId(0))).await);
+        let (tell, listen) = oneshot::channel();
+        drop(self.core.driver.send(Command::Stop { tell }));
+        drop(timeout_at(end, listen).await);
+        let left = end.saturating_duration_since(Instant::now());
+        self.core.transport.shutdown(left.max(Duration::from_millis(10))).await;
+    }
+
+    fn leave(&self, group: GroupId) -> oneshot::Receiver<()> {
+        let (tell, listen) = oneshot::channel();
+        drop(self.core.driver.send(Command::Leave { group, tell }));
+        listen
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// A broken invariant of ours stops the driver: that is a crash of the node, which the others
+/// handle. Its connections end too, so that nobody takes it for alive; its callers are told.
+async fn end_with(driver: JoinHandle<()>, transport: Arc<dyn Transport>) {
+    if let Err(error) = driver.await
+        && error.is_panic()
+    {
+        tracing::error!(%error, "the node's driver has crashed");
+        transport.shutdown(Duration::ZERO).await;
+    }
+}
+
+fn engine_config(builder: &NodeBuilder, id: NodeId) -> EngineConfig {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let mut config = EngineConfig::new(id);
+    if let Some(silence) = builder.silence {
+        config.silence = micros(silence);
+        config.heartbeat = (config.silence / 5).max(1);
+    }
+    if let Some(limit) = builder.slow_member {
+        config.slow_member_timeout = micros(limit);
+    }
+    config
+}
+
+/// A group by name, on the way to a membership.
+#[derive(Debug)]
+#[must_use = "say `.create(…)`, `.join(…)` or `.join_or_create(…)`"]
+pub struct GroupBuilder<'a> {
+    node: &'a Node,
+    name: String,
+    patience: Duration,
+}
+
+impl GroupBuilder<'_> {
+    /// How long it may take to become a member; the node's patience by default.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.patience = limit;
+        self
+    }
+
+    /// Makes the group, with `state` as its first state. Fails if there is one of this name.
+    pub async fn create<S: Replicated>(self, state: S) -> Result<S::Handle, JoinError> {
+        self.enter(state, How::Create).await
+    }
+
+    /// Joins the group. Of `state` only the `#[local]` fields are kept.
+    pub async fn join<S: Replicated>(self, state: S) -> Result<S::Handle, JoinError> {
+        self.enter(state, How::Join).await
+    }
+
+    /// Joins the group, or makes it if there is none: of several nodes that try at once one makes
+    /// it and the others join.
+    pub async fn join_or_create<S: Replicated>(self, state: S) -> Result<S::Handle, JoinError> {
+        self.enter(state, How::JoinOrCreate).await
+    }
+
+    async fn enter<S: Replicated>(self, state: S, how: How) -> Result<S::Handle, JoinError> {
+        let deadline = Instant::now() + self.patience;
+        let group: Group<S> =
+            steward::enter(&self.node.core, &self.name, state, how, deadline).await?;
+        Ok(group.into())
+    }
+}

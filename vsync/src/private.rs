@@ -1,0 +1,311 @@
+//! What the code that `#[replicated]` generates calls. Not for anybody else: it may change in any
+//! release, together with the macro.
+
+pub use std::convert::Infallible;
+
+use postcard::ser_flavors::Flavor;
+pub use serde;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+pub use vsync_core::engine::{Class, Level};
+
+pub use crate::call::Call;
+pub use crate::ctx::Ctx;
+pub use crate::group::Group;
+pub use crate::optimistic::Fallible;
+pub use crate::query::Query;
+pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
+pub use crate::replicated::{
+    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
+};
+use crate::view::Time;
+pub use crate::view::View;
+
+/// A value that can be put on the wire: an argument, a result, a field of the state.
+///
+/// It stands for `Serialize`, so that what is missing is said in words.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not implement `serde::Serialize`",
+    label = "not `Serialize`",
+    note = "arguments, results and state travel between nodes: add \
+            `#[derive(serde::Serialize, serde::Deserialize)]` to the type, or use one that has them"
+)]
+pub trait Encodes {
+    /// Appends the postcard bytes.
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> Encodes for T {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
+        postcard::serialize_with_flavor(self, Appender(out)).map_err(|error| error.to_string())
+    }
+}
+
+/// A value that can be read from the wire.
+///
+/// It stands for `DeserializeOwned`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not implement `serde::Deserialize`",
+    label = "not `Deserialize`",
+    note = "arguments, results and state travel between nodes: add \
+            `#[derive(serde::Serialize, serde::Deserialize)]` to the type, or use one that has them"
+)]
+pub trait Decodes: Sized {
+    /// Takes the value off the front of `input`.
+    fn decode(input: &mut &[u8]) -> Result<Self, String>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> Decodes for T {
+    fn decode(input: &mut &[u8]) -> Result<Self, String> {
+        let (value, rest) = postcard::take_from_bytes(input).map_err(|error| error.to_string())?;
+        *input = rest;
+        Ok(value)
+    }
+}
+
+/// A value that may move between threads.
+///
+/// It stands for `Send + 'static`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent between threads",
+    label = "not `Send`",
+    note = "arguments, results and state move between threads: use `Arc` instead of `Rc`, \
+            `Mutex` or `RwLock` instead of `RefCell`"
+)]
+pub trait Sends: Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Send + 'static> Sends for T {}
+
+/// The serializer that fields with a `#[serde(with = …)]` are given.
+pub type Serializer<'a> = postcard::Serializer<Appender<'a>>;
+
+/// Appends to a vector, a slice at a time.
+#[derive(Debug)]
+pub struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appender<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a call: the method's id, then its arguments.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    method: &'static str,
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Arguments<'a> {
+    /// Appends the id of `method`.
+    pub fn new(method: &'static str, id: u32, out: &'a mut Vec<u8>) -> Result<Self, EncodeError> {
+        let arguments = Arguments { method, out };
+        match id.encode(arguments.out) {
+            Ok(()) => Ok(arguments),
+            Err(why) => Err(EncodeError { method, argument: "", why }),
+        }
+    }
+}
+
+/// Appends one argument.
+pub fn put<T: Encodes>(
+    argument: &'static str,
+    value: &T,
+    to: &mut Arguments<'_>,
+) -> Result<(), EncodeError> {
+    let method = to.method;
+    value.encode(to.out).map_err(|why| EncodeError { method, argument, why })
+}
+
+/// Reads a call.
+#[derive(Debug)]
+pub struct Parameters<'a> {
+    method: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Parameters<'a> {
+    /// Takes the method's id.
+    pub fn new(bytes: &'a [u8]) -> Result<(u32, Self), ApplyError> {
+        let mut rest = bytes;
+        match u32::decode(&mut rest) {
+            Ok(id) => Ok((id, Parameters { method: "", rest })),
+            Err(_) => Err(ApplyError::NoMethod),
+        }
+    }
+
+    /// The id was that of `method`.
+    pub fn of(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// That was all of them.
+    pub fn end(self) -> Result<(), ApplyError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            bytes => Err(ApplyError::Leftover { method: self.method, bytes }),
+        }
+    }
+}
+
+/// Takes one argument.
+pub fn take<T: Decodes + Sends>(
+    argument: &'static str,
+    from: &mut Parameters<'_>,
+) -> Result<T, ApplyError> {
+    let method = from.method;
+    T::decode(&mut from.rest).map_err(|why| ApplyError::Argument { method, argument, why })
+}
+
+/// The type has no method of this id.
+pub fn unknown_method(id: u32) -> ApplyError {
+    ApplyError::UnknownMethod { id }
+}
+
+/// Hands over the result of an update.
+///
+/// Here, and nowhere else in the generated code, it is checked that a result can travel: what is
+/// missing is said once.
+pub fn reply<R>(result: R, reply: &mut Reply<'_>)
+where
+    R: Encodes + Decodes + Sends,
+{
+    reply.put(result);
+}
+
+/// Hands over the result of an update that may say no.
+pub fn reply_fallible<V, E>(result: Result<V, E>, reply: &mut Reply<'_>)
+where
+    V: Encodes + Decodes + Sends,
+    E: Encodes + Decodes + Sends,
+{
+    reply.put(result);
+}
+
+/// Appends the result of a query; checked as in [`reply`].
+pub fn answer<R>(result: &R, method: &'static str, out: &mut Vec<u8>) -> Result<(), QueryError>
+where
+    R: Encodes + Decodes + Sends,
+{
+    result.encode(out).map_err(|why| QueryError::Result { method, why })
+}
+
+/// Appends the result of a query that may say no, as serde writes a `Result`.
+pub fn answer_fallible<V, E>(
+    result: &Result<V, E>,
+    method: &'static str,
+    out: &mut Vec<u8>,
+) -> Result<(), QueryError>
+where
+    V: Encodes + Decodes + Sends,
+    E: Encodes + Decodes + Sends,
+{
+    let encoded = match result {
+        Ok(value) => 0u32.encode(out).and_then(|()| value.encode(out)),
+        Err(error) => 1u32.encode(out).and_then(|()| error.encode(out)),
+    };
+    encoded.map_err(|why| QueryError::Result { method, why })
+}
+
+/// Appends a field of the state.
+pub fn save<T: Encodes>(
+    field: &'static str,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), CheckpointError> {
+    value.encode(out).map_err(|why| CheckpointError::Save { field, why })
+}
+
+/// Appends a field of the state that has its own way to be serialized.
+pub fn save_with(
+    field: &'static str,
+    out: &mut Vec<u8>,
+    serialize: impl FnOnce(&mut Serializer<'_>) -> postcard::Result<()>,
+) -> Result<(), CheckpointError> {
+    let mut serializer = postcard::Serializer { output: Appender(out) };
+    serialize(&mut serializer)
+        .map_err(|error| CheckpointError::Save { field, why: error.to_string() })
+}
+
+/// The deserializer that fields with a `#[serde(with = …)]` are given.
+pub type Deserializer<'a> = postcard::Deserializer<'a, postcard::de_flavors::Slice<'a>>;
+
+/// Takes a field of the state.
+pub fn load<T: Decodes>(field: &'static str, input: &mut &[u8]) -> Result<T, CheckpointError> {
+    T::decode(input).map_err(|why| CheckpointError::Load { field, why })
+}
+
+/// Takes a field of the state that has its own way to be deserialized.
+pub fn load_with<'a, T>(
+    field: &'static str,
+    input: &mut &'a [u8],
+    deserialize: impl FnOnce(&mut Deserializer<'a>) -> postcard::Result<T>,
+) -> Result<T, CheckpointError> {
+    let mut deserializer = postcard::Deserializer::from_bytes(input);
+    let loaded = deserialize(&mut deserializer)
+        .and_then(|value| deserializer.finalize().map(|rest| (value, rest)));
+    match loaded {
+        Ok((value, rest)) => {
+            *input = rest;
+            Ok(value)
+        }
+        Err(error) => Err(CheckpointError::Load { field, why: error.to_string() }),
+    }
+}
+
+/// That was all of the state.
+pub fn loaded(input: &[u8]) -> Result<(), CheckpointError> {
+    match input.len() {
+        0 => Ok(()),
+        bytes => Err(CheckpointError::Leftover { bytes }),
+    }
+}
+
+/// What a member's handle gives for an update.
+pub fn call<S: Replicated, V, O>(group: &Group<S>, update: S::Update) -> Call<S, V, O> {
+    Call::new(group.clone(), update)
+}
+
+/// What a member's handle gives for a query.
+pub fn query<S, R>(group: &Group<S>, read: impl FnOnce(&S) -> R + Send + 'static) -> Query<S, R>
+where
+    S: Replicated,
+{
+    Query::new(group.clone(), Box::new(read))
+}
+
+/// What a client's handle gives for a query.
+pub fn remote_query<S, R>(group: &RemoteGroup<S>, query: &S::Query) -> RemoteQuery<S, R>
+where
+    S: Replicated,
+{
+    let mut bytes = Vec::new();
+    let encoded = S::encode_query(query, &mut bytes).map(|()| bytes);
+    RemoteQuery::new(group.clone(), encoded)
+}
+
+/// A context for tests of generated code: the update is sent by the member of `rank` at `time`.
+///
+/// # Panics
+/// If the view has no such rank.
+pub fn ctx<S>(view: &vsync_core::wire::View, rank: usize, time: Time) -> Ctx<S> {
+    let mut ctx = Ctx::new(View::new(view, &[], &[], &[]));
+    ctx.deliver(view.members[rank].id, rank, time);
+    ctx
+}

@@ -1,0 +1,281 @@
+//! What a replicated type is: [`State`] (checkpoints) and [`Replicated`] (updates, queries, views).
+//!
+//! Both are written by `#[replicated]`, the first from the struct, the second from its `impl`.
+
+use std::any::Any;
+use std::fmt;
+
+use vsync_core::engine::{Class, Level};
+
+use crate::{Ctx, Group, RemoteGroup, View};
+
+/// A type whose values can be replicated: it has a name, a version and checkpoints.
+///
+/// Written by `#[replicated]` on the struct.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a replicated struct",
+    label = "not a replicated struct",
+    note = "put `#[replicated]` on the struct itself, too"
+)]
+pub trait State: Sized + Send + 'static {
+    /// The type's name in the cluster: the same at all members.
+    const NAME: &'static str;
+
+    /// The version of its state and methods.
+    const VERSION: u32;
+
+    /// The checkpoint: the fields that are not `#[local]`, one after the other.
+    ///
+    /// Equal states have equal checkpoints, so that replicas can be compared by them.
+    fn save(&self) -> Result<Vec<u8>, CheckpointError>;
+
+    /// The state that a checkpoint holds; `#[local]` fields keep the values they have in `local`.
+    fn load(bytes: &[u8], local: Self) -> Result<Self, CheckpointError>;
+}
+
+/// One update method of a replicated type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// What it is called on the wire: given by `id = …`, else a hash of the method's name.
+    pub id: u32,
+    /// The method's name.
+    pub name: &'static str,
+    /// In what order its updates are delivered.
+    pub class: Class,
+    /// When its updates may be delivered.
+    pub level: Level,
+}
+
+/// A replicated type: a state that changes by updates only, the same ones at all members.
+///
+/// Written by `#[replicated]` on the `impl` block.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a replicated type",
+    label = "not a replicated type",
+    note = "a replicated type has `#[replicated]` on its struct and on one `impl` block with its \
+            methods"
+)]
+pub trait Replicated: State {
+    /// An update as a value: one variant per update method, its arguments as fields.
+    type Update: 'static;
+
+    /// A query as a value: one variant per query method, its arguments as fields.
+    type Query: 'static;
+
+    /// What members use: one method per update and query.
+    type Handle: Clone + From<Group<Self>>;
+
+    /// What clients outside the group use.
+    type Client: Clone + From<RemoteGroup<Self>>;
+
+    /// The update methods.
+    const UPDATES: &'static [Method];
+
+    /// The queries: id and name.
+    const QUERIES: &'static [(u32, &'static str)];
+
+    /// The method that an update calls.
+    fn method(update: &Self::Update) -> &'static Method;
+
+    /// Appends an update's wire form: the method's id as a varint, then the arguments.
+    fn encode(update: &Self::Update, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// Decodes an update and calls its method. Bytes left over are an error.
+    ///
+    /// The method's result, of its declared type, goes to `reply`, for the caller at this replica.
+    /// After an error the state is as it was.
+    fn apply(
+        &mut self,
+        ctx: &Ctx<Self>,
+        update: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<(), ApplyError>;
+
+    /// Appends a query's wire form: the method's id as a varint, then the arguments.
+    fn encode_query(query: &Self::Query, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// Decodes a query of a client, calls its method, and appends the encoded result to `out`.
+    fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError>;
+
+    /// Calls the `#[on_view]` method, if there is one.
+    fn on_view(&mut self, ctx: &Ctx<Self>, view: &View);
+}
+
+/// Where the result of an update goes: to the caller at this replica, or nowhere.
+pub struct Reply<'a> {
+    slot: Option<&'a mut Option<Box<dyn Any + Send>>>,
+}
+
+impl<'a> Reply<'a> {
+    /// Nobody waits for the result.
+    pub fn none() -> Self {
+        Reply { slot: None }
+    }
+
+    /// The result goes into `slot`, as the method's declared type.
+    pub fn slot(slot: &'a mut Option<Box<dyn Any + Send>>) -> Self {
+        Reply { slot: Some(slot) }
+    }
+
+    /// Whether somebody waits for the result.
+    pub fn wanted(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    /// Hands the result over; it is dropped if nobody waits for it.
+    pub fn put<R: Send + 'static>(&mut self, result: R) {
+        if let Some(slot) = &mut self.slot {
+            **slot = Some(Box::new(result));
+        }
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("wanted", &self.wanted()).finish()
+    }
+}
+
+/// Why the arguments of a call could not be encoded. The call has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EncodeError {
+    /// The method.
+    pub method: &'static str,
+    /// The argument that could not be encoded.
+    pub argument: &'static str,
+    /// What its `Serialize` implementation said.
+    pub why: String,
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "argument `{}` of `{}`: {}", self.argument, self.method, self.why)
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+/// Why an update that was delivered could not be applied. The state is as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// There is no method id at its head.
+    NoMethod,
+    /// The type has no update of this id.
+    UnknownMethod {
+        /// The id.
+        id: u32,
+    },
+    /// An argument does not decode.
+    Argument {
+        /// The method.
+        method: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// What its `Deserialize` implementation said.
+        why: String,
+    },
+    /// There are bytes after the last argument.
+    Leftover {
+        /// The method.
+        method: &'static str,
+        /// How many bytes.
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApplyError::NoMethod => f.write_str("no method id"),
+            ApplyError::UnknownMethod { id } => write!(f, "no method has the id {id:#x}"),
+            ApplyError::Argument { method, argument, why } => {
+                write!(f, "argument `{argument}` of `{method}`: {why}")
+            }
+            ApplyError::Leftover { method, bytes } => {
+                write!(f, "{bytes} bytes after the arguments of `{method}`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+/// Why a client's query could not be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// It does not decode, or the type has no such query.
+    Decode(ApplyError),
+    /// The result could not be encoded.
+    Result {
+        /// The method.
+        method: &'static str,
+        /// What the result's `Serialize` implementation said.
+        why: String,
+    },
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueryError::Decode(error) => error.fmt(f),
+            QueryError::Result { method, why } => write!(f, "result of `{method}`: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for QueryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            QueryError::Decode(error) => Some(error),
+            QueryError::Result { .. } => None,
+        }
+    }
+}
+
+impl From<ApplyError> for QueryError {
+    fn from(error: ApplyError) -> Self {
+        QueryError::Decode(error)
+    }
+}
+
+/// Why a checkpoint could not be taken or loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// A field could not be encoded.
+    Save {
+        /// The field.
+        field: &'static str,
+        /// What its `Serialize` implementation said.
+        why: String,
+    },
+    /// A field does not decode.
+    Load {
+        /// The field.
+        field: &'static str,
+        /// What its `Deserialize` implementation said.
+        why: String,
+    },
+    /// There are bytes after the last field.
+    Leftover {
+        /// How many bytes.
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointError::Save { field, why } => write!(f, "saving field `{field}`: {why}"),
+            CheckpointError::Load { field, why } => write!(f, "loading field `{field}`: {why}"),
+            CheckpointError::Leftover { bytes } => {
+                write!(f, "{bytes} bytes after the last field")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CheckpointError {}

@@ -1,0 +1,338 @@
+//! Completing callers: the one place where an awaited update gets its outcome.
+//!
+//! An update is first *queued* (submitted, no number yet), then *numbered* (it has its place in a
+//! view's lane), then *delivered* (its result is here), then stable. Whatever ends the membership
+//! in between resolves it by rule A1: no caller ever hangs.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::sync::oneshot;
+
+use super::stability::Stability;
+use crate::error::{GroupError, NotApplied, Unknown};
+
+/// A method's result, as the replica handed it over.
+pub(crate) type Answer = Box<dyn Any + Send>;
+
+/// What an awaited call is told.
+pub(crate) type Told = Result<Answer, GroupError>;
+
+/// Who waits for an update, and for what.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// For the answer, once it is stable.
+    Stable(oneshot::Sender<Told>),
+    /// For the answer as soon as it is here; it is told about stability later.
+    Applied(oneshot::Sender<Result<(Answer, Stability), GroupError>>),
+}
+
+/// A waiter whose update has its number.
+#[derive(Debug)]
+struct Numbered {
+    seq: u64,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Sent(Waiter),
+    /// Delivered; waits for stability.
+    Delivered(oneshot::Sender<Told>, Option<Answer>),
+    /// Told the answer; waits to tell about stability.
+    Told(oneshot::Sender<Result<(), GroupError>>),
+    Done,
+}
+
+/// How a membership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By the others' decision. Own updates of the view below `decided` are in its final cut; it is
+    /// `None` where the decision is not known.
+    Excluded {
+        /// Count of own updates decided.
+        decided: Option<u64>,
+    },
+    /// By an own leave, or at the node's end.
+    Closed {
+        /// Count of own updates decided.
+        decided: Option<u64>,
+    },
+}
+
+/// The awaited updates and flushes of one membership.
+#[derive(Debug, Default)]
+pub(crate) struct Callers {
+    /// Updates submitted so far, and how many of them have their numbers.
+    submitted: u64,
+    sent: u64,
+    queued: VecDeque<(u64, Waiter)>,
+    /// The view that `numbered` belongs to.
+    view: u64,
+    numbered: VecDeque<Numbered>,
+    /// Own updates of the view that are stable.
+    stable: u64,
+    flushes: BTreeMap<u64, oneshot::Sender<Result<(), GroupError>>>,
+    next_flush: u64,
+}
+
+impl Waiter {
+    /// Whether stability should be asked for at once.
+    pub(crate) fn urgent(&self) -> bool {
+        matches!(self, Waiter::Stable(_))
+    }
+
+    /// Nobody listens any more where this returns without effect: the caller was dropped.
+    fn fail(self, error: GroupError) {
+        match self {
+            Waiter::Stable(tell) => drop(tell.send(Err(error))),
+            Waiter::Applied(tell) => drop(tell.send(Err(error))),
+        }
+    }
+}
+
+impl Stage {
+    fn deliver(&mut self, answer: Option<Answer>) {
+        *self = match std::mem::replace(self, Stage::Done) {
+            Stage::Sent(Waiter::Stable(tell)) => Stage::Delivered(tell, answer),
+            Stage::Sent(Waiter::Applied(tell)) => {
+                let (stable, listen) = oneshot::channel();
+                let told = match answer {
+                    Some(answer) => Ok((answer, Stability::pending(listen))),
+                    None => Err(GroupError::Unknown(Unknown::NoAnswer)),
+                };
+                if tell.send(told).is_ok() { Stage::Told(stable) } else { Stage::Done }
+            }
+            other => other,
+        };
+    }
+
+    /// The update is stable; it has been delivered.
+    fn stabilise(self) {
+        match self {
+            Stage::Delivered(tell, Some(answer)) => drop(tell.send(Ok(answer))),
+            Stage::Delivered(tell, None) => {
+                drop(tell.send(Err(GroupError::Unknown(Unknown::NoAnswer))));
+            }
+            Stage::Told(tell) => drop(tell.send(Ok(()))),
+            Stage::Sent(waiter) => waiter.fail(GroupError::Unknown(Unknown::NoAnswer)),
+            Stage::Done => {}
+        }
+    }
+
+    fn fail(self, error: GroupError) {
+        match self {
+            Stage::Delivered(tell, _) => drop(tell.send(Err(error))),
+            Stage::Told(tell) => drop(tell.send(Err(error))),
+            Stage::Sent(waiter) => waiter.fail(error),
+            Stage::Done => {}
+        }
+    }
+}
+
+impl Callers {
+    /// `count` updates were submitted; `waiters` holds who waits, by index among them.
+    pub(crate) fn submitted(&mut self, count: u64, waiters: Vec<(u64, Waiter)>) {
+        let first = self.submitted;
+        self.queued.extend(waiters.into_iter().map(|(index, waiter)| (first + index, waiter)));
+        self.submitted += count;
+    }
+
+    /// The next `count` submitted updates got the numbers from `seq` on in `view`.
+    pub(crate) fn sent(&mut self, view: u64, seq: u64, count: u64) {
+        self.enter(view);
+        let (first, end) = (self.sent, self.sent + count);
+        while let Some((index, waiter)) = self.queued.pop_front_if(|(index, _)| *index < end) {
+            let seq = seq + (index - first);
+            self.numbered.push_back(Numbered { seq, stage: Stage::Sent(waiter) });
+        }
+        self.sent = end;
+    }
+
+    /// The first awaited update at or after `seq` that is not delivered yet.
+    pub(crate) fn wanted(&self, view: u64, seq: u64) -> Option<u64> {
+        if view != self.view {
+            return None;
+        }
+        let from = self.numbered.partition_point(|n| n.seq < seq);
+        self.numbered.get(from).map(|n| n.seq)
+    }
+
+    /// The own update `seq` was applied, with this answer.
+    pub(crate) fn delivered(&mut self, view: u64, seq: u64, answer: Option<Answer>) {
+        if view != self.view {
+            return;
+        }
+        if let Ok(at) = self.numbered.binary_search_by_key(&seq, |n| n.seq) {
+            self.numbered[at].stage.deliver(answer);
+        }
+    }
+
+    /// All own updates of the view below `count` are stable. Called after deliveries too: an
+    /// update may be stable before it is delivered.
+    pub(crate) fn stable(&mut self, view: u64, count: u64) {
+        if view != self.view {
+            return;
+        }
+        self.stable = self.stable.max(count);
+        self.settle();
+    }
+
+    /// Completes, from the oldest on, what is both delivered and stable.
+    pub(crate) fn settle(&mut self) {
+        let stable = self.stable;
+        let done = |n: &mut Numbered| n.seq < stable && !matches!(n.stage, Stage::Sent(_));
+        while let Some(numbered) = self.numbered.pop_front_if(done) {
+            numbered.stage.stabilise();
+        }
+    }
+
+    /// A view was installed: everything delivered in earlier ones is stable.
+    pub(crate) fn installed(&mut self, view: u64) {
+        self.enter(view);
+    }
+
+    fn enter(&mut self, view: u64) {
+        if view != self.view {
+            self.view = view;
+            self.stable = 0;
+            self.numbered.drain(..).for_each(|n| n.stage.stabilise());
+        }
+    }
+
+    /// Notes who waits for a flush; the id to ask the engine with.
+    pub(crate) fn flush(&mut self, tell: oneshot::Sender<Result<(), GroupError>>) -> u64 {
+        self.next_flush += 1;
+        self.flushes.insert(self.next_flush, tell);
+        self.next_flush
+    }
+
+    /// The engine answered a flush.
+    pub(crate) fn flushed(&mut self, id: u64) {
+        if let Some(tell) = self.flushes.remove(&id) {
+            drop(tell.send(Ok(())));
+        }
+    }
+
+    /// The membership is over: everybody who waits is told what is known (rule A1).
+    pub(crate) fn end(&mut self, ending: Ending) {
+        let (unknown, not_applied, decided) = match ending {
+            Ending::Excluded { decided } => (Unknown::Excluded, NotApplied::Excluded, decided),
+            Ending::Closed { decided } => (Unknown::Closed, NotApplied::Closed, decided),
+        };
+        for numbered in self.numbered.drain(..) {
+            let outside = decided.is_some_and(|count| numbered.seq >= count);
+            numbered.stage.fail(match outside {
+                true => GroupError::NotApplied(not_applied.clone()),
+                false => GroupError::Unknown(unknown.clone()),
+            });
+        }
+        for (_, waiter) in self.queued.drain(..) {
+            waiter.fail(GroupError::NotApplied(not_applied.clone()));
+        }
+        for (_, tell) in std::mem::take(&mut self.flushes) {
+            drop(tell.send(Err(GroupError::Unknown(unknown.clone()))));
+        }
+        *self = Callers { next_flush: self.next_flush, ..Callers::default() };
+    }
+
+    /// Tells waiters of updates that were never submitted.
+    pub(crate) fn never_sent(waiters: Vec<(u64, Waiter)>, why: &NotApplied) {
+        for (_, waiter) in waiters {
+            waiter.fail(GroupError::NotApplied(why.clone()));
+        }
+    }
+
+    /// How many callers wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.queued.len() + self.numbered.len() + self.flushes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter() -> (Waiter, oneshot::Receiver<Told>) {
+        let (tell, listen) = oneshot::channel();
+        (Waiter::Stable(tell), listen)
+    }
+
+    fn answer(value: u64) -> Option<Answer> {
+        Some(Box::new(value))
+    }
+
+    fn value(listen: &mut oneshot::Receiver<Told>) -> Result<u64, GroupError> {
+        let outcome = listen.try_recv().expect("resolved");
+        outcome.map(|answer| *answer.downcast::<u64>().expect("a u64"))
+    }
+
+    #[test]
+    fn completes_when_delivered_and_stable() {
+        let mut callers = Callers::default();
+        let (first, mut one) = waiter();
+        let (third, mut three) = waiter();
+        callers.submitted(3, vec![(0, first), (2, third)]);
+        callers.sent(1, 0, 2);
+        assert_eq!(callers.wanted(1, 0), Some(0));
+        assert_eq!(callers.wanted(1, 1), None);
+        callers.sent(1, 2, 1);
+        assert_eq!(callers.wanted(1, 1), Some(2));
+        callers.delivered(1, 0, answer(10));
+        assert!(one.try_recv().is_err());
+        callers.stable(1, 3);
+        assert_eq!(value(&mut one), Ok(10));
+        assert!(three.try_recv().is_err(), "stable, but not delivered here");
+        callers.delivered(1, 2, answer(12));
+        callers.settle();
+        assert_eq!(value(&mut three), Ok(12));
+        assert_eq!(callers.waiting(), 0);
+    }
+
+    #[test]
+    fn an_install_completes_what_was_delivered() {
+        let mut callers = Callers::default();
+        let (first, mut one) = waiter();
+        let (second, mut two) = waiter();
+        callers.submitted(2, vec![(0, first), (1, second)]);
+        callers.sent(4, 7, 1);
+        callers.delivered(4, 7, answer(1));
+        callers.installed(5);
+        assert_eq!(value(&mut one), Ok(1));
+        callers.sent(5, 0, 1);
+        callers.delivered(5, 0, answer(2));
+        callers.stable(5, 1);
+        assert_eq!(value(&mut two), Ok(2));
+    }
+
+    #[test]
+    fn an_end_resolves_everybody_by_what_is_known() {
+        let mut callers = Callers::default();
+        let (waiters, mut listeners): (Vec<_>, Vec<_>) = (0..3).map(|_| waiter()).unzip();
+        callers.submitted(3, (0..).zip(waiters).collect());
+        callers.sent(1, 0, 2);
+        let (tell, mut flush) = oneshot::channel();
+        callers.flush(tell);
+        callers.end(Ending::Excluded { decided: Some(1) });
+        assert_eq!(value(&mut listeners[0]), Err(GroupError::Unknown(Unknown::Excluded)));
+        let never = Err(GroupError::NotApplied(NotApplied::Excluded));
+        assert_eq!(value(&mut listeners[1]), never);
+        assert_eq!(value(&mut listeners[2]), never);
+        assert_eq!(flush.try_recv(), Ok(Err(GroupError::Unknown(Unknown::Excluded))));
+        assert_eq!(callers.waiting(), 0);
+    }
+
+    #[test]
+    fn an_optimistic_caller_is_told_twice() {
+        let mut callers = Callers::default();
+        let (tell, mut listen) = oneshot::channel();
+        callers.submitted(1, vec![(0, Waiter::Applied(tell))]);
+        callers.sent(1, 0, 1);
+        callers.delivered(1, 0, answer(5));
+        let (_, mut stability) = listen.try_recv().expect("told").expect("applied");
+        assert_eq!(stability.now(), Ok(false));
+        callers.stable(1, 1);
+        assert_eq!(stability.now(), Ok(true));
+    }
+}

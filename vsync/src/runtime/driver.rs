@@ -1,0 +1,554 @@
+//! The driver: one task per node, which owns the engine and is its only caller.
+//!
+//! It drains what has come (frames, commands, the deadline) in bounded bursts, lets the engine close
+//! its open batches when the network has room, and moves what comes out: deliveries to replicas,
+//! completions to callers, lines to the history, and only then frames to the network.
+//!
+//! A method of the user's that panics ends this node's membership in that group, as a crash that
+//! the others handle: the replica's state may have changed half way. Its callers are told, the
+//! group's events say why, and the node and its other groups go on.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use vsync_core::engine::{Engine, EngineConfig, GroupConfig, Input, Install, Output, Outputs};
+use vsync_core::wire::{GroupId, NodeId};
+use vsync_history::event::Event as Line;
+use vsync_net::{Event, PeerId, PeerInfo, Transport};
+
+use super::clock::{Clock, wall};
+use super::frames::Frames;
+use super::history::Writer;
+use super::replica::Broken;
+use super::rpc::Rpc;
+use super::slot::{Record, Slot};
+use super::{Command, Notice, Opening, Progress, tag};
+use crate::error::{GroupError, NotApplied};
+use crate::group::GroupEvent;
+
+/// Most network events, and most commands, that are taken in before frames leave.
+const BURST: usize = 64;
+/// A peer whose backlog is below this has room for the next batch.
+const ROOM: usize = 256 * 1024;
+/// How soon to look again when no peer has room.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
+/// The role that a node's transport announces; a client announces another.
+pub(crate) const NODE: u8 = 0;
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) config: EngineConfig,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) rpc: Arc<Rpc>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+    pub(crate) history: Option<Writer>,
+}
+
+/// The owner of the engine.
+pub(crate) struct Driver {
+    engine: Engine,
+    out: Outputs,
+    clock: Clock,
+    transport: Arc<dyn Transport>,
+    rpc: Arc<Rpc>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    notices: mpsc::UnboundedSender<Notice>,
+    history: Option<Writer>,
+    slots: HashMap<GroupId, Slot>,
+    peers: HashSet<PeerId>,
+    /// Inputs that outputs have led to; they go in before anything else.
+    later: VecDeque<Input>,
+    frames: Frames,
+    nonce: u64,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// What woke the driver.
+enum Woken {
+    Event(Option<Event>),
+    Command(Option<Command>),
+    Deadline,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Driver {
+        let nonce = parts.config.node.0;
+        Driver {
+            engine: Engine::new(parts.config),
+            out: Outputs::new(),
+            clock: Clock::start(),
+            transport: parts.transport,
+            rpc: parts.rpc,
+            commands: parts.commands,
+            notices: parts.notices,
+            history: parts.history,
+            slots: HashMap::new(),
+            peers: HashSet::new(),
+            later: VecDeque::new(),
+            frames: Frames::default(),
+            nonce,
+            stop: None,
+        }
+    }
+
+    /// Runs until it is told to stop, or the transport or everybody who could command it is gone.
+    pub(crate) async fn run(mut self) {
+        let transport = Arc::clone(&self.transport);
+        loop {
+            let full = !self.has_room();
+            let idle = self.commands.is_empty();
+            if idle && let Some(history) = &mut self.history {
+                history.flush();
+            }
+            let wake_at = self.wake_at(full);
+            let woken = tokio::select! {
+                event = transport.next() => Woken::Event(event),
+                command = self.commands.recv() => Woken::Command(command),
+                () = until(wake_at) => Woken::Deadline,
+            };
+            let more = match woken {
+                Woken::Event(Some(event)) => {
+                    self.event(event);
+                    true
+                }
+                Woken::Command(Some(command)) => {
+                    self.command(command);
+                    true
+                }
+                Woken::Deadline => true,
+                Woken::Event(None) | Woken::Command(None) => false,
+            };
+            if !more || self.stop.is_some() {
+                break;
+            }
+            let busy = self.burst();
+            if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
+                self.step(Input::Tick);
+            }
+            if self.has_room() {
+                self.step(Input::Close);
+            }
+            self.ship();
+            if busy {
+                // Callers on the same thread get their turn, too.
+                tokio::task::yield_now().await;
+            }
+        }
+        self.end();
+    }
+
+    /// Takes in what else has come; whether there may be more.
+    fn burst(&mut self) -> bool {
+        let mut busy = true;
+        for _ in 0..BURST {
+            let Some(event) = self.transport.try_next() else {
+                busy = false;
+                break;
+            };
+            self.event(event);
+        }
+        for _ in 0..BURST {
+            let Ok(command) = self.commands.try_recv() else { return busy };
+            self.command(command);
+        }
+        true
+    }
+
+    fn has_room(&self) -> bool {
+        self.peers.is_empty() || self.peers.iter().any(|peer| self.transport.backlog(*peer) < ROOM)
+    }
+
+    fn wake_at(&self, full: bool) -> Option<Instant> {
+        let deadline = self.engine.deadline().map(|at| self.clock.instant(at));
+        let look = full.then(|| Instant::now() + LOOK_AGAIN);
+        [deadline, look].into_iter().flatten().min()
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Up(PeerInfo { id, role, .. }) => {
+                if role == NODE {
+                    self.peers.insert(id);
+                    self.step(Input::Connected { peer: NodeId(id.0) });
+                }
+            }
+            Event::Frame { peer, frame, .. } => match frame.first() {
+                Some(&tag::ENGINE) if self.peers.contains(&peer) => {
+                    let frame = frame.slice(1..);
+                    self.step(Input::Frame { peer: NodeId(peer.0), frame });
+                }
+                Some(&tag::RPC) => self.rpc.frame(peer, &frame[1..]),
+                _ => tracing::debug!(?peer, "dropped a frame that is nobody's"),
+            },
+            Event::Down { peer } => self.down(peer),
+            Event::Ended { peer } => {
+                self.down(peer);
+                self.step(Input::Ended { peer: NodeId(peer.0) });
+            }
+        }
+    }
+
+    fn down(&mut self, peer: PeerId) {
+        self.rpc.down(peer);
+        if self.peers.remove(&peer) {
+            self.step(Input::Disconnected { peer: NodeId(peer.0) });
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Submit(group) => self.submit(group),
+            Command::Flush { group, tell } => self.flush(group, tell),
+            Command::Open(opening) => self.open(*opening),
+            Command::Ask { group, now, generation, contacts, progress } => {
+                self.ask(group, now, generation, contacts, progress);
+            }
+            Command::Leave { group, tell } => self.leave(group, tell),
+            Command::Abandon { group, why } => self.abandon(group, &why),
+            Command::Stop { tell } => self.stop = Some(tell),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        group: GroupId,
+        now: GroupId,
+        generation: u32,
+        contacts: Option<Vec<NodeId>>,
+        progress: Option<mpsc::UnboundedSender<Progress>>,
+    ) {
+        let Some(mut slot) = self.slots.remove(&group) else { return };
+        if now != group || contacts.is_none() {
+            self.step(Input::Abandon { group });
+        }
+        slot.progress = progress.or(slot.progress);
+        slot.renumber(now, generation);
+        if contacts.is_none() {
+            slot.create();
+        }
+        let config = slot.config.clone();
+        self.slots.insert(now, slot);
+        self.begin(now, config, contacts);
+    }
+
+    fn begin(&mut self, group: GroupId, config: GroupConfig, contacts: Option<Vec<NodeId>>) {
+        let input = match contacts {
+            None => Input::Create { group, config },
+            Some(contacts) => {
+                let nonce = self.next_nonce();
+                Input::Join { group, contacts, nonce, config }
+            }
+        };
+        self.step(input);
+    }
+
+    fn next_nonce(&mut self) -> u64 {
+        self.nonce = self.nonce.wrapping_add(1);
+        self.nonce
+    }
+
+    fn open(&mut self, opening: Opening) {
+        let (group, config) = (opening.group, opening.config.clone());
+        let contacts = opening.contacts.clone();
+        if self.slots.contains_key(&group) {
+            let why = "this node is a member already".to_owned();
+            drop(opening.progress.send(Progress::Broken(why)));
+            return;
+        }
+        self.slots.insert(group, Slot::new(opening));
+        self.begin(group, config, contacts);
+    }
+
+    fn submit(&mut self, group: GroupId) {
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        let parcel = slot.seat.outbox.take();
+        if parcel.count == 0 {
+            return;
+        }
+        slot.callers.submitted(parcel.count, parcel.waiters);
+        self.step(Input::Submit {
+            group,
+            runs: parcel.runs,
+            body: Bytes::from(parcel.body),
+            wall: wall(),
+            urgent: parcel.urgent,
+        });
+    }
+
+    fn flush(&mut self, group: GroupId, tell: oneshot::Sender<Result<(), GroupError>>) {
+        // What callers have left so far is part of what is flushed.
+        self.submit(group);
+        match self.slots.get_mut(&group) {
+            Some(slot) if slot.view().is_some() => {
+                let id = slot.callers.flush(tell);
+                self.step(Input::Flush { group, id });
+            }
+            Some(_) => drop(tell.send(Err(GroupError::NoState))),
+            None => drop(tell.send(Err(GroupError::NotApplied(NotApplied::Closed)))),
+        }
+    }
+
+    fn leave(&mut self, group: GroupId, tell: oneshot::Sender<()>) {
+        if let Some(slot) = self.slots.get(&group) {
+            slot.seat.outbox.close();
+        }
+        self.submit(group);
+        // Dropping `tell` says that there is nothing to leave.
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        slot.leaving.push(tell);
+        if slot.view().is_none() {
+            return self.abandon(group, "left while joining");
+        }
+        let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
+        slot.note(|view| Line::Leaving { view }, &mut record);
+        self.step(Input::Leave { group });
+    }
+
+    fn abandon(&mut self, group: GroupId, why: &str) {
+        self.close(group, None, why);
+        self.step(Input::Abandon { group });
+    }
+
+    /// Ends a membership at this node. `decided` is known after an orderly leave.
+    fn close(&mut self, group: GroupId, decided: Option<u64>, why: &str) {
+        let Some(slot) = self.slots.remove(&group) else { return };
+        let last = decided.is_some() && slot.view().is_some_and(|view| view.members.len() <= 1);
+        let seat = Arc::clone(&slot.seat);
+        let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
+        slot.close(decided, why, &mut record);
+        self.tell(Notice::Closed { seat, last });
+    }
+
+    fn tell(&self, notice: Notice) {
+        // At the node's end nobody listens any more.
+        drop(self.notices.send(notice));
+    }
+
+    /// Gives the engine one input, and what that leads to.
+    fn step(&mut self, input: Input) {
+        let mut next = Some(input);
+        while let Some(input) = next {
+            let now = self.clock.now();
+            let mut out = std::mem::take(&mut self.out);
+            self.engine.handle(now, input, &mut out);
+            for output in out.drain() {
+                self.output(now, output);
+            }
+            self.out = out;
+            next = self.later.pop_front();
+        }
+    }
+
+    fn output(&mut self, now: u64, output: Output) {
+        let mut record = Record { writer: self.history.as_mut(), now };
+        let group = match &output {
+            Output::Send { .. } | Output::Dropped { .. } => GroupId(0),
+            other => group_of(other),
+        };
+        let slot = self.slots.get_mut(&group);
+        let done = match (output, slot) {
+            (Output::Send { peer, traffic, frame }, _) => {
+                self.frames.push(PeerId(peer.0), traffic, frame);
+                Ok(())
+            }
+            (Output::Dropped { peer, reason }, _) => {
+                tracing::trace!(?peer, ?reason, "dropped");
+                Ok(())
+            }
+            (_, None) => Ok(()),
+            (Output::Sent { view, seq, run, .. }, Some(slot)) => {
+                slot.sent(view, seq, run, &mut record);
+                Ok(())
+            }
+            (Output::Deliver(range), Some(slot)) => slot.deliver(&range, &mut record),
+            (Output::Install(install), Some(_)) => self.install(install, now),
+            (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
+                slot.checkpoint(label, &joiners, &mut record).map(|bytes| {
+                    self.later.push_back(Input::Checkpoint { group, label, bytes });
+                })
+            }
+            (Output::Loaded { label, donor, bytes, .. }, Some(slot)) => {
+                let status = self.engine.status(group);
+                let status = status.and_then(|status| status.me.zip(status.view));
+                slot.load(label, donor, &bytes, status, &mut record)
+            }
+            (Output::Stable { view, cut, .. }, Some(slot)) => {
+                slot.stable(view, cut, &mut record);
+                Ok(())
+            }
+            (other, Some(slot)) => {
+                let notice = lifecycle(slot, other, &mut record);
+                self.settle(group, notice);
+                Ok(())
+            }
+        };
+        if let Err(Broken(why)) = done {
+            self.broken(group, &why);
+        }
+    }
+
+    /// The replica cannot go on: the membership ends as a crash would end it.
+    fn broken(&mut self, group: GroupId, why: &str) {
+        if let Some(slot) = self.slots.get(&group) {
+            tracing::error!(group = slot.seat.name, why, "this node's membership ends");
+        }
+        if let Some(slot) = self.slots.get_mut(&group)
+            && let Some(progress) = slot.progress.take()
+        {
+            drop(progress.send(Progress::Broken(why.to_owned())));
+        }
+        self.close(group, None, why);
+        self.later.push_back(Input::Abandon { group });
+    }
+
+    fn settle(&mut self, group: GroupId, after: After) {
+        match after {
+            After::Nothing => {}
+            After::Excluded => {
+                let Some(slot) = self.slots.get(&group) else { return };
+                if !slot.leaving.is_empty() {
+                    return self.close(group, None, "excluded while leaving");
+                }
+                if slot.progress.is_none() {
+                    self.tell(Notice::Excluded(Arc::clone(&slot.seat)));
+                }
+            }
+            After::Left { decided } => self.close(group, Some(decided), "left"),
+        }
+    }
+
+    fn install(&mut self, install: Install, now: u64) -> Result<(), Broken> {
+        let mut record = Record { writer: self.history.as_mut(), now };
+        let Some(slot) = self.slots.get_mut(&install.group) else { return Ok(()) };
+        let coordinates = install.rank == 0;
+        let directory = install.group == GroupId(0);
+        let gone: Vec<_> = install.left.iter().map(|left| left.id.node).collect();
+        let view = slot.install(install, &mut record)?;
+        let seat = Arc::clone(&slot.seat);
+        let me = self.transport.local().id;
+        for member in view.members().iter().filter(|member| member.id.node.0 != me.0) {
+            self.transport.want(PeerId(member.id.node.0), &member.address);
+        }
+        if !gone.is_empty() {
+            let wanted = |node: &NodeId| {
+                self.slots.values().filter_map(Slot::view).any(|v| v.rank_of_node(*node).is_some())
+            };
+            let gone: Vec<_> = gone.into_iter().filter(|node| !wanted(node)).collect();
+            self.tell(Notice::Gone(gone));
+        }
+        if directory {
+            self.tell(Notice::Directory(view));
+        } else if coordinates {
+            self.tell(Notice::Coordinates { seat, view });
+        }
+        Ok(())
+    }
+
+    /// Sends what has gathered; the history goes first.
+    fn ship(&mut self) {
+        if let Some(history) = &mut self.history {
+            history.before_sending();
+        }
+        self.frames.ship(&*self.transport);
+    }
+
+    /// The node ends: everybody who waits is told.
+    fn end(&mut self) {
+        self.ship();
+        let groups: Vec<_> = self.slots.keys().copied().collect();
+        for group in groups {
+            self.close(group, None, "the node is shut down");
+        }
+        // Commands that were on their way: dropping them tells who waits for an answer.
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+        if let Some(history) = &mut self.history {
+            history.flush();
+        }
+        if let Some(tell) = self.stop.take() {
+            let _ = tell.send(());
+        }
+    }
+}
+
+/// What is left to do after a group's output, beyond the group.
+enum After {
+    Nothing,
+    Excluded,
+    Left { decided: u64 },
+}
+
+/// The outputs that say how the membership itself goes.
+fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After {
+    match output {
+        Output::Flushed { id, .. } => slot.callers.flushed(id),
+        Output::Credit { bytes, .. } => slot.seat.outbox.grant(bytes),
+        Output::Accepted { view, ballot, proposal, cut, .. } => {
+            slot.accepted(view, ballot, proposal, &cut, record);
+        }
+        Output::Blocked { .. } => {
+            slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
+            slot.seat.event(GroupEvent::Blocked);
+        }
+        Output::Resumed { .. } => {
+            slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
+            slot.seat.event(GroupEvent::Resumed);
+        }
+        Output::Excluded { view, decided, .. } => {
+            slot.excluded(view, decided, record);
+            if let Some(progress) = &slot.progress {
+                drop(progress.send(Progress::Ended));
+            }
+            return After::Excluded;
+        }
+        Output::Left { decided, .. } => return After::Left { decided },
+        Output::Refused { reason, .. } => {
+            if let Some(progress) = &slot.progress {
+                drop(progress.send(Progress::Refused(reason)));
+            }
+        }
+        _ => {}
+    }
+    After::Nothing
+}
+
+fn group_of(output: &Output) -> GroupId {
+    match output {
+        Output::Deliver(range) => range.group,
+        Output::Install(install) => install.group,
+        Output::Sent { group, .. }
+        | Output::TakeCheckpoint { group, .. }
+        | Output::Loaded { group, .. }
+        | Output::Stable { group, .. }
+        | Output::Flushed { group, .. }
+        | Output::Credit { group, .. }
+        | Output::Accepted { group, .. }
+        | Output::Blocked { group }
+        | Output::Resumed { group }
+        | Output::Excluded { group, .. }
+        | Output::Left { group, .. }
+        | Output::Refused { group, .. } => *group,
+        Output::Send { .. } | Output::Dropped { .. } => GroupId(0),
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Drop for Driver {
+    /// The driver may be dropped between two steps, as a crash of the node: nobody hangs.
+    fn drop(&mut self) {
+        let groups: Vec<_> = self.slots.keys().copied().collect();
+        for group in groups {
+            self.close(group, None, "the node is gone");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Floor 6: the only asynchronous code. One task per node, the driver, owns the engine and all
+//! replicas; everything else hands it commands, or reads what it has left behind a short lock.
+
+pub(crate) mod callers;
+pub(crate) mod clock;
+mod driver;
+mod frames;
+pub(crate) mod history;
+pub(crate) mod outbox;
+pub(crate) mod replica;
+pub(crate) mod rpc;
+pub(crate) mod seat;
+mod slot;
+pub(crate) mod stability;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use vsync_core::engine::{GroupConfig, Refusal};
+use vsync_core::wire::{GroupId, NodeId};
+
+pub(crate) use driver::{Driver, Parts};
+
+use crate::error::GroupError;
+use crate::view::View;
+use replica::Replica;
+use seat::Seat;
+
+/// First byte of every frame: what it is for.
+pub(crate) mod tag {
+    /// The rest is for the engine.
+    pub(crate) const ENGINE: u8 = 0;
+    /// The rest is a question or an answer between nodes and clients.
+    pub(crate) const RPC: u8 = 1;
+}
+
+/// What the driver is asked to do.
+pub(crate) enum Command {
+    /// The outbox of this group is no longer empty.
+    Submit(GroupId),
+    /// Tell when everything delivered and sent here so far is stable.
+    Flush {
+        /// The group.
+        group: GroupId,
+        /// Who waits.
+        tell: oneshot::Sender<Result<(), GroupError>>,
+    },
+    /// Make a group, or become a member of one.
+    Open(Box<Opening>),
+    /// Ask these members, under this number, or make it: the group is being joined already.
+    Ask {
+        /// What it was known as.
+        group: GroupId,
+        /// What it is known as now.
+        now: GroupId,
+        /// Its generation now.
+        generation: u32,
+        /// Active members; `None` makes the group.
+        contacts: Option<Vec<NodeId>>,
+        /// Who wants to know how it goes, from now on.
+        progress: Option<mpsc::UnboundedSender<Progress>>,
+    },
+    /// Leave in an orderly way.
+    Leave {
+        /// The group.
+        group: GroupId,
+        /// Who waits.
+        tell: oneshot::Sender<()>,
+    },
+    /// End the membership at once.
+    Abandon {
+        /// The group.
+        group: GroupId,
+        /// Why, for whoever reads the group's events.
+        why: String,
+    },
+    /// Write out what is still in buffers and stop.
+    Stop {
+        /// Who waits.
+        tell: oneshot::Sender<()>,
+    },
+}
+
+/// A group that begins at this node.
+pub(crate) struct Opening {
+    pub(crate) group: GroupId,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) replica: Box<dyn Replica>,
+    pub(crate) config: GroupConfig,
+    /// Members to ask; `None` makes the group.
+    pub(crate) contacts: Option<Vec<NodeId>>,
+    pub(crate) progress: mpsc::UnboundedSender<Progress>,
+}
+
+/// How becoming a member goes.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// This node is an active member now.
+    Active,
+    /// A member said no.
+    Refused(Refusal),
+    /// The membership ended before it was active: ask again.
+    Ended,
+    /// The state could not be loaded, or a method of the type failed: it is over.
+    Broken(String),
+}
+
+/// What the driver tells the node.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A view was installed of which this node is the coordinator.
+    Coordinates {
+        /// The group.
+        seat: Arc<Seat>,
+        /// The view.
+        view: View,
+    },
+    /// The node was excluded: it should join again.
+    Excluded(Arc<Seat>),
+    /// The membership is over.
+    Closed {
+        /// The group.
+        seat: Arc<Seat>,
+        /// Whether nobody is left in it.
+        last: bool,
+    },
+    /// These nodes were in a view that is over, and are not in its successor.
+    Gone(Vec<NodeId>),
+    /// The directory's view has changed.
+    Directory(View),
+    /// Everything told before has been seen to.
+    Barrier(oneshot::Sender<()>),
+}

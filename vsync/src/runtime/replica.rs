@@ -1,0 +1,302 @@
+//! The replica: the state of one group at this node, and the only code that changes it.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use vsync_core::engine::Delivery;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::callers::{Answer, Callers};
+use super::seat::Seat;
+use super::stability::Stability;
+use crate::Ctx;
+use crate::error::GroupError;
+use crate::replicated::{QueryError, Replicated, Reply};
+use crate::view::View;
+
+/// What the handles of a group share: the seat, and the state behind a lock that queries take
+/// between two ranges of updates.
+pub(crate) struct Shared<S: Replicated> {
+    pub(crate) seat: Arc<Seat>,
+    state: Mutex<Cell<S>>,
+}
+
+/// The state of a replica.
+enum Cell<S> {
+    /// Not the group's state: only its `#[local]` parts count, until a checkpoint is loaded.
+    Local(S),
+    /// The group's state.
+    Live(S),
+    /// Nothing: the state could not be loaded, or a method panicked half way.
+    Void,
+}
+
+/// Why a replica cannot go on: its membership ends here.
+#[derive(Debug)]
+pub(crate) struct Broken(pub(crate) String);
+
+/// Why a client's query got no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// There is no state here, or it did not become stable.
+    Group(GroupError),
+    /// The query itself cannot be answered.
+    Query(QueryError),
+}
+
+/// A replica without its type, for the driver.
+pub(crate) trait Replica: Send + Sync {
+    /// Applies a range; the results of own updates that are awaited go to `callers`.
+    fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken>;
+    /// A view was installed. `told` is whether the state does not know it yet.
+    fn install(&mut self, view: &View, told: bool) -> Result<(), Broken>;
+    /// The checkpoint of the state as it is.
+    fn save(&self) -> Result<Bytes, Broken>;
+    /// Replaces the state by a checkpoint; `#[local]` parts are kept.
+    fn load(&mut self, checkpoint: &[u8]) -> Result<(), Broken>;
+    /// What this node has becomes the state of a new group.
+    fn create(&mut self);
+    /// The state is void, until a checkpoint is loaded.
+    fn void(&mut self);
+}
+
+/// A replica without its type, for clients' queries.
+pub(crate) trait Answering: Send + Sync {
+    /// Answers an encoded query; the answer may be given away when it is stable.
+    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered>;
+    /// Identity of the type.
+    fn schema(&self) -> u64;
+    /// The type in words.
+    fn type_name(&self) -> String;
+}
+
+/// Identity of a replicated type: name, version and methods.
+pub(crate) fn schema<S: Replicated>() -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(S::NAME.as_bytes());
+    hash.update(&S::VERSION.to_le_bytes());
+    let mut updates: Vec<_> = S::UPDATES.iter().collect();
+    updates.sort_by_key(|method| method.id);
+    for method in updates {
+        hash.update(&method.id.to_le_bytes());
+        hash.update(&[method.class as u8, method.level as u8]);
+    }
+    let mut queries: Vec<_> = S::QUERIES.iter().map(|(id, _)| *id).collect();
+    queries.sort_unstable();
+    queries.iter().for_each(|id| hash.update(&id.to_le_bytes()));
+    hash.digest()
+}
+
+/// A replicated type in words.
+pub(crate) fn type_name<S: Replicated>() -> String {
+    format!("{} version {}", S::NAME, S::VERSION)
+}
+
+impl<S: Replicated> Shared<S> {
+    /// A replica that has no state yet, only the parts of it that are local to this node.
+    pub(crate) fn new(seat: Arc<Seat>, local: S) -> Shared<S> {
+        Shared { seat, state: Mutex::new(Cell::Local(local)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cell<S>> {
+        // A query that panicked changed nothing; an update that did has left `Void` behind.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the state between two ranges; the stability is that of what was read.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&S) -> R) -> Result<(R, Stability), GroupError> {
+        let state = self.lock();
+        let Cell::Live(live) = &*state else { return Err(GroupError::NoState) };
+        let value = read(live);
+        let stability = self.seat.applied_stable()?;
+        Ok((value, stability))
+    }
+}
+
+impl<S: Replicated> Answering for Shared<S> {
+    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered> {
+        let read = |state: &S| {
+            let mut out = Vec::new();
+            state.query(query, &mut out).map(|()| out)
+        };
+        // A panic in a query is the query's: the state was only borrowed.
+        let done = catch_unwind(AssertUnwindSafe(|| self.read(read)));
+        let Ok(done) = done else {
+            let why = "the query panicked".to_owned();
+            return Err(Unanswered::Query(QueryError::Result { method: "query", why }));
+        };
+        let (answer, stability) = done.map_err(Unanswered::Group)?;
+        Ok((answer.map_err(Unanswered::Query)?, stability))
+    }
+
+    fn schema(&self) -> u64 {
+        schema::<S>()
+    }
+
+    fn type_name(&self) -> String {
+        type_name::<S>()
+    }
+}
+
+impl<S: Replicated> fmt::Debug for Shared<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("seat", &self.seat).finish_non_exhaustive()
+    }
+}
+
+/// The driver's end of a [`Shared`].
+pub(crate) struct Typed<S: Replicated> {
+    shared: Arc<Shared<S>>,
+    ctx: Option<Ctx<S>>,
+}
+
+impl<S: Replicated> Typed<S> {
+    pub(crate) fn new(shared: Arc<Shared<S>>) -> Typed<S> {
+        Typed { shared, ctx: None }
+    }
+
+    /// Runs a method of the user's on the live state. If it panics or fails the state may be
+    /// changed half way, so it is void from then on.
+    fn change<R>(
+        &self,
+        what: &str,
+        run: impl FnOnce(&mut S) -> Result<R, String>,
+    ) -> Result<R, Broken> {
+        let mut state = self.shared.lock();
+        let Cell::Live(live) = &mut *state else {
+            return Err(Broken(format!("{what} without a state")));
+        };
+        let why = match catch_unwind(AssertUnwindSafe(|| run(live))) {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(why)) => why,
+            Err(panic) => format!("panicked: {}", panic_text(panic.as_ref())),
+        };
+        *state = Cell::Void;
+        Err(Broken(format!("{what}: {why}")))
+    }
+}
+
+impl<S: Replicated> Replica for Typed<S> {
+    fn deliver(
+        &mut self,
+        range: &Delivery,
+        mut callers: Option<&mut Callers>,
+    ) -> Result<(), Broken> {
+        let Some(mut ctx) = self.ctx.take() else {
+            return Err(Broken("an update before the first view".to_owned()));
+        };
+        ctx.deliver(range.sender, range.rank, range.time);
+        let seat = &self.shared.seat;
+        let applied = self.change("an update", |state| {
+            apply_range(state, &ctx, range, &mut callers)?;
+            // Under the state's lock: a query knows how far what it reads goes.
+            seat.applied(range);
+            Ok(())
+        });
+        self.ctx = Some(ctx);
+        applied
+    }
+
+    fn install(&mut self, view: &View, told: bool) -> Result<(), Broken> {
+        let ctx = Ctx::new(view.clone());
+        let done = match told {
+            true => self.change("a view", |state| {
+                state.on_view(&ctx, view);
+                Ok(())
+            }),
+            false => Ok(()),
+        };
+        self.ctx = Some(ctx);
+        done
+    }
+
+    fn save(&self) -> Result<Bytes, Broken> {
+        let state = self.shared.lock();
+        let Cell::Live(live) = &*state else {
+            return Err(Broken("a checkpoint without a state".to_owned()));
+        };
+        match catch_unwind(AssertUnwindSafe(|| live.save())) {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(error)) => Err(Broken(error.to_string())),
+            Err(panic) => Err(Broken(format!("saving panicked: {}", panic_text(panic.as_ref())))),
+        }
+    }
+
+    fn load(&mut self, checkpoint: &[u8]) -> Result<(), Broken> {
+        let mut state = self.shared.lock();
+        let (Cell::Local(old) | Cell::Live(old)) = std::mem::replace(&mut *state, Cell::Void)
+        else {
+            return Err(Broken("a checkpoint, but the local parts are lost".to_owned()));
+        };
+        match catch_unwind(AssertUnwindSafe(|| S::load(checkpoint, old))) {
+            Ok(Ok(loaded)) => {
+                *state = Cell::Live(loaded);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Broken(error.to_string())),
+            Err(panic) => Err(Broken(format!("loading panicked: {}", panic_text(panic.as_ref())))),
+        }
+    }
+
+    fn create(&mut self) {
+        let mut state = self.shared.lock();
+        if let Cell::Local(_) = &*state
+            && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)
+        {
+            *state = Cell::Live(initial);
+        }
+    }
+
+    fn void(&mut self) {
+        let mut state = self.shared.lock();
+        if let Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
+            *state = Cell::Local(old);
+        }
+        self.ctx = None;
+    }
+}
+
+/// Applies each update of a range; only results that somebody awaits are kept.
+fn apply_range<S: Replicated>(
+    state: &mut S,
+    ctx: &Ctx<S>,
+    range: &Delivery,
+    callers: &mut Option<&mut Callers>,
+) -> Result<(), String> {
+    let mut wanted = callers.as_ref().and_then(|c| c.wanted(range.view, range.seq));
+    let mut body: &[u8] = &range.body;
+    for seq in range.seq..range.seq + u64::from(range.count) {
+        let (update, rest) = split(body).ok_or("a range that is shorter than its count")?;
+        body = rest;
+        if wanted != Some(seq) {
+            let mut reply = Reply::none();
+            state.apply(ctx, update, &mut reply).map_err(|error| error.to_string())?;
+            continue;
+        }
+        let mut answer: Option<Answer> = None;
+        let mut reply = Reply::slot(&mut answer);
+        state.apply(ctx, update, &mut reply).map_err(|error| error.to_string())?;
+        if let Some(callers) = callers {
+            callers.delivered(range.view, seq, answer);
+            wanted = callers.wanted(range.view, seq + 1);
+        }
+    }
+    Ok(())
+}
+
+/// The first update of a body, and the rest.
+fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = body.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a message")
+}

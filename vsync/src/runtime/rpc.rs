@@ -1,0 +1,170 @@
+//! Questions and answers between nodes, and from clients: everything that is not the engine's.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use vsync_net::{Class, PeerId, Transport};
+
+use super::tag;
+
+/// A node as others reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Contact {
+    /// Its node id.
+    pub(crate) node: u64,
+    /// Its advertised address.
+    pub(crate) address: String,
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Who is in the directory's group?
+    Cluster,
+    /// Will you join the cluster that I form, and nobody else's?
+    Vote,
+    /// Answer a query of a group from stable state.
+    Query {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// Method id and arguments.
+        query: Vec<u8>,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The active members of the directory's group; nobody while this node is in no cluster yet.
+    Cluster {
+        /// Them.
+        members: Vec<Contact>,
+    },
+    /// The encoded result.
+    Result(Vec<u8>),
+    /// Ask these: they are active members.
+    Elsewhere(Vec<Contact>),
+    /// There is no group of this name.
+    NoSuchGroup,
+    /// The group replicates another type.
+    Type {
+        /// In words.
+        there: String,
+    },
+    /// The type has no such query.
+    UnknownQuery {
+        /// The method id asked for.
+        id: u32,
+    },
+    /// The arguments do not decode, or the result does not encode.
+    BadQuery(String),
+    /// Whether the vote is given.
+    Vote(bool),
+    /// Not now.
+    Unavailable(String),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Frame {
+    Ask(u64, Ask),
+    Answer(u64, Answer),
+}
+
+/// A question that came in.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) peer: PeerId,
+    pub(crate) id: u64,
+    pub(crate) ask: Ask,
+}
+
+/// Why a question got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// The connection broke first.
+    Broken,
+}
+
+/// The questions under way at this node.
+pub(crate) struct Rpc {
+    transport: Arc<dyn Transport>,
+    next: AtomicU64,
+    pending: Mutex<HashMap<u64, (PeerId, oneshot::Sender<Answer>)>>,
+    /// Bounded: where a node is asked more than it can answer, askers are told so.
+    asked: Option<mpsc::Sender<Asked>>,
+}
+
+impl Rpc {
+    /// `asked` takes the questions that come in; a client answers none.
+    pub(crate) fn new(transport: Arc<dyn Transport>, asked: Option<mpsc::Sender<Asked>>) -> Rpc {
+        Rpc { transport, next: AtomicU64::new(1), pending: Mutex::default(), asked }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<u64, (PeerId, oneshot::Sender<Answer>)>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks a connected peer. Cancel-safe: a question given up is forgotten.
+    pub(crate) async fn ask(&self, peer: PeerId, ask: Ask) -> Result<Answer, Silence> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (tell, listen) = oneshot::channel();
+        self.pending().insert(id, (peer, tell));
+        let _forget = Forget(self, id);
+        self.send(peer, Class::Control, &Frame::Ask(id, ask));
+        listen.await.map_err(|_| Silence::Broken)
+    }
+
+    /// Answers a question.
+    pub(crate) fn answer(&self, peer: PeerId, id: u64, answer: Answer) {
+        self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
+    }
+
+    /// A frame of ours came in, without its tag.
+    pub(crate) fn frame(&self, peer: PeerId, frame: &[u8]) {
+        match postcard::from_bytes(frame) {
+            Ok(Frame::Ask(id, ask)) => {
+                let Some(asked) = &self.asked else { return };
+                if asked.try_send(Asked { peer, id, ask }).is_err() {
+                    self.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
+                }
+            }
+            Ok(Frame::Answer(id, answer)) => {
+                let mut pending = self.pending();
+                // Only who was asked may answer.
+                if pending.get(&id).is_some_and(|(asked, _)| *asked == peer)
+                    && let Some((_, tell)) = pending.remove(&id)
+                {
+                    drop(tell.send(answer));
+                }
+            }
+            Err(error) => tracing::debug!(?peer, %error, "dropped a frame that does not decode"),
+        }
+    }
+
+    /// The connection to `peer` broke: what it was asked gets no answer.
+    pub(crate) fn down(&self, peer: PeerId) {
+        self.pending().retain(|_, (asked, _)| *asked != peer);
+    }
+
+    fn send(&self, peer: PeerId, class: Class, frame: &Frame) {
+        // Numbers, strings and bytes into a growing vector: postcard has nothing to refuse there.
+        if let Ok(bytes) = postcard::to_extend(frame, vec![tag::RPC]) {
+            self.transport.send(peer, class, Bytes::from(bytes));
+        }
+    }
+}
+
+/// Forgets a question when whoever asked no longer waits.
+struct Forget<'a>(&'a Rpc, u64);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.pending().remove(&self.1);
+    }
+}

@@ -1,0 +1,169 @@
+//! [`Seat`]: one group at this node, as its handles see it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+use vsync_core::engine::Delivery;
+use vsync_core::wire::{Cut, GroupId};
+
+use super::Command;
+use super::outbox::Outbox;
+use super::stability::Stability;
+use crate::error::{GroupError, NotApplied};
+use crate::group::GroupEvent;
+use crate::view::{MemberId, View};
+
+/// How many events of a group a reader of its stream may lag behind.
+const EVENTS: usize = 256;
+
+/// What the handles of a group share with the driver, whatever the type of its state.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) name: String,
+    pub(crate) outbox: Outbox,
+    /// Most bytes of one update.
+    pub(crate) limit: usize,
+    status: Mutex<Status>,
+    events: broadcast::Sender<GroupEvent>,
+    driver: mpsc::UnboundedSender<Command>,
+}
+
+/// Where this node stands in the group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status {
+    /// Its number in the directory; `None` while it is not known.
+    pub(crate) group: Option<GroupId>,
+    pub(crate) generation: u32,
+    /// The view as the application has it.
+    pub(crate) view: Option<View>,
+    pub(crate) me: Option<MemberId>,
+    /// What was applied in this view.
+    pub(crate) delivered: Cut,
+    /// What of it is known to survive.
+    pub(crate) stable: Cut,
+    /// What is being waited for while this node is no member yet.
+    pub(crate) waiting: String,
+    /// Why it is over, once it is.
+    pub(crate) closed: Option<NotApplied>,
+}
+
+impl Seat {
+    pub(crate) fn new(name: String, limit: usize, driver: mpsc::UnboundedSender<Command>) -> Seat {
+        Seat {
+            name,
+            outbox: Outbox::default(),
+            limit,
+            status: Mutex::default(),
+            events: broadcast::channel(EVENTS).0,
+            driver,
+        }
+    }
+
+    /// Where this node stands.
+    pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the driver that the outbox is no longer empty.
+    pub(crate) fn wake(&self) {
+        let group = self.status().group;
+        if let Some(group) = group {
+            self.command(Command::Submit(group));
+        }
+    }
+
+    /// Hands a command to the driver; it is dropped, and with it whoever waits for its answer is
+    /// told, when the node is gone.
+    pub(crate) fn command(&self, command: Command) {
+        drop(self.driver.send(command));
+    }
+
+    /// When everything delivered and sent here so far is stable.
+    pub(crate) fn flush(&self) -> Result<Stability, GroupError> {
+        let (tell, listen) = oneshot::channel();
+        let status = self.status();
+        if let Some(why) = &status.closed {
+            return Err(GroupError::NotApplied(why.clone()));
+        }
+        let group = status.group.ok_or(GroupError::NoState)?;
+        drop(status);
+        self.command(Command::Flush { group, tell });
+        Ok(Stability::pending(listen))
+    }
+
+    /// When what is applied now is stable; at once where it is already.
+    pub(crate) fn applied_stable(&self) -> Result<Stability, GroupError> {
+        {
+            let status = self.status();
+            if status.view.is_some() && status.stable.covers(&status.delivered) {
+                return Ok(Stability::ready());
+            }
+        }
+        self.flush()
+    }
+
+    /// A range was applied to the state.
+    pub(crate) fn applied(&self, range: &Delivery) {
+        let mut status = self.status();
+        let counts = &mut status.delivered.counts;
+        if counts.len() <= range.rank {
+            counts.resize(range.rank + 1, 0);
+        }
+        counts[range.rank] = range.seq + u64::from(range.count);
+        if let Some(position) = range.position {
+            status.delivered.extent = position + u64::from(range.count);
+        }
+    }
+
+    /// The group has this number from now on.
+    pub(crate) fn begin(&self, group: GroupId, generation: u32) {
+        let mut status = self.status();
+        status.group = Some(group);
+        status.generation = generation;
+    }
+
+    /// A view of `members` members was installed: nothing is delivered in it yet, and everything
+    /// before it is stable.
+    pub(crate) fn installed(&self, view: View, me: Option<MemberId>, members: usize) {
+        let mut status = self.status();
+        status.view = Some(view);
+        status.me = me;
+        status.delivered = Cut::new(members);
+        status.stable = Cut::new(members);
+    }
+
+    /// The stable cut of `view` has grown.
+    pub(crate) fn stable(&self, view: u64, cut: Cut) {
+        let mut status = self.status();
+        if status.view.as_ref().is_some_and(|installed| installed.number() == view) {
+            status.stable = cut;
+        }
+    }
+
+    /// There is no membership now.
+    pub(crate) fn vacate(&self) {
+        let mut status = self.status();
+        status.view = None;
+        status.me = None;
+        status.delivered = Cut::default();
+        status.stable = Cut::default();
+    }
+
+    /// There will be no membership any more.
+    pub(crate) fn close(&self) {
+        self.outbox.close();
+        self.vacate();
+        self.status().closed = Some(NotApplied::Closed);
+    }
+
+    /// Tells the readers of the group's stream.
+    pub(crate) fn event(&self, event: GroupEvent) {
+        // Nobody may be listening.
+        drop(self.events.send(event));
+    }
+
+    /// The events from now on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<GroupEvent> {
+        self.events.subscribe()
+    }
+}

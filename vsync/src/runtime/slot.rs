@@ -1,0 +1,277 @@
+//! [`Slot`]: one group at the driver.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use vsync_core::engine::{Delivery, GroupConfig, Install, Run};
+use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros};
+use vsync_history::event::Event;
+
+use super::callers::{Callers, Ending};
+use super::history::{self, Names, Subject, Writer};
+use super::replica::{Broken, Replica};
+use super::seat::Seat;
+use super::{Opening, Progress};
+use crate::error::NotApplied;
+use crate::group::GroupEvent;
+use crate::view::View;
+
+/// One group at the driver: its replica, who waits for it, and where this node stands in it.
+pub(crate) struct Slot {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) config: GroupConfig,
+    pub(crate) callers: Callers,
+    /// Who wants to know how becoming a member goes; `None` once it is active.
+    pub(crate) progress: Option<mpsc::UnboundedSender<Progress>>,
+    /// Who waits for the leave.
+    pub(crate) leaving: Vec<oneshot::Sender<()>>,
+    replica: Box<dyn Replica>,
+    standing: Option<Standing>,
+    /// The state knows of all views up to this one: the checkpoint was taken after their install.
+    label: u64,
+    /// History: how lines of this membership begin, and the names in its view.
+    subject: Option<Subject>,
+    names: Names,
+}
+
+/// Where this node stands, once a view is installed.
+struct Standing {
+    view: wire::View,
+    rank: usize,
+}
+
+/// What a step at this group is recorded to.
+pub(crate) struct Record<'a> {
+    pub(crate) writer: Option<&'a mut Writer>,
+    pub(crate) now: Micros,
+}
+
+impl Record<'_> {
+    fn write(&mut self, subject: Option<&Subject>, event: impl FnOnce() -> Event) {
+        if let (Some(writer), Some(subject)) = (&mut self.writer, subject) {
+            writer.write(self.now, subject, event());
+        }
+    }
+
+    fn on(&self) -> bool {
+        self.writer.is_some()
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(opening: Opening) -> Slot {
+        let Opening { seat, mut replica, config, contacts, progress, group } = opening;
+        if contacts.is_none() {
+            replica.create();
+        }
+        seat.begin(group, config.generation);
+        Slot {
+            seat,
+            config,
+            callers: Callers::default(),
+            progress: Some(progress),
+            leaving: Vec::new(),
+            replica,
+            standing: None,
+            label: 0,
+            subject: None,
+            names: Names::default(),
+        }
+    }
+
+    /// What this node has becomes the state of the group that it makes.
+    pub(crate) fn create(&mut self) {
+        self.replica.create();
+    }
+
+    /// This node's rank in the installed view.
+    fn rank(&self) -> Option<usize> {
+        self.standing.as_ref().map(|standing| standing.rank)
+    }
+
+    /// The installed view.
+    pub(crate) fn view(&self) -> Option<&wire::View> {
+        self.standing.as_ref().map(|standing| &standing.view)
+    }
+
+    /// Own updates got their numbers.
+    pub(crate) fn sent(&mut self, view: u64, seq: u64, run: Run, record: &mut Record<'_>) {
+        record.write(self.subject.as_ref(), || history::send(view, seq, run));
+        self.callers.sent(view, seq, run.count.into());
+    }
+
+    /// Applies a range.
+    pub(crate) fn deliver(
+        &mut self,
+        range: &Delivery,
+        record: &mut Record<'_>,
+    ) -> Result<(), Broken> {
+        record.write(self.subject.as_ref(), || history::deliver(range, &self.names));
+        let own = self.rank() == Some(range.rank);
+        self.replica.deliver(range, own.then_some(&mut self.callers))?;
+        if own {
+            self.callers.settle();
+        }
+        Ok(())
+    }
+
+    /// Installs a view. Returns it as the application sees it.
+    pub(crate) fn install(
+        &mut self,
+        install: Install,
+        record: &mut Record<'_>,
+    ) -> Result<View, Broken> {
+        let view = View::new(&install.view, &install.together, &install.joined, &install.left);
+        let me = install.view.members.get(install.rank).map(|member| member.id);
+        if record.on() {
+            let names = Names::new(&install.view);
+            self.subject = me.map(|me| self.subject_of(me, &names));
+            let event = history::view(&install, &names, &self.names);
+            record.write(self.subject.as_ref(), || event);
+            self.names = names;
+        }
+        self.callers.installed(install.view.number);
+        let members = install.view.members.len();
+        let active = install.view.is_active(install.rank);
+        let told = install.view.number > self.label;
+        self.standing = Some(Standing { view: install.view, rank: install.rank });
+        self.seat.installed(view.clone(), me, members);
+        self.replica.install(&view, told)?;
+        if active && let Some(progress) = self.progress.take() {
+            drop(progress.send(Progress::Active));
+        }
+        self.seat.event(GroupEvent::View(view.clone()));
+        Ok(view)
+    }
+
+    fn subject_of(&self, me: MemberId, names: &Names) -> Subject {
+        Subject {
+            group: self.seat.name.as_str().into(),
+            generation: self.config.generation,
+            me: names.id(me),
+        }
+    }
+
+    /// The stable cut has grown.
+    pub(crate) fn stable(&mut self, view: u64, cut: Cut, record: &mut Record<'_>) {
+        record.write(self.subject.as_ref(), || history::stable(view, &cut, &self.names));
+        if let Some(rank) = self.rank() {
+            self.callers.stable(view, cut.count(rank));
+        }
+        self.seat.stable(view, cut);
+    }
+
+    /// Takes a checkpoint.
+    pub(crate) fn checkpoint(
+        &mut self,
+        label: u64,
+        joiners: &[MemberId],
+        record: &mut Record<'_>,
+    ) -> Result<bytes::Bytes, Broken> {
+        let bytes = self.replica.save()?;
+        if record.on() {
+            let hash = history::hash(&bytes);
+            for joiner in joiners {
+                record.write(self.subject.as_ref(), || Event::Checkpoint {
+                    view: label,
+                    bytes: bytes.len() as u64,
+                    hash: hash.clone(),
+                    r#for: self.names.id(*joiner),
+                });
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// A checkpoint becomes the state. `status` is the engine's: the view is not installed for the
+    /// application yet.
+    pub(crate) fn load(
+        &mut self,
+        label: u64,
+        donor: MemberId,
+        bytes: &[u8],
+        status: Option<(MemberId, wire::View)>,
+        record: &mut Record<'_>,
+    ) -> Result<(), Broken> {
+        if record.on()
+            && let Some((me, view)) = status
+        {
+            let names = Names::new(&view);
+            self.subject = Some(self.subject_of(me, &names));
+            record.write(self.subject.as_ref(), || Event::Loaded {
+                view: label,
+                bytes: bytes.len() as u64,
+                hash: history::hash(bytes),
+                from: names.id(donor),
+            });
+        }
+        self.label = label;
+        self.replica.load(bytes)
+    }
+
+    /// Writes a line that says only that something happened.
+    pub(crate) fn note(&mut self, event: impl FnOnce(u64) -> Event, record: &mut Record<'_>) {
+        let number = self.view().map_or(0, |view| view.number);
+        record.write(self.subject.as_ref(), || event(number));
+    }
+
+    /// A proposal is held and accepted.
+    pub(crate) fn accepted(
+        &mut self,
+        view: u64,
+        ballot: wire::Ballot,
+        proposal: u64,
+        cut: &Cut,
+        record: &mut Record<'_>,
+    ) {
+        record.write(self.subject.as_ref(), || {
+            history::accepted(view, ballot, proposal, cut, &self.names)
+        });
+    }
+
+    /// The others went on without this node: callers are told, the state is void, and the slot is
+    /// ready to join again.
+    pub(crate) fn excluded(&mut self, view: u64, decided: Option<u64>, record: &mut Record<'_>) {
+        record.write(self.subject.as_ref(), || Event::Excluded { view });
+        let parcel = self.seat.outbox.reset();
+        Callers::never_sent(parcel.waiters, &NotApplied::Excluded);
+        self.callers.end(Ending::Excluded { decided });
+        self.replica.void();
+        self.standing = None;
+        self.subject = None;
+        self.names = Names::default();
+        self.label = 0;
+        self.seat.vacate();
+        self.seat.event(GroupEvent::Excluded);
+    }
+
+    /// The membership is over for good.
+    pub(crate) fn close(mut self, decided: Option<u64>, why: &str, record: &mut Record<'_>) {
+        let number = self.view().map_or(0, |view| view.number);
+        if decided.is_some() && record.on() {
+            if let Ok(bytes) = self.replica.save() {
+                let cut = self.seat.status().delivered.clone();
+                record.write(self.subject.as_ref(), || {
+                    history::state(number, &cut, &bytes, &self.names)
+                });
+            }
+            record.write(self.subject.as_ref(), || Event::Closed { view: number });
+        }
+        self.seat.close();
+        let parcel = self.seat.outbox.reset();
+        Callers::never_sent(parcel.waiters, &NotApplied::Closed);
+        self.callers.end(Ending::Closed { decided });
+        // Dropping it tells whoever still waits for the membership.
+        self.progress = None;
+        self.seat.event(GroupEvent::Closed { why: why.to_owned() });
+        for tell in self.leaving.drain(..) {
+            let _ = tell.send(());
+        }
+    }
+
+    /// The group is known under another number or generation now.
+    pub(crate) fn renumber(&mut self, group: GroupId, generation: u32) {
+        self.config.generation = generation;
+        self.seat.begin(group, generation);
+    }
+}

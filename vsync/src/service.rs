@@ -1,0 +1,90 @@
+//! Answering questions of other nodes and of clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use vsync_net::PeerId;
+
+use crate::replicated::{ApplyError, QueryError};
+use crate::runtime::replica::Unanswered;
+use crate::runtime::rpc::{Answer, Ask, Asked};
+use crate::steward::{Core, Registered};
+
+/// Most questions that are being answered at one time.
+const AT_ONCE: usize = 256;
+/// How long an answer may wait for stability.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest answer.
+const LONGEST: usize = 16 << 20;
+
+/// Answers what is asked, until the node ends.
+pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut answers = tokio::task::JoinSet::new();
+    while let Some(Asked { peer, id, ask }) = asked.recv().await {
+        while answers.try_join_next().is_some() {}
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let core = Arc::clone(&core);
+        answers.spawn(async move {
+            let answer = answer(&core, peer, ask).await;
+            core.rpc.answer(peer, id, answer);
+            drop(permit);
+        });
+    }
+}
+
+async fn answer(core: &Core, peer: PeerId, ask: Ask) -> Answer {
+    match ask {
+        Ask::Cluster => Answer::Cluster { members: core.directory_members() },
+        Ask::Vote => Answer::Vote(core.directory.get().is_none() && core.votes.give(peer)),
+        Ask::Query { group, schema, query } => {
+            let here = core.registry().get(&group).cloned();
+            match here.filter(|registered| registered.is_active()) {
+                Some(registered) => local(&registered, schema, &query).await,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
+    }
+}
+
+/// Reads, and waits until what was read is stable.
+async fn local(registered: &Registered, schema: u64, query: &[u8]) -> Answer {
+    if registered.answering.schema() != schema {
+        return Answer::Type { there: registered.answering.type_name() };
+    }
+    let (result, mut stability) = match registered.answering.query(query) {
+        Ok(read) => read,
+        Err(Unanswered::Group(error)) => return Answer::Unavailable(error.to_string()),
+        Err(Unanswered::Query(QueryError::Decode(ApplyError::UnknownMethod { id }))) => {
+            return Answer::UnknownQuery { id };
+        }
+        Err(Unanswered::Query(error)) => return Answer::BadQuery(error.to_string()),
+    };
+    if result.len() > LONGEST {
+        return Answer::BadQuery(format!("the result has {} bytes, too many", result.len()));
+    }
+    match timeout(PATIENCE, stability.wait()).await {
+        Ok(Ok(())) => Answer::Result(result),
+        Ok(Err(error)) => Answer::Unavailable(error.to_string()),
+        Err(_) => Answer::Unavailable("what was read has not become stable".to_owned()),
+    }
+}
+
+/// Where a group is that this node is no member of.
+async fn elsewhere(core: &Core, group: &str, schema: u64) -> Answer {
+    match core.find(group).await {
+        Ok(Some(entry)) if entry.kind.schema != schema => Answer::Type { there: entry.kind.name },
+        Ok(Some(entry)) if entry.members.is_empty() => {
+            Answer::Unavailable("the group has no active member yet".to_owned())
+        }
+        Ok(Some(entry)) => Answer::Elsewhere(entry.members),
+        Ok(None) if core.directory.get().is_none() => {
+            Answer::Unavailable("this node is in no cluster yet".to_owned())
+        }
+        Ok(None) => Answer::NoSuchGroup,
+        Err(error) => Answer::Unavailable(format!("the directory: {error}")),
+    }
+}

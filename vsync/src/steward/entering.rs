@@ -1,0 +1,393 @@
+//! Becoming a member of a group: by making it, by joining it, or again after an exclusion.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use vsync_core::engine::{GroupConfig, Refusal};
+use vsync_core::wire::{GroupId, NodeId};
+use vsync_net::PeerId;
+
+use super::core::{Core, Registered, contacts};
+use super::seeds::Failure;
+use super::{ATTEMPT, PAUSE, QUESTION};
+use crate::directory::{self, DirectoryHandle, Entry, Kind};
+use crate::error::{CallError, JoinError};
+use crate::group::Group;
+use crate::replicated::Replicated;
+use crate::runtime::replica::{Answering, Replica, Shared, Typed, schema, type_name};
+use crate::runtime::rpc::Contact;
+use crate::runtime::seat::Seat;
+use crate::runtime::{Command, Opening, Progress};
+
+/// Whether a group may be made, or must exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Create,
+    Join,
+    JoinOrCreate,
+}
+
+/// Where a group is to be found.
+struct Place {
+    group: GroupId,
+    generation: u32,
+    kind: Option<Kind>,
+    contacts: Vec<Contact>,
+}
+
+impl From<Entry> for Place {
+    fn from(entry: Entry) -> Place {
+        Place {
+            group: GroupId(entry.group),
+            generation: entry.generation,
+            kind: Some(entry.kind),
+            contacts: entry.members,
+        }
+    }
+}
+
+/// One attempt of this node to become a member. Dropped before it is done, it undoes itself.
+struct Entering {
+    core: Arc<Core>,
+    seat: Arc<Seat>,
+    kind: Kind,
+    config: GroupConfig,
+    /// Taken when the driver gets it.
+    replica: Option<Box<dyn Replica>>,
+    /// What the driver knows the group as.
+    opened: Option<GroupId>,
+    tell: mpsc::UnboundedSender<Progress>,
+    progress: mpsc::UnboundedReceiver<Progress>,
+    done: bool,
+}
+
+/// What came of one attempt.
+enum Attempt {
+    Active,
+    Again(String),
+}
+
+impl Entering {
+    fn group<S: Replicated>(
+        core: &Arc<Core>,
+        name: &str,
+        state: S,
+    ) -> Result<(Entering, Group<S>), JoinError> {
+        let (tell, progress) = mpsc::unbounded_channel();
+        let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
+        let seat = Arc::new(seat);
+        let shared = Arc::new(Shared::new(Arc::clone(&seat), state));
+        let answering: Arc<dyn Answering> = Arc::clone(&shared) as _;
+        {
+            let mut registry = core.registry();
+            if registry.contains_key(name) {
+                return Err(JoinError::AlreadyMember { name: name.to_owned() });
+            }
+            let registered = Registered { seat: Arc::clone(&seat), answering };
+            registry.insert(name.to_owned(), registered);
+        }
+        let entering = Entering {
+            core: Arc::clone(core),
+            seat,
+            kind: Kind { schema: schema::<S>(), name: type_name::<S>() },
+            config: core.config::<S>(1),
+            replica: Some(Box::new(Typed::new(Arc::clone(&shared)))),
+            opened: None,
+            tell,
+            progress,
+            done: false,
+        };
+        Ok((entering, Group { shared }))
+    }
+
+    /// For a membership that has ended by exclusion.
+    fn again(core: &Arc<Core>, seat: Arc<Seat>) -> Option<Entering> {
+        let registered = core.registry().get(&seat.name).cloned()?;
+        let status = seat.status().clone();
+        let (tell, progress) = mpsc::unbounded_channel();
+        let kind =
+            Kind { schema: registered.answering.schema(), name: registered.answering.type_name() };
+        // The driver keeps the configuration and the replica of a group that was excluded.
+        let config = GroupConfig {
+            generation: status.generation,
+            schema: kind.schema,
+            causal: false,
+            meta: core.meta.encode(),
+            window: core.limits.window,
+            join_buffer: core.limits.join_buffer,
+        };
+        Some(Entering {
+            core: Arc::clone(core),
+            seat,
+            kind,
+            config,
+            replica: None,
+            opened: Some(status.group?),
+            tell,
+            progress,
+            done: false,
+        })
+    }
+
+    fn name(&self) -> String {
+        self.seat.name.clone()
+    }
+
+    /// Hands the group to the driver, or tells it whom to ask now. Without contacts it is made.
+    fn start(&mut self, place: &Place, contacts: Option<&[Contact]>) {
+        let transport = &self.core.transport;
+        for contact in contacts.unwrap_or_default() {
+            transport.want(PeerId(contact.node), &contact.address);
+        }
+        let contacts: Option<Vec<_>> =
+            contacts.map(|list| list.iter().map(|contact| NodeId(contact.node)).collect());
+        let command = match (self.replica.take(), self.opened) {
+            (Some(replica), _) => Command::Open(Box::new(Opening {
+                group: place.group,
+                seat: Arc::clone(&self.seat),
+                replica,
+                config: GroupConfig { generation: place.generation, ..self.config.clone() },
+                contacts,
+                progress: self.tell.clone(),
+            })),
+            (None, opened) => Command::Ask {
+                group: opened.unwrap_or(place.group),
+                now: place.group,
+                generation: place.generation,
+                contacts,
+                progress: Some(self.tell.clone()),
+            },
+        };
+        self.opened = Some(place.group);
+        self.seat.command(command);
+    }
+
+    /// Waits for one attempt.
+    async fn wait(&mut self, limit: Duration) -> Result<Attempt, JoinError> {
+        let name = self.name();
+        match timeout(limit, self.progress.recv()).await {
+            Err(_) => Ok(Attempt::Again("the members asked have not let this node in".into())),
+            Ok(None) => Err(JoinError::Closed),
+            Ok(Some(Progress::Active)) => Ok(Attempt::Active),
+            Ok(Some(Progress::Ended)) => Ok(Attempt::Again("excluded while joining".into())),
+            Ok(Some(Progress::Broken(why))) => Err(JoinError::Ended { name, why }),
+            Ok(Some(Progress::Refused(Refusal::Schema { theirs }))) => Err(JoinError::Type {
+                name,
+                here: self.kind.name.clone(),
+                there: format!("a type with identity {theirs:016x}"),
+            }),
+            Ok(Some(Progress::Refused(why))) => {
+                Ok(Attempt::Again(format!("a member refused: {why:?}")))
+            }
+        }
+    }
+
+    /// One attempt to join a group that exists.
+    async fn join(&mut self, place: &Place) -> Result<Attempt, JoinError> {
+        if let Some(kind) = &place.kind
+            && kind.schema != self.kind.schema
+        {
+            let (here, there) = (self.kind.name.clone(), kind.name.clone());
+            return Err(JoinError::Type { name: self.name(), here, there });
+        }
+        if place.contacts.is_empty() {
+            return Ok(Attempt::Again("the directory knows no active member".into()));
+        }
+        self.start(place, Some(&place.contacts));
+        self.wait(ATTEMPT).await
+    }
+
+    /// One attempt to make the group.
+    async fn create(&mut self, how: How) -> Result<Attempt, JoinError> {
+        let Some(directory) = self.core.directory.get().cloned() else {
+            return Err(JoinError::Closed);
+        };
+        let call = directory.create(self.name(), self.kind.clone(), self.core.me());
+        let entry = match call.timeout(ATTEMPT).await {
+            Ok(entry) => entry,
+            Err(CallError::Refused(_)) if how == How::Create => {
+                return Err(JoinError::Exists { name: self.name() });
+            }
+            Err(CallError::Refused(_)) => {
+                return Ok(Attempt::Again("another node is making the group".into()));
+            }
+            // Deciding again for the same creator changes nothing.
+            Err(CallError::NotApplied(why)) => {
+                return Ok(Attempt::Again(format!("the directory did not decide: {why}")));
+            }
+            Err(CallError::Unknown(why)) => {
+                return Ok(Attempt::Again(format!("the directory has not answered: {why}")));
+            }
+        };
+        let group = entry.group;
+        self.start(&entry.into(), None);
+        let attempt = self.wait(ATTEMPT).await?;
+        if matches!(attempt, Attempt::Active) {
+            self.confirm(&directory, group).await;
+        }
+        Ok(attempt)
+    }
+
+    /// Until the directory knows that the group has come into being, others cannot join it.
+    async fn confirm(&self, directory: &DirectoryHandle, group: u64) {
+        let Some(view) = self.seat.status().view.clone() else { return };
+        let mut pause = PAUSE.0;
+        loop {
+            let members = contacts(&view);
+            let call = directory.record(self.name(), group, view.number(), members);
+            match call.timeout(ATTEMPT).await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "the directory has not confirmed yet"),
+            }
+            if self.seat.status().closed.is_some() {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Tries until it is a member, or it is certain that it cannot become one.
+    async fn enter(&mut self, how: How) -> Result<(), JoinError> {
+        let mut pause = PAUSE.0;
+        loop {
+            let attempt = match self.core.find(&self.seat.name).await {
+                Ok(Some(entry)) if how != How::Create && entry.confirmed() => {
+                    self.join(&entry.into()).await?
+                }
+                Ok(Some(_)) if how == How::Join => Attempt::Again("the group is being made".into()),
+                Ok(None) if how == How::Join => {
+                    return Err(JoinError::NoSuchGroup { name: self.name() });
+                }
+                Ok(_) => self.create(how).await?,
+                Err(error) => Attempt::Again(format!("the directory: {error}")),
+            };
+            match attempt {
+                Attempt::Active => break,
+                Attempt::Again(why) => {
+                    tracing::debug!(group = self.seat.name, why, "not a member yet");
+                    self.seat.status().waiting = why;
+                }
+            }
+            if self.seat.status().closed.is_some() {
+                return Err(JoinError::Closed);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+        self.done = true;
+        Ok(())
+    }
+
+    /// As [`Entering::enter`], for the directory itself: its members are found through the seeds.
+    async fn enter_directory(
+        &mut self,
+        why: &mut BTreeMap<String, Failure>,
+    ) -> Result<(), JoinError> {
+        let mut pause = PAUSE.0;
+        loop {
+            let survey = self.core.survey().await;
+            let refused = !survey.failed.is_empty() && survey.failed.values().all(|f| f.lasting);
+            *why = survey.failed;
+            let place =
+                Place { group: GroupId(0), generation: 1, kind: None, contacts: survey.members };
+            let attempt = if !place.contacts.is_empty() {
+                self.join(&place).await?
+            } else if refused {
+                let waiting = "every seed refuses this node for good".to_owned();
+                return Err(JoinError::Timeout { name: self.name(), waiting });
+            } else if self.core.forms(&survey.waiting).await {
+                self.start(&place, None);
+                self.wait(ATTEMPT).await?
+            } else {
+                Attempt::Again("no cluster was found".to_owned())
+            };
+            match attempt {
+                Attempt::Active => break,
+                Attempt::Again(waiting) => self.seat.status().waiting = waiting,
+            }
+            if self.seat.status().closed.is_some() {
+                return Err(JoinError::Closed);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        self.core.unregister(&self.seat);
+        match self.opened {
+            Some(group) => {
+                let why = "no membership was reached".to_owned();
+                self.seat.command(Command::Abandon { group, why });
+            }
+            None => self.seat.close(),
+        }
+    }
+}
+
+/// Becomes a member of a named group, before the deadline.
+pub(crate) async fn enter<S: Replicated>(
+    core: &Arc<Core>,
+    name: &str,
+    state: S,
+    how: How,
+    deadline: Instant,
+) -> Result<Group<S>, JoinError> {
+    let (mut entering, group) = Entering::group(core, name, state)?;
+    match timeout_at(deadline, entering.enter(how)).await {
+        Ok(entered) => entered.map(|()| group),
+        Err(_) => {
+            let waiting = entering.seat.status().waiting.clone();
+            Err(JoinError::Timeout { name: name.to_owned(), waiting })
+        }
+    }
+}
+
+/// Makes the directory's group, or joins it through the seeds.
+pub(crate) async fn enter_directory(
+    core: &Arc<Core>,
+    bootstrap: bool,
+    deadline: Instant,
+    why: &mut BTreeMap<String, Failure>,
+) -> Result<Group<directory::Directory>, JoinError> {
+    let (mut entering, group) = Entering::group(core, directory::NAME, Default::default())?;
+    if bootstrap {
+        let place = Place { group: GroupId(0), generation: 1, kind: None, contacts: Vec::new() };
+        entering.start(&place, None);
+        if let Attempt::Again(waiting) = entering.wait(QUESTION).await? {
+            return Err(JoinError::Timeout { name: directory::NAME.to_owned(), waiting });
+        }
+        entering.done = true;
+        return Ok(group);
+    }
+    match timeout_at(deadline, entering.enter_directory(why)).await {
+        Ok(entered) => entered.map(|()| group),
+        Err(_) => {
+            let waiting = entering.seat.status().waiting.clone();
+            Err(JoinError::Timeout { name: directory::NAME.to_owned(), waiting })
+        }
+    }
+}
+
+/// Joins a group again after an exclusion, until it succeeds or is pointless.
+pub(super) async fn enter_again(core: Arc<Core>, seat: Arc<Seat>) {
+    let Some(mut entering) = Entering::again(&core, Arc::clone(&seat)) else { return };
+    let entered = match seat.name == directory::NAME {
+        true => entering.enter_directory(&mut BTreeMap::new()).await,
+        false => entering.enter(How::Join).await,
+    };
+    if let Err(error) = entered {
+        tracing::warn!(group = seat.name, %error, "could not join again");
+    }
+}

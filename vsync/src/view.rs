@@ -1,0 +1,177 @@
+//! [`View`]: who is in the group, as the application sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+pub use vsync_core::wire::MemberId;
+use vsync_core::wire::{self, LeftReason, Micros, NodeId};
+
+/// One view of a group: an agreed list of its members, by rank.
+///
+/// Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct View(Arc<Body>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Body {
+    number: u64,
+    members: Vec<Member>,
+    active: usize,
+    together: Vec<MemberId>,
+    joined: Vec<MemberId>,
+    left: Vec<Left>,
+}
+
+/// One member of a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The membership: the node and the view by which it came in.
+    pub id: MemberId,
+    /// The node's name.
+    pub name: String,
+    /// The node's advertised address.
+    pub address: String,
+    /// Whether it is active: it has the state, sends, and counts for quorums.
+    pub active: bool,
+}
+
+/// A member that is gone, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// The membership.
+    pub id: MemberId,
+    /// Why it is gone.
+    pub reason: Reason,
+}
+
+/// Why a member is not in the next view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It asked to leave.
+    Left,
+    /// It did not answer: its process or host died, or could not be reached.
+    Failed,
+    /// It was alive, but too slow, or its link to another member was gone for good.
+    Evicted,
+}
+
+/// What a node says of itself in every group that it joins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub(crate) name: String,
+    pub(crate) address: String,
+}
+
+impl Meta {
+    pub(crate) fn encode(&self) -> bytes::Bytes {
+        // Two strings into a growing vector: postcard has nothing to refuse there.
+        postcard::to_stdvec(self).unwrap_or_default().into()
+    }
+
+    /// What another node said; an unreadable one leaves the node nameless.
+    pub(crate) fn decode(node: NodeId, bytes: &[u8]) -> Meta {
+        postcard::from_bytes(bytes)
+            .unwrap_or_else(|_| Meta { name: format!("{:x}", node.0), address: String::new() })
+    }
+}
+
+impl View {
+    /// The view as the engine installed it.
+    pub(crate) fn new(
+        view: &wire::View,
+        together: &[MemberId],
+        joined: &[MemberId],
+        left: &[wire::Left],
+    ) -> View {
+        let members = view.members.iter().enumerate().map(|(rank, member)| {
+            let meta = Meta::decode(member.id.node, &member.meta);
+            Member {
+                id: member.id,
+                name: meta.name,
+                address: meta.address,
+                active: view.is_active(rank),
+            }
+        });
+        View(Arc::new(Body {
+            number: view.number,
+            members: members.collect(),
+            active: view.active,
+            together: together.to_vec(),
+            joined: joined.to_vec(),
+            left: left.iter().map(|l| Left { id: l.id, reason: l.reason.into() }).collect(),
+        }))
+    }
+
+    /// The view's number in the group's chain; the first is 1.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// The members by rank: the active ones in order of activation, then those that are joining.
+    pub fn members(&self) -> &[Member] {
+        &self.0.members
+    }
+
+    /// The active members, by rank.
+    pub fn active(&self) -> &[Member] {
+        &self.0.members[..self.0.active.min(self.0.members.len())]
+    }
+
+    /// How many members are active.
+    pub fn size(&self) -> usize {
+        self.0.active
+    }
+
+    /// The rank of a membership.
+    pub fn rank_of(&self, id: MemberId) -> Option<usize> {
+        self.0.members.iter().position(|m| m.id == id)
+    }
+
+    /// The member of rank 0, which is always active.
+    pub fn coordinator(&self) -> Option<&Member> {
+        self.0.members.first()
+    }
+
+    /// Who came here together from the previous view: they delivered the same updates in it.
+    pub fn together(&self) -> &[MemberId] {
+        &self.0.together
+    }
+
+    /// Who is new in this view.
+    pub fn joined(&self) -> &[MemberId] {
+        &self.0.joined
+    }
+
+    /// Who is gone since the previous view, and why.
+    pub fn left(&self) -> &[Left] {
+        &self.0.left
+    }
+
+    /// Whether a node, in any membership, is active in this view.
+    pub(crate) fn has_active(&self, node: NodeId) -> bool {
+        self.active().iter().any(|m| m.id.node == node)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<LeftReason> for Reason {
+    fn from(reason: LeftReason) -> Self {
+        match reason {
+            LeftReason::Left => Reason::Left,
+            LeftReason::Failed => Reason::Failed,
+            LeftReason::Evicted => Reason::Evicted,
+        }
+    }
+}
+
+/// Microseconds since the Unix epoch, as updates carry them.
+pub type Time = Micros;

@@ -1,0 +1,195 @@
+//! Members come and go under load; afterwards the histories are judged.
+//!
+//! `VSYNC_CHURN=200` makes it longer than the few rounds that a test run takes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use vsync::testing::Cluster;
+use vsync::{CallError, Ctx, replicated};
+use vsync_history::History;
+
+/// A log of everything.
+#[replicated]
+#[derive(Debug, Default)]
+pub struct Journal {
+    totals: Vec<(u64, u64)>,
+    weak: u64,
+}
+
+#[replicated]
+impl Journal {
+    /// In one order for all.
+    #[update(order = "total")]
+    pub fn total(&mut self, ctx: &Ctx<Self>, number: u64) -> usize {
+        self.totals.push((ctx.sender().node.0, number));
+        self.totals.len()
+    }
+
+    /// In sender order.
+    #[update(order = "fifo")]
+    pub fn fifo(&mut self) {
+        self.weak += 1;
+    }
+
+    /// After its causes.
+    #[update(order = "causal")]
+    pub fn causal(&mut self) {
+        self.weak += 1;
+    }
+
+    /// Everything.
+    #[query]
+    pub fn all(&self) -> (Vec<(u64, u64)>, u64) {
+        (self.totals.clone(), self.weak)
+    }
+}
+
+/// A member and the load that it makes.
+struct Loaded {
+    index: usize,
+    handle: JournalHandle,
+    stop: Arc<AtomicBool>,
+    load: JoinHandle<u64>,
+}
+
+impl Loaded {
+    async fn start(cluster: &Cluster, index: usize) -> Loaded {
+        let joined = cluster.node(index).group("journal").join_or_create(Journal::default()).await;
+        let handle = joined.expect("a member");
+        let stop = Arc::new(AtomicBool::new(false));
+        let load = tokio::spawn(load(handle.clone(), Arc::clone(&stop)));
+        Loaded { index, handle, stop, load }
+    }
+
+    /// Ends the load; how many of its totals are certain.
+    async fn rest(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        let limit = Duration::from_secs(20);
+        timeout(limit, self.load).await.expect("no call hangs").expect("no panic")
+    }
+}
+
+/// Sends until it is told to stop; how many totals are certainly applied.
+async fn load(handle: JournalHandle, stop: Arc<AtomicBool>) -> u64 {
+    let mut certain = 0;
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        // Errors of fire and forget show in the awaited call that follows.
+        for _ in 0..8 {
+            drop(handle.fifo().send().await);
+            drop(handle.causal().send().await);
+        }
+        match handle.total(number).await {
+            Ok(_) => certain += 1,
+            Err(CallError::NotApplied(_) | CallError::Unknown(_)) => {
+                // Closed for good, or about to join again.
+                sleep(Duration::from_millis(1)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    certain
+}
+
+/// A small generator: the schedule is a function of its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % sides
+    }
+}
+
+async fn round(cluster: &mut Cluster, members: &mut Vec<Loaded>, dice: &mut Dice) {
+    sleep(Duration::from_millis(dice.roll(60))).await;
+    let victim = dice.roll(members.len() as u64) as usize;
+    match dice.roll(4) {
+        0 | 1 if members.len() >= 4 => {
+            let victim = members.swap_remove(victim);
+            cluster.kill(victim.index);
+            victim.rest().await;
+        }
+        2 if members.len() >= 4 => {
+            let leaver = members.swap_remove(victim);
+            let left = leaver.handle.group().leave(Duration::from_secs(10)).await;
+            left.expect("an orderly leave");
+            let node = cluster.take(leaver.index).expect("it runs");
+            leaver.rest().await;
+            node.shutdown(Duration::from_secs(10)).await;
+        }
+        3 => {
+            let other = (victim + 1) % members.len();
+            let (a, b) = (members[victim].index, members[other].index);
+            cluster.cut(a, b);
+            sleep(Duration::from_millis(dice.roll(100))).await;
+            cluster.heal(a, b);
+        }
+        _ if members.len() < 6 => {
+            let index = cluster.add().await.expect("started");
+            members.push(Loaded::start(cluster, index).await);
+        }
+        _ => {}
+    }
+}
+
+/// All live members come to the same state.
+async fn converge(members: &[Loaded]) -> Vec<(u64, u64)> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut states = Vec::new();
+        for member in members {
+            drop(member.handle.group().flush().await);
+            if let Ok(state) = member.handle.all().await {
+                states.push(state);
+            }
+        }
+        let same = states.windows(2).all(|pair| pair[0] == pair[1]);
+        if states.len() == members.len() && same {
+            return states.remove(0).0;
+        }
+        assert!(Instant::now() < deadline, "the members do not come to one state");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_and_go_under_load() {
+    let rounds = std::env::var("VSYNC_CHURN").ok().and_then(|v| v.parse().ok()).unwrap_or(12);
+    let seed = std::env::var("VSYNC_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
+    let dir: PathBuf = std::env::temp_dir().join(format!("vsync-churn-{}", std::process::id()));
+    let histories = dir.clone();
+    let mut cluster = Cluster::with(4, move |builder| builder.history(histories.clone())).await;
+    let mut members = Vec::new();
+    for index in 0..4 {
+        members.push(Loaded::start(&cluster, index).await);
+    }
+    let mut dice = Dice(seed);
+    for number in 0..rounds {
+        let limit = Duration::from_secs(30);
+        let done = timeout(limit, round(&mut cluster, &mut members, &mut dice)).await;
+        assert!(done.is_ok(), "round {number} hangs");
+    }
+    for member in &members {
+        member.stop.store(true, Ordering::Relaxed);
+    }
+    let totals = converge(&members).await;
+    for member in members {
+        let id = cluster.node(member.index).id();
+        let applied = totals.iter().filter(|(node, _)| *node == id).count() as u64;
+        let certain = member.rest().await;
+        assert!(certain <= applied, "{certain} were stable, {applied} are there");
+    }
+    cluster.shutdown(Duration::from_secs(10)).await;
+    let history = History::read_dir(&dir).expect("readable histories");
+    let violations = vsync_history::check(&history);
+    assert!(violations.is_empty(), "{violations:#?} in {dir:?}");
+    std::fs::remove_dir_all(&dir).expect("removed");
+}

@@ -1,0 +1,190 @@
+//! Whole nodes over QUIC on loopback, and the clear errors of a cluster that is set up wrongly.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use vsync::{Client, ClientError, Node, NodeBuilder, StartError, replicated};
+
+const SECRET: &str = "a secret for tests only";
+
+/// A number.
+#[replicated]
+#[derive(Debug, Default)]
+pub struct Counter {
+    value: u64,
+}
+
+#[replicated]
+impl Counter {
+    /// Adds.
+    #[update(order = "total")]
+    pub fn add(&mut self, amount: u64) -> u64 {
+        self.value += amount;
+        self.value
+    }
+
+    /// The number.
+    #[query]
+    pub fn value(&self) -> u64 {
+        self.value
+    }
+}
+
+/// Much.
+#[replicated]
+#[derive(Debug, Default)]
+pub struct Store {
+    parts: Vec<String>,
+}
+
+#[replicated]
+impl Store {
+    /// Adds a part.
+    #[update(order = "total")]
+    pub fn put(&mut self, part: String) {
+        self.parts.push(part);
+    }
+
+    /// How many bytes.
+    #[query]
+    pub fn size(&self) -> usize {
+        self.parts.iter().map(String::len).sum()
+    }
+}
+
+/// Nothing in these tests may take longer.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(30), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not done in time"),
+    }
+}
+
+fn builder(name: &str) -> NodeBuilder {
+    Node::builder().name(name).listen("127.0.0.1:0").secret(SECRET)
+}
+
+async fn first() -> Node {
+    builder("a").bootstrap().start().await.expect("started")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_lives_through_a_crash() {
+    within(async {
+        let a = first().await;
+        let seeds = [a.address().to_owned()];
+        let b = builder("b").seeds(seeds.clone()).start().await.expect("started");
+        let c = builder("c").seeds(seeds.clone()).start().await.expect("started");
+        let mut counters = Vec::new();
+        for node in [&a, &b, &c] {
+            let joined = node.group("counter").join_or_create(Counter::default()).await;
+            counters.push(joined.expect("a member"));
+        }
+        for counter in &counters {
+            counter.add(1).await.expect("stable");
+        }
+        drop(c);
+        counters.truncate(2);
+        assert_eq!(counters[1].add(1).await, Ok(4));
+        let d = builder("d").seeds(seeds.clone()).start().await.expect("started");
+        let joined = d.group("counter").join(Counter::default()).await.expect("a member");
+        assert_eq!(joined.value().await, Ok(4));
+
+        let client = Client::connect(seeds, SECRET).await.expect("connected");
+        let remote: CounterClient = client.group("counter");
+        assert_eq!(remote.value().await.expect("an answer"), 4);
+
+        for node in [d, b, a] {
+            node.shutdown(Duration::from_secs(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_named() {
+    within(async {
+        let a = first().await;
+        let seeds = [a.address().to_owned()];
+        let wrong = builder("b").secret("quite another secret").seeds(seeds.clone()).start().await;
+        let Err(StartError::Unreachable { seeds: why }) = wrong else { panic!("{wrong:?}") };
+        assert!(why[0].1.contains("another secret"), "{why:?}");
+        let client = Client::connect(seeds, "quite another secret").await;
+        assert!(matches!(client, Err(ClientError::Unreachable { .. })), "{client:?}");
+        let short = builder("c").secret("short").bootstrap().start().await;
+        let Err(StartError::Secret(why)) = short else { panic!("{short:?}") };
+        assert!(why.contains("16"), "{why}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    within(async {
+        let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("its address").to_string();
+        let start = builder("a").listen(address.clone()).bootstrap().start().await;
+        let Err(error @ StartError::Network(_)) = start else { panic!("{start:?}") };
+        assert!(error.to_string().contains("in use"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn seeds_that_do_not_answer_are_named() {
+    within(async {
+        let free = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("its address").to_string();
+        drop(free);
+        let patience = Duration::from_millis(500);
+        let start = builder("a").seeds([address.clone()]).patience(patience).start().await;
+        let Err(StartError::Unreachable { seeds }) = start else { panic!("{start:?}") };
+        assert_eq!(seeds[0].0, address);
+        let nobody: [&str; 0] = [];
+        let start = builder("a").seeds(nobody).start().await;
+        assert!(matches!(start, Err(StartError::NoSeeds)), "{start:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_bootstrap_finds_the_first() {
+    within(async {
+        let a = first().await;
+        let second = builder("b").seeds([a.address()]).bootstrap().start().await;
+        assert!(matches!(second, Err(StartError::ClusterExists { .. })), "{second:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_number_of_seeds_that_could_form_two_clusters_is_refused() {
+    let few = builder("a").seeds(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]).expect(2);
+    let started = within(few.start()).await;
+    assert!(matches!(started, Err(StartError::Config(_))), "{started:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_updates_and_a_large_state_arrive() {
+    within(async {
+        let a = first().await;
+        let seeds = [a.address().to_owned()];
+        let b = builder("b").seeds(seeds.clone()).start().await.expect("started");
+        let one = a.group("store").create(Store::default()).await.expect("made");
+        let two = b.group("store").join(Store::default()).await.expect("a member");
+        let part = "x".repeat(1 << 19);
+        for _ in 0..32 {
+            one.put(part.clone()).send().await.expect("sent");
+            two.put(part.clone()).send().await.expect("sent");
+        }
+        one.group().flush().await.expect("flushed");
+        two.group().flush().await.expect("flushed");
+        let c = builder("c").seeds(seeds).start().await.expect("started");
+        let three = c.group("store").join(Store::default()).await.expect("a member");
+        for store in [one, two, three] {
+            store.group().flush().await.expect("flushed");
+            assert_eq!(store.size().await, Ok(64 << 19));
+        }
+    })
+    .await;
+}
