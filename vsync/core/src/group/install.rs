@@ -157,7 +157,7 @@ impl Membership {
             self.change.installing = Some((bytes, decided));
             self.progress = turn.now;
         }
-        let source = from.or_else(|| self.source());
+        let source = from.or_else(|| self.source(turn));
         self.advance_change(turn, source);
         self.arm_chores(turn);
     }

@@ -293,7 +293,7 @@ impl Membership {
             if stuck {
                 self.retries += 1;
             }
-            if let Some(source) = self.source() {
+            if let Some(source) = self.source(turn) {
                 self.fetch(turn, source, &want);
             }
         }
@@ -313,7 +313,14 @@ impl Membership {
     /// others wake whoever should lead.
     fn unstick(&mut self, turn: &mut Turn<'_>) {
         let evict: BTreeSet<Rank> = self.evict.clone();
+        let lacks = self.change.holding.is_some();
         match self.change.leading() {
+            // Who accepted the adopted proposal may have died with what only it held: its promise
+            // counts as absent then, in a new ballot (seed 16438).
+            Some(_) if lacks => {
+                self.retries += 1;
+                self.lead(turn);
+            }
             Some(lead) if evict.is_subset(&lead.evict) => {
                 self.retries += 1;
                 self.progress = turn.now;

@@ -348,17 +348,18 @@ impl Membership {
 
     /// Fetches from the leader; a leader that adopted a proposal fetches from the others, in turn.
     fn fetch_held(&mut self, turn: &mut Turn<'_>, leader: NodeId, want: &Cut) {
-        let source = if leader == self.me.node { self.source() } else { Some(leader) };
+        let source = if leader == self.me.node { self.source(turn) } else { Some(leader) };
         if let Some(source) = source {
             self.fetch(turn, source, want);
         }
     }
 
     /// Another member to fetch from: the next in turn at each retry.
-    pub(crate) fn source(&self) -> Option<NodeId> {
-        let others = self.others();
-        let turn = self.retries as usize;
-        (!others.is_empty()).then(|| others[turn % others.len()])
+    pub(crate) fn source(&self, turn: &Turn<'_>) -> Option<NodeId> {
+        let mut others = self.others();
+        others.retain(|&node| !turn.detector.suspects(node));
+        let next = self.retries as usize;
+        (!others.is_empty()).then(|| others[next % others.len()])
     }
 
     /// Whether a proposal fits as the successor of the installed view.
