@@ -26,6 +26,23 @@ pub const ALL: &[Bug] = &[
     Bug::DeliverHeld,
     Bug::IgnoreStamp,
     Bug::NoResend,
+    Bug::ResumeAfterPromise,
+    Bug::PositionsNotAcknowledged,
+    Bug::NumberUnready,
+    Bug::TakeUpOldMembership,
+    Bug::EvictionNotBinding,
+    Bug::AcceptStaleView,
+    Bug::PromotedFirst,
+    Bug::NeverDissolve,
+    Bug::PromoteUnloaded,
+    Bug::IgnoreExclusion,
+    Bug::WrongOutcome,
+    Bug::TieForAnybody,
+    Bug::SkipReplay,
+    Bug::FreeEarly,
+    Bug::LoseQueue,
+    Bug::AcceptLowerBallot,
+    Bug::UncountedOpenBatch,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -72,6 +89,40 @@ pub enum Bug {
     IgnoreStamp,
     /// After a reconnect nothing is sent again.
     NoResend,
+    /// S2: a member whose change makes no progress goes on in the old view.
+    ResumeAfterPromise,
+    /// S3: a position counts as stable although no quorum has acknowledged it.
+    PositionsNotAcknowledged,
+    /// The sequencer numbers a total on receipt, ready or not.
+    NumberUnready,
+    /// S12: a node that comes back takes up whatever membership of its a decision lists.
+    TakeUpOldMembership,
+    /// L1: who is evicted but promises stays.
+    EvictionNotBinding,
+    /// L6: a message of an older view is taken for one of the installed view.
+    AcceptStaleView,
+    /// L7: members become active at the front of the ranks.
+    PromotedFirst,
+    /// L8: somebody always stays, even if everybody leaves.
+    NeverDissolve,
+    /// L9: a joiner becomes active before it has the state.
+    PromoteUnloaded,
+    /// L10: a member that is views behind does not believe it.
+    IgnoreExclusion,
+    /// A1: an excluded member is told that all of its updates are in the final cut.
+    WrongOutcome,
+    /// Exactly half of the members is a quorum, whoever they are.
+    TieForAnybody,
+    /// A joiner does not replay what was closed while its checkpoint was on the way.
+    SkipReplay,
+    /// Buffers are freed when a quorum has their batches, not all.
+    FreeEarly,
+    /// What waits for its number is lost with the view.
+    LoseQueue,
+    /// A proposal is accepted although a higher ballot was promised.
+    AcceptLowerBallot,
+    /// The open batch is not counted in the promise.
+    UncountedOpenBatch,
 }
 
 /// Which bugs are switched on.

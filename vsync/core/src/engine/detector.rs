@@ -13,7 +13,7 @@ use crate::wire::{Micros, NodeId};
 /// How many other nodes are asked about a silent one.
 const PROBES: usize = 3;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Peer {
     connected: bool,
     /// Its process is known to have ended: final.
@@ -29,13 +29,15 @@ struct Peer {
 }
 
 /// What this node thinks of the others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Detector {
     peers: BTreeMap<NodeId, Peer>,
     silence: Micros,
     link_timeout: Micros,
     /// A gap between calls that can only be a pause of this node.
     pause: Micros,
+    /// What of such a gap counts as silence all the same.
+    heartbeat: Micros,
     last_turn: Micros,
 }
 
@@ -45,6 +47,7 @@ impl Detector {
             peers: BTreeMap::new(),
             silence: config.silence,
             link_timeout: config.link_timeout,
+            heartbeat: config.heartbeat,
             pause: (config.silence / 2).max(config.heartbeat * 2),
             last_turn: 0,
         }
@@ -65,12 +68,16 @@ impl Detector {
     /// Every call of the engine comes by here: a long gap means that this node was paused, and knows
     /// nothing of the others' silence.
     pub(crate) fn turn(&mut self, now: Micros) -> bool {
-        let paused = self.last_turn > 0 && now.saturating_sub(self.last_turn) > self.pause;
+        let gap = now.saturating_sub(self.last_turn);
+        let paused = self.last_turn > 0 && gap > self.pause;
         self.last_turn = now;
         if paused {
+            let gap = gap - self.heartbeat.min(gap);
             for peer in self.peers.values_mut() {
-                peer.heard = peer.heard.max(now);
-                peer.probing = None;
+                // The gap is forgiven, but for one heartbeat, and not what was before it: a node that
+                // stalls again and again would otherwise never find anybody silent.
+                peer.heard = (peer.heard + gap).min(now);
+                peer.probing = peer.probing.map(|since| (since + gap).min(now));
             }
         }
         paused
@@ -109,6 +116,16 @@ impl Detector {
         self.peers.get(&node).is_some_and(|peer| peer.ended || peer.suspected)
     }
 
+    /// Whether a connection to `node` is up, as far as is known.
+    pub(crate) fn is_connected(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.connected && !peer.ended)
+    }
+
+    /// All nodes to which a connection is up.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = NodeId> {
+        self.peers.iter().filter(|(_, peer)| peer.connected).map(|(&node, _)| node)
+    }
+
     /// Whether the process of `node` is known to have ended: a fact.
     pub(crate) fn has_ended(&self, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(|peer| peer.ended)
@@ -133,7 +150,10 @@ impl Detector {
     /// suspicion.
     pub(crate) fn vouched(&mut self, node: NodeId, now: Micros) -> bool {
         let silence = self.silence;
-        let peer = self.peer(node, now);
+        let Some(peer) = self.peers.get_mut(&node) else {
+            // Whoever was asked about is known.
+            return false;
+        };
         if now.saturating_sub(peer.heard) < silence || peer.ended {
             return false;
         }

@@ -103,7 +103,8 @@ pub enum Input {
         config: GroupConfig,
     },
     /// Join a group through members of it that are known. Sent again for a group that is still
-    /// joining, it replaces the contacts.
+    /// joining, it replaces the contacts; for a member that is blocked, the contacts are asked what
+    /// became of its view (all members that it knows itself may be gone).
     Join {
         /// The group.
         group: GroupId,

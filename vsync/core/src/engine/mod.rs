@@ -16,13 +16,18 @@ pub use io::{
 
 use crate::group::{Group, Header, Incoming, Turn, not_here};
 use crate::wire::messages::{Digest, Frame, Message};
-use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, View, codec};
+use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, View, ViewNumber, codec};
+
+/// Most groups of one heartbeat that a peer is told it is mistaken about; the next names the rest.
+const NOT_HERE: usize = 64;
 
 /// All groups of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     config: EngineConfig,
     groups: BTreeMap<GroupId, Group>,
+    /// Of groups that this node has left: the latest view known to be decided.
+    left: BTreeMap<(GroupId, u32), ViewNumber>,
     detector: Detector,
     marks: Marks,
     /// When heartbeats are due; none where there is nobody to send them to.
@@ -88,7 +93,7 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let detector = Detector::new(&config);
         let (groups, marks) = (BTreeMap::new(), Marks::default());
-        Engine { config, groups, detector, marks, beat_due: None }
+        Engine { config, groups, left: BTreeMap::new(), detector, marks, beat_due: None }
     }
 
     /// Takes one input in, at time `now`; what is to be done is appended to `out`. Cannot fail.
@@ -114,7 +119,13 @@ impl Engine {
             Input::Tick => self.tick(now, out),
             input => self.command(now, input, out),
         }
-        self.groups.retain(|_, group| !group.is_over());
+        let left = &mut self.left;
+        self.groups.retain(|&id, group| {
+            if group.is_over() && group.beyond() > 0 {
+                left.insert((id, group.generation()), group.beyond());
+            }
+            !group.is_over()
+        });
         if self.beat_due.is_none() && self.groups.values().any(|g| !g.watched().is_empty()) {
             self.beat_due = Some(now + self.config.heartbeat);
         }
@@ -124,7 +135,8 @@ impl Engine {
     fn command(&mut self, now: Micros, input: Input, out: &mut Outputs) {
         match input {
             Input::Create { group, config } => {
-                let entry = self.groups.entry(group).or_insert_with(|| Group::new(group));
+                let beyond = self.beyond(group, config.generation);
+                let entry = self.groups.entry(group).or_insert_with(|| Group::new(group, beyond));
                 let mut turn = Turn {
                     now,
                     out,
@@ -135,7 +147,8 @@ impl Engine {
                 entry.create(&mut turn, config);
             }
             Input::Join { group, contacts, nonce, config } => {
-                self.groups.entry(group).or_insert_with(|| Group::new(group));
+                let beyond = self.beyond(group, config.generation);
+                self.groups.entry(group).or_insert_with(|| Group::new(group, beyond));
                 self.one(now, out, group, |entry, turn| entry.join(turn, contacts, nonce, config));
             }
             Input::Submit { group, runs, body, wall, urgent } => {
@@ -160,6 +173,11 @@ impl Engine {
             | Input::Close
             | Input::Tick => {}
         }
+    }
+
+    /// The latest view of a group that this node has left and knew to be decided; 0 if none.
+    fn beyond(&self, group: GroupId, generation: u32) -> ViewNumber {
+        self.left.get(&(group, generation)).copied().unwrap_or(0)
     }
 
     fn one(
@@ -206,6 +224,10 @@ impl Engine {
     }
 
     fn frame(&mut self, now: Micros, peer: NodeId, frame: Bytes, out: &mut Outputs) {
+        if peer == self.config.node {
+            return out.push(Output::Dropped { peer, reason: DropReason::NotMember });
+        }
+        let length = frame.len();
         let Some((frame, bodies)) = codec::decode(frame) else {
             return out.push(Output::Dropped { peer, reason: DropReason::Malformed });
         };
@@ -224,17 +246,19 @@ impl Engine {
                 }
             }
             Frame::Group { group, generation, view, entry, message } => {
-                let incoming = Incoming { peer, view, entry, message, bodies };
+                let head = length - bodies.len();
+                let incoming = Incoming { peer, view, entry, message, head, bodies };
                 if self.groups.contains_key(&group) {
                     return self.one(now, out, group, |known, turn| {
                         known.message(turn, generation, incoming);
                     });
                 }
                 out.push(Output::Dropped { peer, reason: DropReason::UnknownGroup });
+                let beyond = self.beyond(group, generation);
                 let Engine { config, detector, marks, .. } = self;
                 let mut turn = Turn { now, out, config, detector, marks };
                 let header = Header { group, generation, view: 0, entry: 0 };
-                not_here(&mut turn, header, &incoming, false);
+                not_here(&mut turn, header, &incoming, beyond, false);
             }
         }
     }
@@ -248,12 +272,17 @@ impl Engine {
                 group.with(turn, |member, turn| member.unnamed(turn, peer));
             }
         });
+        let mut unknown = 0;
         for digest in groups {
             if !self.groups.contains_key(&digest.0) {
+                unknown += 1;
+                if unknown > NOT_HERE {
+                    continue;
+                }
                 // It counts on a member that is none: the group may be over for it, too (seed 3138).
-                let (group, generation, ..) = digest;
-                let message = Message::NotHere;
-                let frame = Frame::Group { group, generation, view: 0, entry: 0, message };
+                let (group, generation, view, _) = digest;
+                let message = Message::NotHere { beyond: self.beyond(group, generation) };
+                let frame = Frame::Group { group, generation, view, entry: 0, message };
                 self.send(peer, &frame, out);
             }
             self.one(now, out, digest.0, |group, turn| group.on_digest(turn, peer, digest));
@@ -281,7 +310,12 @@ impl Engine {
         let watched: BTreeSet<NodeId> =
             self.groups.values().flat_map(|group| group.watched()).collect();
         let watched: Vec<NodeId> = watched.into_iter().collect();
-        for &peer in &watched {
+        let mut to = watched.clone();
+        if self.groups.values().any(Group::is_lost) {
+            // Whoever it knows may be gone: a stranger may be in a later view (seed 22252).
+            to.extend(self.detector.connections().filter(|node| !watched.contains(node)));
+        }
+        for peer in to {
             let groups = self.groups.values().filter_map(|group| group.digest(peer)).collect();
             self.send(peer, &Frame::Heartbeat { groups }, out);
         }

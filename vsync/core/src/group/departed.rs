@@ -20,7 +20,7 @@ const TRIES: u32 = 600;
 /// The same where all of them are suspected.
 const LONELY: u32 = 20;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Departed {
     header: Header,
     multicast: Multicast,
@@ -65,6 +65,11 @@ impl Departed {
         self.leaver = None;
     }
 
+    /// Whether the application waits for the end of its leave.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaver.is_some() && !self.done
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.done
     }
@@ -99,14 +104,20 @@ impl Departed {
                 node == me || self.installed.contains(&node) || turn.detector.has_ended(node)
             });
         }
-        is_quorum(next, |rank| self.installed.contains(&next.members[rank].id.node))
+        is_quorum(next, turn.bugs(), |rank| self.installed.contains(&next.members[rank].id.node))
     }
 
-    /// Whether nobody is left who could ask: all who must know have been suspected for long.
+    /// Whether nobody is left who could ask: their processes have ended, or they have been suspected
+    /// for long and could find a decision of their own without this member.
     fn is_alone(&self, turn: &Turn<'_>) -> bool {
         let mut audience = self.audience().into_iter();
+        let ended = |node| self.installed.contains(&node) || turn.detector.has_ended(node);
         let gone = |node| self.installed.contains(&node) || turn.detector.suspects(node);
-        self.tries > LONELY && audience.all(gone)
+        let old = &self.multicast.view;
+        let next = &self.decided.view;
+        let stays = |rank: usize| next.rank_of(old.members[rank].id).is_some();
+        audience.clone().all(ended)
+            || self.tries > LONELY && audience.all(gone) && is_quorum(old, turn.bugs(), stays)
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>) {
@@ -128,12 +139,14 @@ impl Departed {
                 self.installed.insert(peer);
                 self.finish(turn);
             }
-            Message::NotHere => {
+            Message::NotHere { .. } if incoming.view == self.header.view => {
                 self.installed.insert(peer);
                 self.finish(turn);
             }
             Message::Fetch { lanes, records } if incoming.view == self.header.view => {
-                if let Some((message, bodies)) = fetch::answer(&self.multicast, lanes, *records) {
+                if let Some((message, bodies)) =
+                    fetch::answer(&self.multicast, peer, lanes, *records)
+                {
                     turn.cast(self.header, [peer], Traffic::Bulk, message, &bodies);
                 }
             }

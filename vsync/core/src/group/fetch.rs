@@ -30,9 +30,12 @@ pub(crate) fn missing(multicast: &Multicast, want: &Cut) -> Option<Message> {
 /// Answers a fetch from a view's lanes, as far as one message carries.
 pub(crate) fn answer(
     multicast: &Multicast,
+    peer: NodeId,
     lanes: &[(u32, u64, u64)],
     records: (u64, u64),
 ) -> Option<(Message, Vec<Bytes>)> {
+    // Only members of the view have to do with what was said in it.
+    multicast.view.rank_of_node(peer)?;
     let mut bodies: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
     let mut found = Vec::new();
@@ -86,7 +89,7 @@ impl Membership {
         let Some(source) = source else {
             return turn.dropped(peer, DropReason::OldView);
         };
-        if let Some((message, bodies)) = answer(source, lanes, records) {
+        if let Some((message, bodies)) = answer(source, peer, lanes, records) {
             let header = super::Header { view, ..self.header() };
             turn.cast(header, [peer], Traffic::Bulk, message, &bodies);
         }

@@ -18,7 +18,7 @@ use crate::wire::messages::{Message, Proposal};
 use crate::wire::{GroupId, MemberId, Micros, NodeId, Rank, View, ViewNumber, codec};
 
 /// The view before the installed one: kept until all of the installed view are in it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Closed {
     pub(crate) multicast: Multicast,
     /// Nodes known to have installed the view.
@@ -26,7 +26,7 @@ pub(crate) struct Closed {
 }
 
 /// A closed view that a joiner replays when it is loaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HeldView {
     pub(crate) multicast: Multicast,
     pub(crate) install: Install,
@@ -59,15 +59,18 @@ impl Membership {
             pending: Pending::default(),
             joins: BTreeMap::new(),
             ended: BTreeSet::new(),
+            abreast: BTreeSet::new(),
+            superseded: false,
             leaving: Leaving::No,
             evict: BTreeSet::new(),
             wished: false,
             early: Early::default(),
             progress: turn.now,
             retries: 0,
+            led_since: 0,
             chores_due: None,
             answered: BTreeMap::new(),
-            blocked: false,
+            blocked: None,
             full_since: None,
             ending: None,
         }
@@ -105,7 +108,9 @@ impl Membership {
         bytes: Bytes,
         decided: Proposal,
     ) -> Self {
-        let me = MemberId { node: turn.config.node, entry: decided.view.number };
+        let node = turn.config.node;
+        let listed = decided.view.members.iter().find(|member| member.id.node == node);
+        let me = listed.map_or(MemberId { node, entry: decided.view.number }, |member| member.id);
         let install = announcement(id, me, None, &decided);
         let mut member = Self::build(turn, id, config, me, install, decided.time);
         member.loading = Loading::new();
@@ -117,9 +122,10 @@ impl Membership {
     }
 
     /// A decision came.
-    pub(crate) fn on_install(&mut self, turn: &mut Turn<'_>, peer: NodeId, bytes: Bytes) {
-        let Some(decided) = codec::decode_proposal(&bytes) else {
-            return turn.dropped(peer, DropReason::Malformed);
+    pub(crate) fn on_install(&mut self, turn: &mut Turn<'_>, incoming: &Incoming, bytes: Bytes) {
+        let peer = incoming.peer;
+        let Some(decided) = incoming.decision(&bytes) else {
+            return turn.dropped(peer, DropReason::Invalid);
         };
         let (current, number) = (self.view().number, decided.view.number);
         if number <= current {
@@ -127,12 +133,13 @@ impl Membership {
             return self.send(turn, [peer], Traffic::Control, Message::Installed);
         }
         if number > current + 1 {
-            if decided.view.rank_of(self.me).is_none() {
+            let believes = !turn.bugs().has(Bug::IgnoreExclusion);
+            if decided.view.rank_of(self.me).is_none() && believes {
                 self.ending = Some(Ending::Forgotten);
             }
             return;
         }
-        if decided.cut.len() != self.view().members.len() {
+        if !self.is_successor(turn, &decided) {
             return turn.dropped(peer, DropReason::Invalid);
         }
         self.start_install(turn, Some(peer), bytes, decided);
@@ -220,9 +227,14 @@ impl Membership {
     fn reset_for_view(&mut self, turn: &mut Turn<'_>, own: u64, old: &View) {
         self.change = Change::default();
         self.pending.next_view(own);
+        if turn.bugs().has(Bug::LoseQueue) {
+            while self.pending.pop().is_some() {}
+        }
         self.wished = false;
         self.evict.clear();
         self.ended.clear();
+        self.superseded = false;
+        self.abreast.clear();
         self.answered.clear();
         self.retries = 0;
         self.progress = turn.now;
@@ -277,6 +289,19 @@ impl Membership {
         let received = self.multicast.received();
         let message = Message::Sync { received, answer: false };
         self.send(turn, [peer], Traffic::Control, message);
+    }
+
+    /// Members of the group as somebody else knows them: a member that sees no quorum asks them what
+    /// became of its view. Those it knows itself may all be gone.
+    pub(crate) fn ask_contacts(&mut self, turn: &mut Turn<'_>, contacts: &[NodeId]) {
+        if self.blocked.is_none() {
+            return;
+        }
+        for &contact in contacts {
+            if contact != self.me.node {
+                self.ask_decision(turn, contact);
+            }
+        }
     }
 
     /// Bounds answers to one per peer and short time: one serves a burst.
@@ -337,7 +362,10 @@ impl Membership {
             (Some(Ending::Decided), Some(bytes)) => codec::decode_proposal(bytes),
             _ => None,
         };
-        let own = decided.as_ref().map(|proposal| proposal.cut[rank]);
+        let own = decided.as_ref().map(|proposal| {
+            let all = turn.bugs().has(Bug::WrongOutcome);
+            if all { self.multicast.own_end() } else { proposal.cut[rank] }
+        });
         if !left {
             turn.marks.excluded += 1;
             turn.out.push(Output::Excluded { group, view, decided: own });

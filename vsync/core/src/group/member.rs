@@ -9,6 +9,7 @@ use super::install::Closed;
 use super::pending::Pending;
 use super::transfer::{Loading, Outgoing};
 use super::{Early, Header, Incoming, Turn};
+use crate::bugs::Bug;
 use crate::engine::{DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic};
 use crate::membership::{Change, is_quorum};
 use crate::multicast::Multicast;
@@ -34,7 +35,7 @@ pub(crate) enum Ending {
     Forgotten,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Membership {
     pub(crate) id: GroupId,
     pub(crate) config: GroupConfig,
@@ -54,6 +55,10 @@ pub(crate) struct Membership {
     pub(crate) joins: BTreeMap<NodeId, JoinRequest>,
     /// Nodes of the view that say they are not in it.
     pub(crate) ended: BTreeSet<NodeId>,
+    /// Members that have shown, since it was installed, that they are in the installed view, too.
+    pub(crate) abreast: BTreeSet<NodeId>,
+    /// A former member knows a successor of the installed view.
+    pub(crate) superseded: bool,
     pub(crate) leaving: Leaving,
     /// Ranks that somebody can't go on with (L1).
     pub(crate) evict: BTreeSet<Rank>,
@@ -63,11 +68,14 @@ pub(crate) struct Membership {
     /// When the change under way last made progress, and how often it was retried since.
     pub(crate) progress: Micros,
     pub(crate) retries: u64,
+    /// When the ballot led here began.
+    pub(crate) led_since: Micros,
     /// When unfinished work is looked at again.
     pub(crate) chores_due: Option<Micros>,
     /// Old members answered lately: one answer serves a burst.
     pub(crate) answered: BTreeMap<NodeId, Micros>,
-    pub(crate) blocked: bool,
+    /// Since when no quorum is in sight.
+    pub(crate) blocked: Option<Micros>,
     /// Since when the window is full.
     pub(crate) full_since: Option<Micros>,
     pub(crate) ending: Option<Ending>,
@@ -117,10 +125,13 @@ impl Membership {
     /// it is not in the group, or wants in anew.
     pub(crate) fn is_gone(&self, turn: &Turn<'_>, rank: Rank) -> bool {
         let node = self.node(rank);
-        rank != self.rank()
-            && (turn.detector.suspects(node)
-                || self.ended.contains(&node)
-                || self.joins.contains_key(&node))
+        rank != self.rank() && (turn.detector.suspects(node) || self.gave_up(rank))
+    }
+
+    /// Whether a rank's node has no such membership any more, by its own word.
+    pub(crate) fn gave_up(&self, rank: Rank) -> bool {
+        let node = self.node(rank);
+        self.ended.contains(&node) || self.joins.contains_key(&node)
     }
 
     /// Sends to one or more nodes.
@@ -164,7 +175,10 @@ impl Membership {
                 self.multicast.ask_acks();
             }
         }
-        if self.pending.is_empty() {
+        // With a caller that keeps to its credit nothing waits here: a window that has no room worth
+        // granting is full.
+        let full = self.multicast.own_bytes() >= self.config.window - self.config.window / 8;
+        if self.pending.is_empty() && !full {
             self.full_since = None;
         } else {
             self.full_since.get_or_insert(turn.now);
@@ -265,15 +279,21 @@ impl Membership {
         match &incoming.message {
             Message::Install { proposal } => {
                 let proposal = proposal.clone();
-                self.on_install(turn, incoming.peer, proposal);
+                self.on_install(turn, &incoming, proposal);
             }
             Message::Installed => self.on_installed(incoming.peer, incoming.view),
             Message::Join(join) => self.on_join(turn, incoming.peer, join.clone()),
-            Message::Excluded { entry } if *entry == self.me.entry => {
+            Message::Excluded { entry }
+                if *entry == self.me.entry && !turn.bugs().has(Bug::IgnoreExclusion) =>
+            {
                 self.ending = Some(Ending::Forgotten);
             }
             Message::Excluded { .. } | Message::Refused { .. } => {}
-            Message::NotHere => self.on_not_here(turn, incoming.peer),
+            // Of another view it may be older than a membership that the node has by now.
+            Message::NotHere { beyond } if incoming.view == current => {
+                self.on_not_here(turn, incoming.peer, *beyond);
+            }
+            Message::NotHere { .. } => {}
             Message::Fetch { lanes, records } => {
                 self.on_fetch(turn, incoming.peer, incoming.view, lanes, *records);
             }
@@ -285,7 +305,9 @@ impl Membership {
             }
             _ if incoming.view > current => self.on_early(turn, incoming),
             Message::Chunk(chunk) => self.refuse_chunk(turn, incoming.peer, chunk),
-            _ if incoming.view < current => self.answer_old(turn, &incoming),
+            _ if incoming.view < current && !turn.bugs().has(Bug::AcceptStaleView) => {
+                self.answer_old(turn, &incoming)
+            }
             _ => self.current_message(turn, incoming),
         }
         self.is_over()
@@ -320,7 +342,7 @@ impl Membership {
     fn on_data(&mut self, turn: &mut Turn<'_>, rank: Rank, data: Data, mut bodies: Bytes) {
         let peer = self.node(rank);
         let frozen = self.is_frozen();
-        if frozen && !turn.bugs().has(crate::bugs::Bug::ReceiveAfterPromise) {
+        if frozen && !turn.bugs().has(Bug::ReceiveAfterPromise) {
             return turn.dropped(peer, DropReason::Frozen);
         }
         if !data.batches.is_empty() && !self.view().is_active(rank) {
@@ -349,6 +371,7 @@ impl Membership {
         }
         if data.hurry {
             self.multicast.hasten();
+            self.multicast.ack_at_once(turn.now);
         }
         if gap {
             self.ask_resend(turn, peer);
@@ -391,7 +414,7 @@ impl Membership {
         if !self.multicast.acknowledge(rank, received, turn.now) {
             return turn.dropped(peer, DropReason::Invalid);
         }
-        if let Some((data, bodies)) = self.multicast.resend(received) {
+        for (data, bodies) in self.multicast.resend(received) {
             turn.marks.resent += 1;
             turn.cast(self.header(), [peer], Traffic::Updates, Message::Data(data), &bodies);
         }
@@ -414,18 +437,24 @@ impl Membership {
 
     /// Says whether a quorum is in sight, when that changes.
     pub(crate) fn watch_quorum(&mut self, turn: &mut Turn<'_>) {
-        let blocked = !is_quorum(self.view(), |rank| {
-            rank == self.rank() || !turn.detector.suspects(self.node(rank))
-        });
-        if blocked != self.blocked {
-            self.blocked = blocked;
-            let group = self.id;
-            turn.out.push(if blocked {
-                Output::Blocked { group }
-            } else {
-                Output::Resumed { group }
-            });
+        let blocked = !is_quorum(self.view(), turn.bugs(), |rank| !self.is_gone(turn, rank));
+        let group = self.id;
+        match (blocked, self.blocked) {
+            (true, None) => {
+                self.blocked = Some(turn.now);
+                turn.out.push(Output::Blocked { group });
+            }
+            (false, Some(_)) => {
+                self.blocked = None;
+                turn.out.push(Output::Resumed { group });
+            }
+            _ => {}
         }
+    }
+
+    /// Whether no quorum is in sight.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.blocked.is_some()
     }
 
     pub(crate) fn watched(&self) -> Vec<NodeId> {

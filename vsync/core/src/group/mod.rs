@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::bugs::Bugs;
+use crate::bugs::{Bug, Bugs};
 use crate::engine::{
     Detector, DropReason, EngineConfig, GroupConfig, GroupStatus, Marks, Output, Outputs, Refusal,
     Traffic,
@@ -50,21 +50,39 @@ pub(crate) struct Incoming {
     pub(crate) view: ViewNumber,
     pub(crate) entry: ViewNumber,
     pub(crate) message: Message,
+    /// Bytes of the frame before the bodies.
+    pub(crate) head: usize,
     pub(crate) bodies: Bytes,
 }
 
+impl Incoming {
+    /// The decision that it tells, if it is one that its sender can know: by being in the new view,
+    /// or by having been in the one before.
+    pub(crate) fn decision(&self, bytes: &[u8]) -> Option<Proposal> {
+        let decided = codec::decode_proposal(bytes)?;
+        let (view, number) = (self.view, decided.view.number);
+        let knows = decided.view.rank_of_node(self.peer).is_some()
+            || decided.left.iter().any(|left| left.id.node == self.peer);
+        ((view == number || view + 1 == number) && knows).then_some(decided)
+    }
+}
+
 /// One group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Group {
     id: GroupId,
     joining: Option<Joining>,
     member: Option<Box<Membership>>,
     /// Memberships that are over, but whose decision others may still need (L4).
     departed: Vec<Departed>,
+    /// The latest view that this node knew to be decided when a membership of it ended.
+    beyond: ViewNumber,
+    /// Of the last membership.
+    generation: u32,
 }
 
 /// A node that asks to be let in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Joining {
     contacts: Vec<NodeId>,
     next: usize,
@@ -75,7 +93,7 @@ struct Joining {
 }
 
 /// Messages of a view that is not installed here yet, bounded in bytes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Early {
     list: Vec<Incoming>,
     bytes: usize,
@@ -84,7 +102,9 @@ pub(crate) struct Early {
 impl Early {
     pub(crate) fn push(&mut self, incoming: Incoming, limit: usize) -> Result<(), DropReason> {
         const OVERHEAD: usize = 256;
-        let bytes = incoming.bodies.len() + OVERHEAD;
+        // What is decoded takes many times its encoded form.
+        const DECODED: usize = 16;
+        let bytes = incoming.bodies.len() + incoming.head * DECODED + OVERHEAD;
         if self.bytes + bytes > limit {
             return Err(DropReason::EarlyFull);
         }
@@ -133,8 +153,21 @@ impl Turn<'_> {
 }
 
 impl Group {
-    pub(crate) fn new(id: GroupId) -> Self {
-        Group { id, joining: None, member: None, departed: Vec::new() }
+    pub(crate) fn new(id: GroupId, beyond: ViewNumber) -> Self {
+        Group { id, joining: None, member: None, departed: Vec::new(), beyond, generation: 0 }
+    }
+
+    /// Whether this node is a member that sees no quorum.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.is_lost())
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    pub(crate) fn beyond(&self) -> ViewNumber {
+        self.beyond
     }
 
     pub(crate) fn id(&self) -> GroupId {
@@ -167,7 +200,11 @@ impl Group {
         nonce: u64,
         config: GroupConfig,
     ) {
-        if self.member.is_some() {
+        if let Some(member) = &mut self.member {
+            return member.ask_contacts(turn, &contacts);
+        }
+        if self.departed.iter().any(Departed::is_leaving) {
+            // The application has not heard yet that its leave is through (seed 2725).
             return;
         }
         let due = turn.now;
@@ -245,7 +282,7 @@ impl Group {
     fn departed_only(&mut self, turn: &mut Turn<'_>, generation: u32, incoming: &Incoming) {
         let header = Header { group: self.id, generation, view: 0, entry: 0 };
         let knows = self.departed.iter().any(|departed| departed.answers(incoming.view));
-        not_here(turn, header, incoming, knows);
+        not_here(turn, header, incoming, self.beyond, knows);
     }
 
     fn member_message(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
@@ -263,13 +300,15 @@ impl Group {
         };
         match &incoming.message {
             Message::Install { proposal } => {
-                let Some(decided) = codec::decode_proposal(proposal) else {
-                    return turn.dropped(incoming.peer, DropReason::Malformed);
+                let Some(decided) = incoming.decision(proposal) else {
+                    return turn.dropped(incoming.peer, DropReason::Invalid);
                 };
                 let node = turn.config.node;
                 let me = decided.view.members.iter().find(|m| m.id.node == node);
-                let mine = me
-                    .is_some_and(|m| m.id.entry == decided.view.number && m.nonce == joining.nonce);
+                let any = turn.bugs().has(Bug::TakeUpOldMembership);
+                let mine = me.is_some_and(|m| {
+                    any || m.id.entry == decided.view.number && m.nonce == joining.nonce
+                });
                 if mine {
                     self.enter(turn, proposal.clone(), decided);
                 }
@@ -294,6 +333,10 @@ impl Group {
             }
             _ if incoming.view > 0 => {
                 let (peer, limit) = (incoming.peer, joining.config.join_buffer);
+                if !joining.contacts.contains(&peer) {
+                    // It counts on this node: it can let it in, too.
+                    joining.contacts.push(peer);
+                }
                 if let Err(reason) = joining.early.push(incoming, limit) {
                     turn.dropped(peer, reason);
                 }
@@ -318,6 +361,8 @@ impl Group {
     /// Moves a membership that is over to the departed, if others may still need it.
     fn retire(&mut self, turn: &mut Turn<'_>) {
         if let Some(member) = self.member.take() {
+            self.beyond = self.beyond.max(member.last_view() + 1);
+            self.generation = member.config.generation;
             self.departed.extend(member.depart(turn));
         }
     }
@@ -330,8 +375,9 @@ impl Group {
         }
         let knows = self.departed.iter().any(|departed| departed.answers(view));
         if self.member.is_none() && self.joining.is_none() && !knows {
-            let header = Header { group: self.id, generation, view: 0, entry: 0 };
-            turn.cast(header, [peer], Traffic::Control, Message::NotHere, &[]);
+            let header = Header { group: self.id, generation, view, entry: 0 };
+            let message = Message::NotHere { beyond: self.beyond };
+            turn.cast(header, [peer], Traffic::Control, message, &[]);
         }
         self.with(turn, |member, turn| member.on_digest(turn, peer, view, entry));
     }
@@ -390,7 +436,9 @@ impl Group {
     pub(crate) fn digest(&self, peer: NodeId) -> Option<Digest> {
         let member = self.member.as_ref()?;
         let view = member.view();
-        view.rank_of_node(peer)?;
+        if !member.is_lost() {
+            view.rank_of_node(peer)?;
+        }
         Some((self.id, member.config.generation, view.number, member.me.entry))
     }
 
@@ -403,7 +451,13 @@ impl Group {
 }
 
 /// Tells a peer that this node has nothing to do with the group.
-pub(crate) fn not_here(turn: &mut Turn<'_>, header: Header, incoming: &Incoming, knows: bool) {
+pub(crate) fn not_here(
+    turn: &mut Turn<'_>,
+    header: Header,
+    incoming: &Incoming,
+    beyond: ViewNumber,
+    knows: bool,
+) {
     let reply = match &incoming.message {
         Message::Join(join) => {
             Message::Refused { nonce: join.nonce, reason: Refusal::UnknownGroup }
@@ -415,9 +469,10 @@ pub(crate) fn not_here(turn: &mut Turn<'_>, header: Header, incoming: &Incoming,
         | Message::Install { .. }
             if !knows =>
         {
-            Message::NotHere
+            Message::NotHere { beyond }
         }
         _ => return,
     };
+    let header = Header { view: incoming.view, ..header };
     turn.cast(header, [incoming.peer], Traffic::Control, reply, &[]);
 }

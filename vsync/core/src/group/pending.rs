@@ -9,7 +9,7 @@ use crate::engine::Run;
 use crate::wire::{Cut, ViewNumber, codec};
 
 /// Updates of one class that have no number yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     pub(crate) run: Run,
     pub(crate) body: Bytes,
@@ -17,7 +17,7 @@ pub(crate) struct Waiting {
     pub(crate) urgent: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Flush {
     id: u64,
     view: ViewNumber,
@@ -27,7 +27,7 @@ struct Flush {
 }
 
 /// Submissions without number, flow control, and flushes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
     queue: VecDeque<Waiting>,
     queue_bytes: usize,

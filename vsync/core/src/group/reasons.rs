@@ -9,8 +9,9 @@ use super::viewchange::want;
 use crate::bugs::Bug;
 use crate::engine::{DropReason, Refusal, Traffic};
 use crate::membership::is_quorum;
+use crate::wire::bounds::MAX_MEMBERS;
 use crate::wire::messages::{JoinRequest, Message, Nudge};
-use crate::wire::{Ballot, Micros, NodeId, Rank};
+use crate::wire::{Ballot, Micros, NodeId, Rank, ViewNumber};
 
 /// Retries of a step back off up to this many times its delay.
 const BACKOFF: u64 = 8;
@@ -86,6 +87,11 @@ impl Membership {
         if turn.bugs().has(Bug::NoNudge) {
             return;
         }
+        if turn.bugs().has(Bug::ResumeAfterPromise) {
+            self.change.promised = Ballot::default();
+            self.change.lead = None;
+            return self.settle(turn);
+        }
         let candidate = self.candidate(turn);
         if candidate == self.rank() && self.is_active() {
             return self.lead(turn);
@@ -150,10 +156,11 @@ impl Membership {
             && !lapsed
             && join.node != self.me.node
             && join.schema == self.config.schema
+            && self.joins.len() + self.view().members.len() < MAX_MEMBERS
         {
             if current.is_some() && self.ended.insert(join.node) {
                 // It has forgotten the membership that this view lists.
-                self.find_quorum();
+                self.find_quorum(turn);
             }
             self.joins.insert(join.node, join);
             self.arm_chores(turn);
@@ -161,18 +168,35 @@ impl Membership {
     }
 
     /// A member's node says that it has no such membership.
-    pub(crate) fn on_not_here(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
-        if self.view().rank_of_node(peer).is_some() && self.ended.insert(peer) {
-            self.find_quorum();
+    pub(crate) fn on_not_here(&mut self, turn: &mut Turn<'_>, peer: NodeId, beyond: ViewNumber) {
+        if self.view().rank_of_node(peer).is_none() {
+            return;
+        }
+        let news = beyond > self.view().number && !self.superseded;
+        self.superseded |= news;
+        if self.ended.insert(peer) || news {
+            self.watch_quorum(turn);
+            self.find_quorum(turn);
             self.consider(turn);
         }
     }
 
-    /// Members that gave their memberships up can't be a quorum of this view ever again: then the
-    /// group was dissolved, or went on without this member (seeds 230, 5794).
-    fn find_quorum(&mut self) {
-        let ended = |rank| self.ended.contains(&self.node(rank));
-        if !is_quorum(self.view(), |rank| !ended(rank)) {
+    /// Where a former member knows that this view has a successor, and nobody is left who could be in
+    /// it (the others gave up, or their processes have ended, or they are stuck in this view, too, and
+    /// no quorum), there is nothing to wait for: the group was dissolved, or went on elsewhere (seeds
+    /// 230, 368, 5794). Suspicion never ends a membership, and neither does a mere crash: the state
+    /// here may be the last.
+    pub(crate) fn find_quorum(&mut self, turn: &Turn<'_>) {
+        if !self.superseded {
+            return;
+        }
+        let lost = |rank: Rank| {
+            let node = self.node(rank);
+            self.ended.contains(&node) || turn.detector.has_ended(node)
+        };
+        let stuck = |rank: Rank| rank == self.rank() || self.abreast.contains(&self.node(rank));
+        let nobody = (0..self.view().members.len()).all(|rank| lost(rank) || stuck(rank));
+        if nobody && !is_quorum(self.view(), turn.bugs(), |rank| !lost(rank)) {
             self.ending = Some(Ending::Forgotten);
         }
     }
@@ -205,6 +229,7 @@ impl Membership {
     pub(crate) fn suspicion(&mut self, turn: &mut Turn<'_>) {
         self.joins.retain(|&node, _| !turn.detector.suspects(node));
         self.watch_quorum(turn);
+        self.find_quorum(turn);
         self.consider(turn);
         self.arm_chores(turn);
     }
@@ -215,6 +240,9 @@ impl Membership {
             return;
         }
         let current = self.view().number;
+        if view == current {
+            self.abreast.insert(peer);
+        }
         if view < current {
             let id = crate::wire::MemberId { node: peer, entry };
             self.tell_behind(turn, id, view);
@@ -243,7 +271,7 @@ impl Membership {
             || self.closed.is_some()
             || !self.pending.is_empty()
             || self.pending.is_flushing()
-            || self.blocked
+            || self.blocked.is_some()
             || !self.ended.is_empty()
             || !self.multicast.is_settled()
     }
@@ -272,6 +300,7 @@ impl Membership {
         self.send_chunks(turn);
         self.bound_joiner(turn);
         self.watch_quorum(turn);
+        self.find_quorum(turn);
         self.tell_unconfirmed(turn);
         if self.is_frozen() {
             return self.change_chores(turn);
@@ -312,7 +341,9 @@ impl Membership {
     /// A change without progress: the leader starts over if somebody must be evicted for it to go on;
     /// others wake whoever should lead.
     fn unstick(&mut self, turn: &mut Turn<'_>) {
-        let evict: BTreeSet<Rank> = self.evict.clone();
+        let mut evict: BTreeSet<Rank> = self.evict.clone();
+        // A leader is never its own victim, so its ballot never lists it.
+        evict.remove(&self.rank());
         let lacks = self.change.holding.is_some();
         match self.change.leading() {
             // Who accepted the adopted proposal may have died with what only it held: its promise
@@ -326,7 +357,10 @@ impl Membership {
                 self.progress = turn.now;
                 self.advance_change(turn, None);
             }
-            Some(_) => self.lead(turn),
+            Some(_) => {
+                self.retries += 1;
+                self.lead(turn);
+            }
             None => self.wake(turn),
         }
     }

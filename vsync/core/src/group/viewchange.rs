@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::Turn;
 use super::member::{Leaving, Membership};
-use crate::bugs::Bug;
+use crate::bugs::{Bug, Bugs};
 use crate::engine::{DropReason, Output, Traffic};
-use crate::membership::{Choice, Lead, Phase, choose, is_quorum, successor};
+use crate::membership::{Choice, Lead, Phase, choose, is_quorum, succeeds, successor};
 use crate::wire::messages::{Message, Promise, Proposal};
 use crate::wire::{Ballot, Cut, MemberId, NodeId, Rank, codec};
 
@@ -29,6 +29,7 @@ impl Membership {
         let evict: BTreeSet<Rank> = self.evict.iter().copied().filter(|&r| r != me).collect();
         let mut promises = BTreeMap::new();
         promises.insert(me, self.own_promise());
+        self.led_since = turn.now;
         self.change.lead = Some(Lead { ballot, evict, phase: Phase::Promising { promises } });
         self.progress = turn.now;
         self.repeat(turn, None);
@@ -38,7 +39,9 @@ impl Membership {
     /// Stops taking part in the view, for ever (S1). The open batch closes and counts in what is
     /// promised; it is not sent.
     fn freeze(&mut self, turn: &mut Turn<'_>) {
-        self.multicast.close_batch();
+        if !turn.bugs().has(Bug::UncountedOpenBatch) {
+            self.multicast.close_batch();
+        }
         self.progress = turn.now;
         self.arm_chores(turn);
     }
@@ -128,7 +131,12 @@ impl Membership {
         ballot: Ballot,
         promise: Promise,
     ) {
-        if promise.received.counts.len() != self.view().members.len() {
+        let adoptable = promise.accepted.as_ref().is_none_or(|accepted| {
+            let proposal = codec::decode_proposal(&accepted.proposal);
+            proposal.is_some_and(|proposal| self.is_successor(turn, &proposal))
+                && accepted.ballot <= ballot
+        });
+        if !adoptable || !self.multicast.is_possible(&promise.received) {
             return turn.dropped(self.node(rank), DropReason::Invalid);
         }
         let Some(lead) = self.change.leading().filter(|lead| lead.ballot == ballot) else {
@@ -155,7 +163,11 @@ impl Membership {
         if let Some((_, decided)) = &self.change.installing {
             let want = want(decided);
             if self.holds(&want) {
-                self.install_decision(turn);
+                if self.fits(turn, decided) {
+                    return self.install_decision(turn);
+                }
+                self.change.installing = None;
+                turn.dropped(source.unwrap_or(self.me.node), DropReason::Invalid);
             } else if let Some(source) = source {
                 self.fetch(turn, source, &want);
             }
@@ -165,7 +177,7 @@ impl Membership {
             let (ballot, want) = (*ballot, want(proposal));
             if self.holds(&want) {
                 if let Some((_, bytes, proposal)) = self.change.holding.take() {
-                    self.accept(turn, ballot, bytes, &proposal);
+                    self.take_proposal(turn, ballot, bytes, &proposal);
                 }
             } else if let Some(source) = source {
                 self.fetch(turn, source, &want);
@@ -181,8 +193,8 @@ impl Membership {
     /// The leader's part: with enough promises, and everything that they hold, it proposes.
     fn advance_lead(&mut self, turn: &mut Turn<'_>) {
         loop {
-            let gone: Vec<bool> =
-                (0..self.view().members.len()).map(|rank| self.is_gone(turn, rank)).collect();
+            let ranks = 0..self.view().members.len();
+            let gone: Vec<bool> = ranks.map(|rank| self.is_absent(turn, rank)).collect();
             let view = self.multicast.view.clone();
             let promise = self.own_promise();
             let me = self.rank();
@@ -193,7 +205,7 @@ impl Membership {
                 return;
             };
             promises.insert(me, promise);
-            if !lead.has_promises(&view, |rank| gone[rank]) {
+            if !lead.has_promises(&view, turn.bugs(), |rank| gone[rank]) {
                 return;
             }
             let ballot = lead.ballot;
@@ -216,12 +228,20 @@ impl Membership {
                     }
                 }
                 None => {
-                    self.bury(&gone);
+                    self.bury(&gone, turn.bugs());
                     let bytes = codec::encode_proposal(&self.form(turn));
                     return self.propose(turn, ballot, bytes);
                 }
             }
         }
+    }
+
+    /// Whether a ballot led here goes on without a rank. One that is suspected, but connected (back
+    /// from a partition, say) gets the time to answer.
+    fn is_absent(&self, turn: &Turn<'_>, rank: Rank) -> bool {
+        let patient = turn.now < self.led_since + turn.config.change_retry;
+        self.is_gone(turn, rank)
+            && !(patient && turn.detector.is_connected(self.node(rank)) && !self.gave_up(rank))
     }
 
     /// The adopted proposal, byte for byte; the planted bug adds this leader's own promisers.
@@ -264,10 +284,10 @@ impl Membership {
     }
 
     /// Promisers that have died since count as absent, if the rest is still a quorum.
-    fn bury(&mut self, gone: &[bool]) {
+    fn bury(&mut self, gone: &[bool], bugs: Bugs) {
         let view = &self.multicast.view;
         if let Some(Phase::Promising { promises }) = self.change.lead.as_mut().map(|l| &mut l.phase)
-            && is_quorum(view, |rank| promises.contains_key(&rank) && !gone[rank])
+            && is_quorum(view, bugs, |rank| promises.contains_key(&rank) && !gone[rank])
         {
             promises.retain(|&rank, _| !gone[rank]);
         }
@@ -289,12 +309,15 @@ impl Membership {
         // However many obstacles there are: a quorum is not evicted (seed 5794).
         let mut evicted: BTreeSet<Rank> = BTreeSet::new();
         for &rank in evict {
+            if turn.bugs().has(Bug::EvictionNotBinding) {
+                break;
+            }
             let stays = |r: Rank| promises.contains_key(&r) && !evicted.contains(&r) && r != rank;
-            if !promises.contains_key(&rank) || is_quorum(old, stays) {
+            if !promises.contains_key(&rank) || is_quorum(old, turn.bugs(), stays) {
                 evicted.insert(rank);
             }
         }
-        let (view, left) = successor(old, promises, &evicted, &joins);
+        let (view, left) = successor(old, promises, &evicted, &joins, turn.bugs());
         let multicast = &self.multicast;
         let choice = choose(
             &multicast.lanes,
@@ -330,7 +353,8 @@ impl Membership {
     ) {
         let peer = self.node(rank);
         let proposal = codec::decode_proposal(&bytes)
-            .filter(|proposal| self.is_successor(proposal) && ballot.leader as usize == rank);
+            .filter(|proposal| self.is_successor(turn, proposal))
+            .filter(|_| ballot.leader as usize == rank && self.view().is_active(rank));
         let Some(proposal) = proposal else {
             return turn.dropped(peer, DropReason::Invalid);
         };
@@ -339,7 +363,7 @@ impl Membership {
         }
         let want = want(&proposal);
         if self.holds(&want) || turn.bugs().has(Bug::AcceptWithoutHolding) {
-            self.accept(turn, ballot, bytes, &proposal);
+            self.take_proposal(turn, ballot, bytes, &proposal);
         } else {
             self.change.holding = Some((ballot, bytes, proposal));
             self.fetch_held(turn, peer, &want);
@@ -363,9 +387,38 @@ impl Membership {
     }
 
     /// Whether a proposal fits as the successor of the installed view.
-    pub(crate) fn is_successor(&self, proposal: &Proposal) -> bool {
-        proposal.view.number == self.view().number + 1
-            && proposal.cut.len() == self.view().members.len()
+    pub(crate) fn is_successor(&self, turn: &Turn<'_>, proposal: &Proposal) -> bool {
+        if turn.bugs() != Bugs::default() {
+            // Planted bugs are for the checkers to find.
+            return proposal.view.number == self.view().number + 1
+                && proposal.cut.len() == self.view().members.len();
+        }
+        // Whoever is listed has promised, and is not beyond the cut: not even with its own updates.
+        let me = self.rank();
+        let stays = proposal.view.rank_of(self.me).is_some();
+        let promised = || self.is_frozen() && self.multicast.own_end() <= proposal.cut[me];
+        succeeds(self.view(), proposal) && (!stays || promised())
+    }
+
+    /// Whether the cut of a proposal, all of which is here, can be delivered in the order it gives.
+    fn fits(&self, turn: &Turn<'_>, proposal: &Proposal) -> bool {
+        let Proposal { cut, base, tail, .. } = proposal;
+        let stays = proposal.view.rank_of(self.me).is_some();
+        !stays || turn.bugs() != Bugs::default() || self.multicast.fits(cut, *base, tail)
+    }
+
+    /// Accepts a proposal all of which is here, if it can be installed.
+    fn take_proposal(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ballot: Ballot,
+        bytes: Bytes,
+        proposal: &Proposal,
+    ) {
+        if self.fits(turn, proposal) {
+            return self.accept(turn, ballot, bytes, proposal);
+        }
+        turn.dropped(self.node(ballot.leader as usize), DropReason::Invalid);
     }
 
     fn accept(&mut self, turn: &mut Turn<'_>, ballot: Ballot, bytes: Bytes, proposal: &Proposal) {
@@ -400,7 +453,7 @@ impl Membership {
         };
         let proposal = proposal.clone();
         accepted.insert(rank);
-        if lead.is_decided(&view) {
+        if lead.is_decided(&view, turn.bugs()) {
             self.progress = turn.now;
             self.decided(turn, proposal);
         }

@@ -14,7 +14,7 @@ use crate::wire::{Ballot, Rank, View};
 use super::is_quorum;
 
 /// One member's part in deciding its view's successor.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Change {
     /// The highest ballot promised; the default before the first.
     pub(crate) promised: Ballot,
@@ -31,7 +31,7 @@ pub(crate) struct Change {
 }
 
 /// A ballot under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lead {
     pub(crate) ballot: Ballot,
     /// Ranks that must go (L1).
@@ -40,7 +40,7 @@ pub(crate) struct Lead {
 }
 
 /// How far a ballot has come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Phase {
     /// Waiting for promises, then for what promisers have and the leader lacks.
     Promising { promises: BTreeMap<Rank, Promise> },
@@ -57,7 +57,7 @@ impl Change {
     /// Promises a ballot, unless a higher one was promised.
     pub(crate) fn promise(&mut self, ballot: Ballot, bugs: Bugs) -> bool {
         self.highest = self.highest.max(ballot.n);
-        if ballot < self.promised {
+        if ballot < self.promised && !bugs.has(Bug::AcceptLowerBallot) {
             return false;
         }
         if ballot > self.promised {
@@ -84,11 +84,16 @@ impl Change {
 
 impl Lead {
     /// Whether enough members have promised: a quorum, and everybody who is not gone.
-    pub(crate) fn has_promises(&self, view: &View, gone: impl Fn(Rank) -> bool) -> bool {
+    pub(crate) fn has_promises(
+        &self,
+        view: &View,
+        bugs: Bugs,
+        gone: impl Fn(Rank) -> bool,
+    ) -> bool {
         let Phase::Promising { promises } = &self.phase else {
             return false;
         };
-        is_quorum(view, |rank| promises.contains_key(&rank))
+        is_quorum(view, bugs, |rank| promises.contains_key(&rank))
             && (0..view.members.len()).all(|rank| {
                 promises.contains_key(&rank) || gone(rank) || self.evict.contains(&rank)
             })
@@ -108,10 +113,12 @@ impl Lead {
     }
 
     /// Whether a quorum has accepted: the proposal is decided.
-    pub(crate) fn is_decided(&self, view: &View) -> bool {
+    pub(crate) fn is_decided(&self, view: &View, bugs: Bugs) -> bool {
         match &self.phase {
             Phase::Promising { .. } => false,
-            Phase::Proposing { accepted, .. } => is_quorum(view, |rank| accepted.contains(&rank)),
+            Phase::Proposing { accepted, .. } => {
+                is_quorum(view, bugs, |rank| accepted.contains(&rank))
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::ordering::{Closure, Lane, Log, Walk};
 use crate::wire::messages::Record;
 
 /// Cut and order of a view's end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Choice {
     pub(crate) cut: Vec<u64>,
     pub(crate) base: u64,

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::bugs::{Bug, Bugs};
 use crate::wire::messages::{JoinRequest, Promise};
 use crate::wire::{Left, LeftReason, Member, MemberId, Rank, Transfer, View, ViewNumber};
 
@@ -17,25 +18,31 @@ pub(crate) fn successor(
     promises: &BTreeMap<Rank, Promise>,
     evict: &BTreeSet<Rank>,
     joins: &[JoinRequest],
+    bugs: Bugs,
 ) -> (View, Vec<Left>) {
     let number = view.number + 1;
-    let stays = |rank: Rank| {
-        // A node that wants in anew has forgotten its old membership, whatever it promised.
-        let again = joins.iter().any(|join| join.node == view.members[rank].id.node);
-        !evict.contains(&rank)
-            && !again
-            && promises.get(&rank).is_some_and(|promise| !promise.leaving)
-    };
+    // A node that wants in anew has forgotten its old membership, whatever it promised.
+    let again = |rank: Rank| joins.iter().any(|join| join.node == view.members[rank].id.node);
+    let could = |rank: Rank| promises.contains_key(&rank) && !evict.contains(&rank) && !again(rank);
+    let stays =
+        |rank: Rank| could(rank) && promises.get(&rank).is_some_and(|promise| !promise.leaving);
     let mut active: Vec<Rank> = (0..view.active).filter(|&rank| stays(rank)).collect();
     let waiting: Vec<Rank> = (view.active..view.members.len()).filter(|&r| stays(r)).collect();
-    if active.is_empty() && !(waiting.is_empty() && joins.is_empty()) {
-        active.extend((0..view.active).find(|r| promises.contains_key(r) && !evict.contains(r)));
+    let needed = !(waiting.is_empty() && joins.is_empty()) || bugs.has(Bug::NeverDissolve);
+    if active.is_empty() && needed {
+        active.extend((0..view.active).find(|&rank| could(rank)));
     }
     let cap = active.len();
-    let loaded = |rank: &Rank| promises.get(rank).is_some_and(|promise| promise.loaded);
+    let loaded = |rank: &Rank| {
+        promises.get(rank).is_some_and(|promise| promise.loaded || bugs.has(Bug::PromoteUnloaded))
+    };
     let promoted: Vec<Rank> = waiting.iter().copied().filter(loaded).take(cap).collect();
     let mut members: Vec<Member> = Vec::new();
-    for &rank in active.iter().chain(&promoted) {
+    let mut ranks: Vec<Rank> = active.iter().chain(&promoted).copied().collect();
+    if bugs.has(Bug::PromotedFirst) {
+        ranks.rotate_left(active.len());
+    }
+    for rank in ranks {
         members.push(Member { transfer: None, ..view.members[rank].clone() });
     }
     let kept = members.len();

@@ -10,11 +10,18 @@ use bytes::Bytes;
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{Class, Delivery, DropReason, Run};
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
-use crate::wire::messages::{BatchHead, Data, Records};
+use crate::wire::messages::{BatchHead, Data, Record, Records};
 use crate::wire::{Cut, GroupId, Micros, Rank, View, codec};
 
+/// What a submitted piece costs beyond its bytes, here and on the wire: charged to the window, so
+/// that its bound holds for small updates, too.
+const OVERHEAD: usize = 64;
+
+/// Most bytes of one message that sends again.
+const RESEND: usize = 1 << 20;
+
 /// One view's lanes, order, acknowledgements and marks, as one member sees them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Multicast {
     pub(crate) view: View,
     pub(crate) me: Rank,
@@ -28,7 +35,7 @@ pub(crate) struct Multicast {
     pub(crate) stable: Walk,
     /// Sequencer: what has been considered for a position.
     numbered: Walk,
-    /// What each member has acknowledged.
+    /// What each member has acknowledged; without counts before its first word.
     acks: Vec<Cut>,
     /// What was last acknowledged by this member.
     acked: Cut,
@@ -67,7 +74,7 @@ impl Multicast {
             delivered: Walk::new(n),
             stable: Walk::new(n),
             numbered: Walk::new(n),
-            acks: alloc::vec![Cut::new(n); n],
+            acks: alloc::vec![Cut::default(); n],
             acked: Cut::new(n),
             ack_due: None,
             unacked_bytes: 0,
@@ -118,8 +125,11 @@ impl Multicast {
         }
         let count = u64::from(run.count);
         let totals = if run.class == Class::Total { count } else { 0 };
-        self.own_bytes += body.len();
-        self.own.push_back((first + count, body.len()));
+        let bytes = body.len() + OVERHEAD;
+        self.own_bytes += bytes;
+        self.own.push_back((first + count, bytes));
+        // The batch has one time: what is delivered here before it closes must show the same.
+        let wall = self.lanes[self.me].open_wall().unwrap_or(wall);
         let runs = alloc::vec![run];
         let batch = Batch { first, count, totals, stamp: None, k: 0, wall, runs, body };
         self.lanes[self.me].push_open(batch);
@@ -145,7 +155,8 @@ impl Multicast {
     /// Gives positions to the totals that are ready.
     fn number(&mut self) {
         // The own open batch has no stamp yet, so it can't be ready: its lane ends before it.
-        let mut rule = Closed { inner: Number { log: &mut self.log }, lanes: &self.lanes };
+        let mut rule =
+            Closed { inner: Number { log: &mut self.log, bugs: self.bugs }, lanes: &self.lanes };
         self.numbered.advance(&self.lanes, &mut rule);
     }
 
@@ -179,14 +190,26 @@ impl Multicast {
         None
     }
 
-    /// Everything of the own lane (and, sequencer, of the order) beyond what `peer` has.
-    pub(crate) fn resend(&mut self, have: &Cut) -> Option<(Data, Vec<Bytes>)> {
-        let mut data = Data { hurry: true, ..Data::default() };
-        let mut bodies = Vec::new();
+    /// Everything of the own lane (and, sequencer, of the order) beyond what a peer has, in messages
+    /// of bounded size.
+    pub(crate) fn resend(&mut self, have: &Cut) -> Vec<(Data, Vec<Bytes>)> {
         if self.bugs.has(Bug::NoResend) {
-            return None;
+            return Vec::new();
         }
+        let mut messages = Vec::new();
+        let fresh = || (Data { hurry: true, ..Data::default() }, Vec::new());
+        let (mut data, mut bodies) = fresh();
+        let mut bytes = 0;
         for batch in self.lanes[self.me].range(have.count(self.me), self.sent) {
+            if bytes > 0 && bytes + batch.body.len() > RESEND {
+                let (next, none) = fresh();
+                messages.push((
+                    core::mem::replace(&mut data, next),
+                    core::mem::replace(&mut bodies, none),
+                ));
+                bytes = 0;
+            }
+            bytes += batch.body.len() + OVERHEAD;
             data.batches.push(batch.head());
             bodies.push(batch.body.clone());
         }
@@ -196,7 +219,13 @@ impl Multicast {
         {
             data.records = Some(self.log.range(have.extent, self.announced));
         }
-        (!data.batches.is_empty() || data.records.is_some()).then_some((data, bodies))
+        if !data.batches.is_empty() || data.records.is_some() {
+            messages.push((data, bodies));
+        }
+        if let Some((last, _)) = messages.last_mut() {
+            last.ack = Some(self.received());
+        }
+        messages
     }
 
     /// Takes a member's batches in.
@@ -211,8 +240,8 @@ impl Multicast {
             let body = bodies.split_to((head.length as usize).min(bodies.len()));
             let bytes = body.len();
             let batch = Batch::new(head, body).ok_or(DropReason::Invalid)?;
-            let stamped = batch.stamp.as_ref().is_none_or(|s| s.len() == self.lanes.len());
-            if !stamped {
+            let stamp = batch.stamp.as_ref().map(Vec::len);
+            if stamp != self.causal.then_some(self.lanes.len()) || !self.view.is_active(from) {
                 return Err(DropReason::Invalid);
             }
             match self.lanes[from].push(batch) {
@@ -230,7 +259,7 @@ impl Multicast {
 
     /// Takes order records in: they take effect on receipt.
     pub(crate) fn receive_records(&mut self, records: &Records) -> Result<(), DropReason> {
-        let known = |rank: u32| (rank as usize) < self.lanes.len();
+        let known = |rank: u32| self.view.is_active(rank as usize);
         if !records.runs.iter().all(|r| known(r.rank) && r.count > 0) {
             return Err(DropReason::Invalid);
         }
@@ -255,13 +284,32 @@ impl Multicast {
         self.emit(group, pieces, out);
     }
 
+    /// Whether all of a final cut can be delivered here in the decided order: what
+    /// [`Multicast::finish`] relies on.
+    pub(crate) fn fits(&self, cut: &[u64], base: u64, tail: &[Record]) -> bool {
+        let mut walk = self.delivered.clone();
+        let ahead = |(&delivered, &count): (&u64, &u64)| delivered > count;
+        if walk.counts.iter().zip(cut).any(ahead)
+            || !(walk.order.position..=self.log.extent()).contains(&base)
+        {
+            return false;
+        }
+        let mut log = self.log.clone();
+        log.decide(base, tail);
+        let mut pieces = Vec::new();
+        let (bugs, pieces) = (self.bugs, &mut pieces);
+        let mut rule = Deliver { log: &log, limit: cut, stable: None, pieces, bugs };
+        walk.advance(&self.lanes, &mut rule);
+        walk.counts == cut
+    }
+
     /// Delivers the rest of the final cut in the decided order; all of it is stable.
     pub(crate) fn finish(
         &mut self,
         group: GroupId,
         cut: &[u64],
         base: u64,
-        tail: &[crate::wire::messages::Record],
+        tail: &[Record],
         out: &mut Vec<Delivery>,
     ) {
         assert!(
@@ -276,10 +324,7 @@ impl Multicast {
             self.delivered.order.position,
             self.log.extent()
         );
-        self.log.truncate(base);
-        for record in tail {
-            self.log.append(record.rank, u64::from(record.count), record.time);
-        }
+        self.log.decide(base, tail);
         let mut pieces = Vec::new();
         let mut rule = Deliver {
             log: &self.log,

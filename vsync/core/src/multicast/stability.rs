@@ -11,18 +11,25 @@ impl Multicast {
     /// What `rank` says it has received; an acknowledgement never lowers anything. `false`: it claims
     /// more than its view has lanes for.
     pub(crate) fn acknowledge(&mut self, rank: Rank, received: &Cut, now: Micros) -> bool {
-        if received.counts.len() != self.lanes.len() {
+        if !self.is_possible(received) {
             return false;
         }
-        // Nobody can have received more of the own lane than was sent.
-        if received.count(self.me) > self.lanes[self.me].closed() {
-            return false;
-        }
-        if self.acks[rank].raise(received) {
+        let slowest = self.held_of_own();
+        self.acks[rank].counts.resize(received.counts.len(), 0);
+        self.acks[rank].raise(received);
+        if self.held_of_own() > slowest {
+            // Only the slowest counts: the others' progress must not hide one that stands still.
             self.progress = now;
             self.nag_due = None;
         }
         true
+    }
+
+    /// Nobody can have received more of the own lane, or of the own records, than there is.
+    pub(crate) fn is_possible(&self, received: &Cut) -> bool {
+        received.counts.len() == self.lanes.len()
+            && received.count(self.me) <= self.lanes[self.me].closed()
+            && (self.me > 0 || received.extent <= self.log.extent())
     }
 
     /// The counts that a quorum of the active members has acknowledged, coordinate by coordinate.
@@ -54,7 +61,11 @@ impl Multicast {
     pub(crate) fn free(&mut self) -> bool {
         let own = self.received();
         self.acks[self.me] = own;
-        let held = |of: &dyn Fn(&Cut) -> u64| self.acks.iter().map(of).min().unwrap_or(0);
+        let early = self.bugs.has(Bug::FreeEarly);
+        let held = |of: &dyn Fn(&Cut) -> u64| {
+            let counts = self.acks.iter().map(of);
+            if early { counts.max().unwrap_or(0) } else { counts.min().unwrap_or(0) }
+        };
         let sequencer = self.me == 0;
         for rank in 0..self.lanes.len() {
             let mut to = held(&|cut| cut.count(rank))
@@ -114,6 +125,13 @@ impl Multicast {
         }
     }
 
+    /// Somebody asks for it: even where all is stable here, the one who asks may not know.
+    pub(crate) fn ack_at_once(&mut self, now: Micros) {
+        if self.owes_ack() && !self.bugs.has(Bug::NoLastAck) {
+            self.ack_due = Some(now);
+        }
+    }
+
     pub(crate) fn ack_due(&self) -> Option<Micros> {
         self.ack_due
     }
@@ -138,23 +156,22 @@ impl Multicast {
         Some(self.acked.clone())
     }
 
-    /// Whether everything that this member multicast (and ordered) is acknowledged by all.
+    /// Whether all that is here is acknowledged by all: nothing is kept, and nothing waits.
     pub(crate) fn is_settled(&self) -> bool {
-        let lane = self.lanes[self.me].closed();
-        let extent = if self.me == 0 { self.log.extent() } else { 0 };
-        self.others()
-            .all(|rank| self.acks[rank].count(self.me) >= lane && self.acks[rank].extent >= extent)
+        self.laggards().is_empty()
     }
 
-    /// The members that have not acknowledged all of what this member multicast.
+    /// The members whose acknowledgements of what is here are missing. A lost acknowledgement is not
+    /// missed by the one who sent it, so it must be asked for, by whoever keeps the batch or waits for
+    /// its stability.
     pub(crate) fn laggards(&self) -> Vec<Rank> {
-        let lane = self.lanes[self.me].closed();
-        let extent = if self.me == 0 { self.log.extent() } else { 0 };
-        self.others()
-            .filter(|&rank| {
-                self.acks[rank].count(self.me) < lane || self.acks[rank].extent < extent
-            })
-            .collect()
+        let received = self.received();
+        self.others().filter(|&rank| !self.acks[rank].covers(&received)).collect()
+    }
+
+    /// How much of the own lane all others have acknowledged.
+    fn held_of_own(&self) -> u64 {
+        self.others().map(|rank| self.acks[rank].count(self.me)).min().unwrap_or(u64::MAX)
     }
 
     /// The other member that has acknowledged least of the own lane.

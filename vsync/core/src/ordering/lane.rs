@@ -129,6 +129,11 @@ impl Lane {
         self.open.is_some()
     }
 
+    /// The time of the open batch, where there is one.
+    pub(crate) fn open_wall(&self) -> Option<u64> {
+        self.open.and_then(|first| self.at(first)).map(|batch| batch.wall)
+    }
+
     /// Bytes of the bodies kept.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -133,6 +133,14 @@ impl Log {
         self.last_time = self.runs.back().map_or(self.floor, |run| run.time);
     }
 
+    /// The decided order: the first `base` positions as they are, then the tail's.
+    pub(crate) fn decide(&mut self, base: u64, tail: &[Record]) {
+        self.truncate(base);
+        for record in tail {
+            self.append(record.rank, u64::from(record.count), record.time);
+        }
+    }
+
     /// Drops whole records below position `to`.
     pub(crate) fn free(&mut self, to: u64) {
         while let Some(run) = self.runs.front() {

@@ -186,7 +186,9 @@ impl Rule for Stabilise<'_> {
             Class::Fifo => count,
             Class::Causal if causes_passed(walk, head) => count,
             Class::Total if causes_passed(walk, head) => {
-                count.min(in_position(walk, head, self.log, self.extent))
+                let known = self.bugs.has(Bug::PositionsNotAcknowledged);
+                let extent = if known { self.log.extent() } else { self.extent };
+                count.min(in_position(walk, head, self.log, extent))
             }
             Class::Causal | Class::Total => 0,
         }
@@ -203,12 +205,14 @@ impl Rule for Stabilise<'_> {
 /// its lane, that is, when everything it depends on has passed here.
 pub(crate) struct Number<'a> {
     pub(crate) log: &'a mut Log,
+    pub(crate) bugs: Bugs,
 }
 
 impl Rule for Number<'_> {
     fn allow(&mut self, walk: &mut Walk, head: &Head<'_>) -> u64 {
         match head.run.class {
             Class::Fifo => head.left,
+            _ if self.bugs.has(Bug::NumberUnready) => head.left,
             Class::Causal | Class::Total if causes_passed(walk, head) => head.left,
             Class::Causal | Class::Total => 0,
         }

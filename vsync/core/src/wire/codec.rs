@@ -7,10 +7,8 @@ use ::bytes::{Buf, Bytes};
 use alloc::vec::Vec;
 use serde::Serialize;
 
+use super::bounds;
 use super::messages::{BatchHead, Frame, Message, Proposal};
-
-/// Most members that a view from the wire may have.
-const MAX_MEMBERS: usize = 4096;
 
 /// Encodes a frame and appends the bodies, in the order in which the frame names them.
 pub(crate) fn encode(frame: &Frame, bodies: &[Bytes]) -> Bytes {
@@ -36,10 +34,8 @@ pub(crate) fn decode(mut bytes: Bytes) -> Option<(Frame, Bytes)> {
     let (frame, rest) = postcard::take_from_bytes::<Frame>(&bytes).ok()?;
     let used = bytes.len() - rest.len();
     bytes.advance(used);
-    if bodies_length(&frame)? != bytes.len() {
-        return None;
-    }
-    Some((frame, bytes))
+    let sane = bodies_length(&frame)? == bytes.len() && bounds::frame(&frame);
+    sane.then_some((frame, bytes))
 }
 
 fn bodies_length(frame: &Frame) -> Option<usize> {
@@ -67,14 +63,7 @@ pub(crate) fn encode_proposal(proposal: &Proposal) -> Bytes {
 /// Reads a proposal and checks what every receiver relies on.
 pub(crate) fn decode_proposal(bytes: &[u8]) -> Option<Proposal> {
     let (proposal, rest) = postcard::take_from_bytes::<Proposal>(bytes).ok()?;
-    let view = &proposal.view;
-    let sane = rest.is_empty()
-        && view.members.len() <= MAX_MEMBERS
-        && proposal.cut.len() <= MAX_MEMBERS
-        && view.active <= view.members.len()
-        && (view.active == 0) == view.members.is_empty()
-        && proposal.tail.iter().all(|r| (r.rank as usize) < proposal.cut.len() && r.count > 0);
-    sane.then_some(proposal)
+    (rest.is_empty() && bounds::proposal(&proposal)).then_some(proposal)
 }
 
 /// The number of bytes that each update's length takes in a body.
@@ -85,7 +74,7 @@ pub(crate) fn skip(body: &[u8], mut offset: usize, count: u64) -> Option<usize> 
     for _ in 0..count {
         let prefix = body.get(offset..offset.checked_add(LENGTH)?)?;
         let length = u32::from_le_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]) as usize;
-        offset = offset.checked_add(LENGTH + length)?;
+        offset = offset.checked_add(LENGTH)?.checked_add(length)?;
     }
     (offset <= body.len()).then_some(offset)
 }

@@ -129,7 +129,10 @@ pub(crate) enum Message {
         entry: ViewNumber,
     },
     /// This node has no membership in the group: whoever lists it is mistaken.
-    NotHere,
+    NotHere {
+        /// The latest view that it knows to be decided; 0 where it gave its membership up.
+        beyond: ViewNumber,
+    },
     /// A piece of a checkpoint.
     Chunk(Chunk),
     /// How much of a checkpoint is here.

@@ -1,5 +1,6 @@
 //! Floor 0: identities, cuts, messages and their bytes.
 
+pub(crate) mod bounds;
 pub(crate) mod codec;
 mod cut;
 mod ids;
