@@ -1,5 +1,6 @@
 //! [`NodeBuilder`]: what a node is started with.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use crate::steward::Limits;
 
 /// Longest update unless configured otherwise.
 const UPDATE: usize = 1 << 20;
-/// Flow control window of a group unless configured otherwise.
+/// Flow control window of a group unless configured otherwise, and the largest: all of it may have
+/// to be sent again in one frame.
 const WINDOW: usize = 8 << 20;
 /// What a joiner holds unless configured otherwise.
 const JOIN_BUFFER: usize = 256 << 20;
@@ -39,7 +41,7 @@ impl NodeBuilder {
     pub(crate) fn new() -> Self {
         NodeBuilder {
             name: "node".to_owned(),
-            listen: "0.0.0.0:7400".to_owned(),
+            listen: "127.0.0.1:7400".to_owned(),
             advertise: None,
             secret: None,
             seeds: Vec::new(),
@@ -59,7 +61,8 @@ impl NodeBuilder {
         self
     }
 
-    /// The address to listen on; `0.0.0.0:7400` by default. Port 0 takes a free one.
+    /// The address to listen on; `127.0.0.1:7400` by default. Port 0 takes a free one. Who listens
+    /// on all interfaces must [`advertise`](NodeBuilder::advertise), too.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
         self
@@ -130,7 +133,7 @@ impl NodeBuilder {
     }
 
     /// How many bytes of this node's updates may be under way in one group before `send` and calls
-    /// wait; 8 MiB by default.
+    /// wait; 8 MiB by default and at most.
     pub fn window(mut self, bytes: usize) -> Self {
         self.limits.window = bytes;
         self
@@ -157,6 +160,13 @@ impl NodeBuilder {
         let mut config = QuicConfig::new(self.name.clone(), self.listen.clone(), secret);
         config.advertise = self.advertise.clone();
         let transport = Quic::start(config).await.map_err(|e| StartError::Network(Box::new(e)))?;
+        let address = &transport.local().addr;
+        if address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified()) {
+            return Err(StartError::Config(format!(
+                "others cannot reach {address}: where a node listens on all interfaces, say \
+                 `advertise` with the address by which they reach it"
+            )));
+        }
         self.over(Arc::new(transport)).await
     }
 
@@ -178,10 +188,10 @@ impl NodeBuilder {
                 "an update of {update} bytes needs a window of twice that, not {window}"
             )));
         }
-        if self.limits.update > vsync_net::MAX_FRAME / 2 {
-            let (update, most) = (self.limits.update, vsync_net::MAX_FRAME / 2);
+        if self.limits.window > WINDOW {
+            let window = self.limits.window;
             return Err(StartError::Config(format!(
-                "an update may have {most} bytes at most, not {update}"
+                "a window may have {WINDOW} bytes at most, not {window}"
             )));
         }
         Node::start(self, transport).await

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::futures::OwnedNotified;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -17,15 +16,21 @@ use crate::group::Group;
 use crate::optimistic::{Optimistic, Outcome, declared};
 use crate::replicated::Replicated;
 use crate::runtime::callers::{Answer, Told, Waiter};
-use crate::runtime::outbox::{Left, Letter};
+use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::stability::Stability;
 
 /// An update that is sent when this is first polled.
 ///
 /// `.await` waits until the update is stable: its answer is then safe to show to the world.
-/// [`optimistic`](Call::optimistic) waits until it is applied here, [`send`](Call::send) until it is
-/// accepted. Dropped before the first poll nothing is sent; dropped after it, the update takes
+/// [`optimistic`](Call::optimistic) waits until it is applied here, [`send`](Call::send) until it
+/// is accepted. Dropped before the first poll nothing is sent; dropped after it, the update takes
 /// effect and only the answer is lost.
+///
+/// The order of first polls is the order of sending. Where flow control has no room the update
+/// waits for its turn inside the group, one per call, whether or not the call is polled again: a
+/// call that is held unpolled stops nobody, and dropping one makes no room. To give an update up
+/// that still waits for its turn use [`timeout`](Call::timeout). Memory is bounded by the number of
+/// calls that are begun; awaiting each [`send`](Call::send) before the next bounds it.
 #[must_use = "nothing is sent before this is awaited"]
 pub struct Call<S: Replicated, V, O = Infallible> {
     group: Group<S>,
@@ -57,8 +62,8 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Call<S, V, O> {
         }
     }
 
-    /// Waits until the update is accepted: it will be sent, in order, while this node lives. This
-    /// is the streaming path: it waits only where flow control asks it to.
+    /// Waits until the update is accepted, its turn having come: it will be sent, in order, while
+    /// this node lives. This is the streaming path: it waits only where flow control asks it to.
     pub fn send(self) -> SendCall<S> {
         SendCall { progress: Progress::new(self.group, self.update, self.timeout) }
     }
@@ -92,21 +97,26 @@ struct Progress<S: Replicated, T> {
 }
 
 enum Stage<S: Replicated, T> {
-    /// Not in the outbox yet.
-    Waiting { update: S::Update, room: Option<Pin<Box<OwnedNotified>>>, since: Option<u64> },
+    /// Not polled yet.
+    Unsent(S::Update),
     /// In the outbox or beyond.
-    Under(oneshot::Receiver<Result<T, GroupError>>),
+    Under {
+        listen: Listen<T>,
+        /// Its place in line, if it had to wait for its turn.
+        place: Option<u64>,
+    },
     /// Accepted, with nothing more to wait for; or over.
     Done,
 }
 
-// The update is moved out by value and never pinned; the two futures inside are boxed.
+type Listen<T> = oneshot::Receiver<Result<T, GroupError>>;
+
+// The update is never pinned; the sleep is boxed.
 impl<S: Replicated, T> Unpin for Progress<S, T> {}
 
 impl<S: Replicated, T> Progress<S, T> {
     fn new(group: Group<S>, update: S::Update, limit: Option<Duration>) -> Self {
-        let stage = Stage::Waiting { update, room: None, since: None };
-        Progress { group, limit, deadline: None, stage }
+        Progress { group, limit, deadline: None, stage: Stage::Unsent(update) }
     }
 
     fn late(&mut self, cx: &mut Context<'_>) -> bool {
@@ -115,72 +125,69 @@ impl<S: Replicated, T> Progress<S, T> {
         sleep.as_mut().poll(cx).is_ready()
     }
 
-    /// Brings the update into the outbox; `waiter` makes who is told about it, if anybody.
-    fn poll_leave(
+    /// Leaves the update in the outbox, at the first poll. From then on it is the outbox's: it goes
+    /// whatever becomes of this. `who` makes who is told, if anybody; it is given whether the update
+    /// has to wait for its turn.
+    fn leave(
         &mut self,
-        cx: &mut Context<'_>,
-        waiter: impl Fn() -> Option<(Waiter, oneshot::Receiver<Result<T, GroupError>>)>,
-    ) -> Poll<Result<(), GroupError>> {
-        let Stage::Waiting { .. } = self.stage else { return Poll::Ready(Ok(())) };
-        let Stage::Waiting { mut update, mut room, mut since } =
-            std::mem::replace(&mut self.stage, Stage::Done)
-        else {
-            return Poll::Ready(Ok(()));
-        };
+        who: impl FnOnce(bool) -> Option<(Tell, Listen<T>)>,
+    ) -> Result<(), GroupError> {
+        let Stage::Unsent(update) = &self.stage else { return Ok(()) };
         let seat = &self.group.shared.seat;
-        loop {
-            if let Some(line) = &mut room
-                && line.as_mut().poll(cx).is_pending()
-            {
-                if self.late(cx) {
-                    return Poll::Ready(Err(GroupError::NotApplied(NotApplied::Timeout)));
+        let mut listen = None;
+        let left = seat.outbox.leave::<S>(update, seat.limit, |in_line| {
+            let (tell, receiver) = who(in_line)?;
+            listen = Some(receiver);
+            Some(tell)
+        });
+        let place = match left {
+            Left::Taken { wake } => {
+                if wake {
+                    seat.wake();
                 }
-                self.stage = Stage::Waiting { update, room, since };
-                return Poll::Pending;
+                None
             }
-            // In line before looking, so that room made in between is not missed.
-            let mut line = since.map(|_| Box::pin(seat.outbox.room()));
-            if let Some(line) = &mut line {
-                line.as_mut().enable();
+            Left::InLine(place) => Some(place),
+            Left::Never(why) => {
+                self.stage = Stage::Done;
+                return Err(GroupError::NotApplied(why));
             }
-            let mut listen = None;
-            let letter = Letter::<S> { update, since, limit: seat.limit };
-            let left = seat.outbox.leave(letter, || {
-                let (waiter, receiver) = waiter()?;
-                listen = Some(receiver);
-                Some(waiter)
-            });
-            match left {
-                Left::Taken(wake) => {
-                    if wake {
-                        seat.wake();
-                    }
-                    self.stage = listen.map_or(Stage::Done, Stage::Under);
-                    return Poll::Ready(Ok(()));
-                }
-                Left::Never(why) => return Poll::Ready(Err(GroupError::NotApplied(why))),
-                Left::Full(back, membership) => {
-                    update = back;
-                    since = since.or(Some(membership));
-                    room = line;
-                }
-            }
-        }
+        };
+        self.stage = listen.map_or(Stage::Done, |listen| Stage::Under { listen, place });
+        Ok(())
     }
 
-    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, GroupError>> {
-        let Stage::Under(listen) = &mut self.stage else {
+    /// Waits for what there is to be told, no longer than the limit. What `late` is given is whether
+    /// the update has been taken out of the line: it will not be sent then.
+    fn poll_told(
+        &mut self,
+        cx: &mut Context<'_>,
+        late: impl FnOnce(bool) -> Poll<GroupError>,
+    ) -> Poll<Result<T, GroupError>> {
+        let Stage::Under { listen, place } = &mut self.stage else {
             return Poll::Ready(Err(GroupError::Unknown(Unknown::Closed)));
         };
-        if let Poll::Ready(told) = Pin::new(listen).poll(cx) {
+        let place = *place;
+        let told = match Pin::new(listen).poll(cx) {
             // A sender that vanished without a word took the whole node with it.
-            return Poll::Ready(told.unwrap_or(Err(GroupError::Unknown(Unknown::Closed))));
-        }
-        match self.late(cx) {
-            true => Poll::Ready(Err(GroupError::Unknown(Unknown::Timeout))),
-            false => Poll::Pending,
-        }
+            Poll::Ready(told) => told.unwrap_or(Err(GroupError::Unknown(Unknown::Closed))),
+            Poll::Pending if self.late(cx) => {
+                let outbox = &self.group.shared.seat.outbox;
+                Err(ready!(late(place.is_some_and(|place| outbox.withdraw(place)))))
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        self.stage = Stage::Done;
+        Poll::Ready(told)
     }
+}
+
+/// What a caller that waits for an answer is told when its time is over.
+fn out_of_time(withdrawn: bool) -> Poll<GroupError> {
+    Poll::Ready(match withdrawn {
+        true => GroupError::NotApplied(NotApplied::Timeout),
+        false => GroupError::Unknown(Unknown::Timeout),
+    })
 }
 
 /// A [`Call`] that waits for stability.
@@ -194,14 +201,14 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for CallFuture<S, V, O
     type Output = Result<V, CallError<O::Refusal>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let waiter = || {
+        let who = |_| {
             let (tell, listen) = oneshot::channel::<Told>();
-            Some((Waiter::Stable(tell), listen))
+            Some((Tell::Answer(Waiter::Stable(tell)), listen))
         };
-        if let Err(error) = ready!(self.progress.poll_leave(cx, waiter)) {
+        if let Err(error) = self.progress.leave(who) {
             return Poll::Ready(Err(error.into()));
         }
-        let answer = match ready!(self.progress.poll_told(cx)) {
+        let answer = match ready!(self.progress.poll_told(cx, out_of_time)) {
             Ok(answer) => answer,
             Err(error) => return Poll::Ready(Err(error.into())),
         };
@@ -220,14 +227,14 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for OptimisticCall<S, 
     type Output = Result<Optimistic<V, O>, GroupError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let waiter = || {
+        let who = |_| {
             let (tell, listen) = oneshot::channel();
-            Some((Waiter::Applied(tell), listen))
+            Some((Tell::Answer(Waiter::Applied(tell)), listen))
         };
-        if let Err(error) = ready!(self.progress.poll_leave(cx, waiter)) {
+        if let Err(error) = self.progress.leave(who) {
             return Poll::Ready(Err(error));
         }
-        Poll::Ready(match ready!(self.progress.poll_told(cx)) {
+        Poll::Ready(match ready!(self.progress.poll_told(cx, out_of_time)) {
             Ok((answer, stability)) => Ok(Optimistic::new(declared::<V, O>(answer), stability)),
             Err(error) => Err(error),
         })
@@ -237,14 +244,23 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for OptimisticCall<S, 
 /// A [`Call`] that waits until it is accepted.
 #[must_use = "futures do nothing unless polled"]
 pub struct SendCall<S: Replicated> {
-    progress: Progress<S, Infallible>,
+    progress: Progress<S, ()>,
 }
 
 impl<S: Replicated> Future for SendCall<S> {
     type Output = Result<(), GroupError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.progress.poll_leave(cx, || None)
+        let who = |in_line: bool| {
+            in_line.then(oneshot::channel).map(|(turn, listen)| (Tell::Turn(turn), listen))
+        };
+        self.progress.leave(who)?;
+        let Stage::Under { .. } = self.progress.stage else { return Poll::Ready(Ok(())) };
+        self.progress.poll_told(cx, |withdrawn| match withdrawn {
+            true => Poll::Ready(GroupError::NotApplied(NotApplied::Timeout)),
+            // Its turn has come just now: the word is on its way.
+            false => Poll::Pending,
+        })
     }
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vsync_net::{Event, PeerInfo, Quic, QuicConfig, Secret, Transport};
 
 use crate::error::ClientError;
@@ -96,10 +96,11 @@ async fn listen(transport: Arc<dyn Transport>, rpc: Arc<Rpc>) {
     while let Some(event) = transport.next().await {
         match event {
             Event::Frame { peer, frame, .. } if frame.first() == Some(&tag::RPC) => {
-                rpc.frame(peer, &frame[1..]);
+                rpc.frame(peer, true, &frame[1..]);
             }
             Event::Down { peer } | Event::Ended { peer } => rpc.down(peer),
-            Event::Up(_) | Event::Frame { .. } => {}
+            Event::Up(peer) => rpc.up(peer.id),
+            Event::Frame { .. } => {}
         }
     }
 }
@@ -126,14 +127,22 @@ impl Connection {
             return Ok(peer);
         }
         let mut failed = Vec::new();
-        for seed in &self.seeds {
-            match tokio::time::timeout(DIAL, self.transport.connect(seed)).await {
+        let mut dials = JoinSet::new();
+        for seed in self.seeds.iter().cloned() {
+            let transport = Arc::clone(&self.transport);
+            dials.spawn(async move {
+                let dialled = timeout(DIAL, transport.connect(&seed)).await;
+                (seed, dialled)
+            });
+        }
+        while let Some(Ok((seed, dialled))) = dials.join_next().await {
+            match dialled {
                 Ok(Ok(peer)) => {
                     self.remember(Some(peer.clone()));
                     return Ok(peer);
                 }
-                Ok(Err(error)) => failed.push((seed.clone(), error.to_string())),
-                Err(_) => failed.push((seed.clone(), "no answer in time".to_owned())),
+                Ok(Err(error)) => failed.push((seed, error.to_string())),
+                Err(_) => failed.push((seed, "no answer in time".to_owned())),
             }
         }
         Err(ClientError::Unreachable { seeds: failed })
@@ -181,7 +190,7 @@ impl Connection {
             }
         };
         while let Some(member) = members.pop_front() {
-            let dialled = tokio::time::timeout(DIAL, self.transport.connect(&member.address)).await;
+            let dialled = timeout(DIAL, self.transport.connect(&member.address)).await;
             let Ok(Ok(peer)) = dialled else {
                 *last = format!("{}: not reached", member.address);
                 continue;
@@ -199,7 +208,7 @@ impl Connection {
     }
 
     async fn ask_one<S: Replicated>(&self, group: &str, peer: &PeerInfo, ask: &Ask) -> Asked {
-        let asked = tokio::time::timeout(ATTEMPT, self.rpc.ask(peer.id, ask.clone())).await;
+        let asked = timeout(ATTEMPT, self.rpc.ask(peer.id, ask.clone())).await;
         let answer = match asked {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => return Asked::Failed("the connection broke".to_owned()),

@@ -56,7 +56,8 @@ impl<S> Ctx<S> {
         self.rank
     }
 
-    /// The view that the update is delivered in.
+    /// The view that the update is delivered in. What members do not agree on is left out of it:
+    /// [`View::together`] is empty here.
     pub fn view(&self) -> &View {
         &self.view
     }

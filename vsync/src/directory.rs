@@ -125,3 +125,71 @@ impl Directory {
         self.groups.get(&name).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vsync_core::wire;
+
+    use super::*;
+    use crate::view::{MemberId, View};
+
+    /// A view of the directory's group with these nodes.
+    fn ctx(nodes: &[u64]) -> Ctx<Directory> {
+        let member = |node: &u64| wire::Member {
+            id: MemberId { node: NodeId(*node), entry: 1 },
+            meta: bytes::Bytes::new(),
+            nonce: 0,
+            transfer: None,
+        };
+        let members: Vec<_> = nodes.iter().map(member).collect();
+        let view = wire::View { number: 1, active: members.len(), members };
+        Ctx::new(View::new(&view, &[], &[], &[]))
+    }
+
+    fn kind() -> Kind {
+        Kind { schema: 1, name: "Bank version 1".to_owned() }
+    }
+
+    fn contact(node: u64) -> Contact {
+        Contact { node, address: format!("n{node}:1") }
+    }
+
+    #[test]
+    fn one_creator_wins_and_may_ask_again() {
+        let mut directory = Directory::default();
+        let ctx = ctx(&[1, 2]);
+        let made = directory.create(&ctx, "bank".into(), kind(), 1).expect("it is free");
+        assert_eq!(directory.create(&ctx, "bank".into(), kind(), 2), Err(made.clone()));
+        assert_eq!(directory.create(&ctx, "bank".into(), kind(), 1), Ok(made));
+    }
+
+    #[test]
+    fn what_never_came_into_being_falls_with_its_creator() {
+        let mut directory = Directory::default();
+        let first = directory.create(&ctx(&[1, 2]), "bank".into(), kind(), 1).expect("free");
+        let second = directory.create(&ctx(&[2]), "bank".into(), kind(), 2).expect("free again");
+        assert!(second.group > first.group && second.generation > first.generation);
+        // The late confirmation of the first is not for the second.
+        directory.record("bank".into(), first.group, 1, vec![contact(1)]);
+        assert!(!directory.find("bank".into()).expect("there").confirmed());
+        directory.record("bank".into(), second.group, 1, vec![contact(2)]);
+        let taken = directory.create(&ctx(&[3]), "bank".into(), kind(), 3);
+        assert_eq!(taken.expect_err("confirmed").members, [contact(2)]);
+    }
+
+    #[test]
+    fn older_views_change_nothing_and_a_removed_name_gets_a_new_generation() {
+        let mut directory = Directory::default();
+        let ctx = ctx(&[1]);
+        let made = directory.create(&ctx, "bank".into(), kind(), 1).expect("free");
+        directory.record("bank".into(), made.group, 3, vec![contact(1), contact(2)]);
+        directory.record("bank".into(), made.group, 2, vec![contact(1)]);
+        assert_eq!(directory.find("bank".into()).expect("there").members.len(), 2);
+        directory.remove("bank".into(), made.group + 1);
+        assert!(directory.lookup("bank".into()).is_some());
+        directory.remove("bank".into(), made.group);
+        assert_eq!(directory.lookup("bank".into()), None);
+        let again = directory.create(&ctx, "bank".into(), kind(), 1).expect("free again");
+        assert!(again.generation > made.generation && again.group > made.group);
+    }
+}

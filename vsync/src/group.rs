@@ -1,9 +1,13 @@
 //! [`Group`]: a membership, and the stream of what happens to it.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_core::Stream;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::error::{GroupError, Unknown};
@@ -55,15 +59,18 @@ impl<S: Replicated> Group<S> {
 
     /// What happens to the membership, beginning with the installed view.
     ///
-    /// A reader that lags behind by more than some hundred events misses the oldest.
+    /// A reader that lags behind by more than some thirty events misses the oldest.
     pub fn views(&self) -> Views {
         // Subscribed first: a view installed in between comes twice, and is then skipped.
         let events = self.shared.seat.events();
-        let first = self.view();
-        Views { first, seen: None, events }
+        let status = self.shared.seat.status();
+        // After the end there is nothing to wait for.
+        let receive = status.closed.is_none().then(|| receive(events));
+        Views { first: status.view.clone(), seen: None, receive }
     }
 
-    /// Waits until everything delivered or sent here so far is stable.
+    /// Waits until everything delivered or sent here so far is stable. An update that still waits
+    /// for its turn, its [`send`](crate::Call::send) being pending, is not sent yet.
     pub async fn flush(&self) -> Result<(), GroupError> {
         self.shared.seat.flush()?.wait().await
     }
@@ -107,41 +114,84 @@ pub enum GroupEvent {
 }
 
 /// The events of a group, oldest first.
-#[derive(Debug)]
+///
+/// As a [`Stream`] it gives the views, as [`next`](Views::next) does.
 pub struct Views {
     first: Option<View>,
     seen: Option<u64>,
-    events: broadcast::Receiver<GroupEvent>,
+    /// The wait for the next event, with the receiver in it; `None` after the last.
+    receive: Option<Receive>,
+}
+
+type Events = broadcast::Receiver<GroupEvent>;
+type Received = Result<GroupEvent, broadcast::error::RecvError>;
+type Receive = Pin<Box<dyn Future<Output = (Received, Events)> + Send + Sync>>;
+
+fn receive(mut events: Events) -> Receive {
+    Box::pin(async move { (events.recv().await, events) })
 }
 
 impl Views {
     /// The next view; other events are passed over. `None` when the membership is over for good.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Option<View> {
-        loop {
-            match self.next_event().await? {
-                GroupEvent::View(view) => return Some(view),
-                GroupEvent::Closed { .. } => return None,
-                _ => {}
-            }
-        }
+        poll_fn(|cx| self.poll_view(cx)).await
     }
 
     /// The next event. `None` after the last. Cancel-safe.
     pub async fn next_event(&mut self) -> Option<GroupEvent> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_view(&mut self, cx: &mut Context<'_>) -> Poll<Option<View>> {
+        loop {
+            match ready!(self.poll_event(cx)) {
+                Some(GroupEvent::View(view)) => return Poll::Ready(Some(view)),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<GroupEvent>> {
         if let Some(view) = self.first.take() {
             self.seen = Some(view.number());
-            return Some(GroupEvent::View(view));
+            return Poll::Ready(Some(GroupEvent::View(view)));
         }
-        loop {
-            match self.events.recv().await {
+        while let Some(waiting) = &mut self.receive {
+            let (received, events) = ready!(waiting.as_mut().poll(cx));
+            self.receive = match &received {
+                Ok(GroupEvent::Closed { .. }) | Err(broadcast::error::RecvError::Closed) => None,
+                _ => Some(receive(events)),
+            };
+            match received {
                 Ok(GroupEvent::View(view)) if self.seen.is_some_and(|n| view.number() <= n) => {}
                 Ok(event) => {
                     self.seen = None;
-                    return Some(event);
+                    return Poll::Ready(Some(event));
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
+                Err(_) => {}
             }
         }
+        Poll::Ready(None)
+    }
+}
+
+impl Stream for Views {
+    type Item = View;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<View>> {
+        self.poll_view(cx)
+    }
+}
+
+impl fmt::Debug for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Views { first, seen, receive } = self;
+        f.debug_struct("Views")
+            .field("first", first)
+            .field("seen", seen)
+            .field("over", &receive.is_none())
+            .finish()
     }
 }

@@ -4,6 +4,45 @@
 //! [`join`](GroupBuilder::join_or_create) a group: every member has a replica, updates are
 //! delivered in the order that each method asks for, and members that fail, join or leave do so at
 //! the same point of everybody's stream.
+//!
+//! ```
+//! use vsync::{replicated, testing::Cluster};
+//!
+//! #[replicated]
+//! #[derive(Debug, Default)]
+//! pub struct Ledger {
+//!     balance: u64,
+//! }
+//!
+//! #[replicated]
+//! impl Ledger {
+//!     /// Adds money: in one order at all members.
+//!     #[update(order = "total")]
+//!     pub fn deposit(&mut self, amount: u64) -> u64 {
+//!         self.balance += amount;
+//!         self.balance
+//!     }
+//!
+//!     /// What is there.
+//!     #[query]
+//!     pub fn balance(&self) -> u64 {
+//!         self.balance
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let cluster = Cluster::new(3).await; // in memory; `Node::builder()` starts a real node
+//! let mut members = Vec::new();
+//! for node in cluster.nodes() {
+//!     members.push(node.group("bank").join_or_create(Ledger::default()).await?);
+//! }
+//! assert_eq!(members[0].deposit(7).await?, 7); // stable: safe to show to the world
+//! members[1].group().flush().await?;
+//! assert_eq!(members[1].balance().await?, 7);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -41,5 +80,6 @@ pub use replicated::{
     ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
 };
 pub use view::{Left, Member, MemberId, Reason, Time, View};
+pub use vsync_core::engine::{Class, Level};
 pub use vsync_macros::replicated;
 pub use vsync_net::Stats as NetworkStats;

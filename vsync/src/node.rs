@@ -148,6 +148,12 @@ impl Node {
         &self.core.meta.address
     }
 
+    /// How many nodes the cluster has, as this one sees it: the active members of the directory's
+    /// group, this node included. 0 while it has no part in that group.
+    pub fn cluster_size(&self) -> usize {
+        self.core.directory_members().len()
+    }
+
     /// What the network below has counted since the node's start.
     pub fn network(&self) -> vsync_net::Stats {
         self.core.transport.stats()

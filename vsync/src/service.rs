@@ -23,23 +23,27 @@ const LONGEST: usize = 16 << 20;
 pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut answers = tokio::task::JoinSet::new();
-    while let Some(Asked { peer, id, ask }) = asked.recv().await {
+    while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let core = Arc::clone(&core);
         answers.spawn(async move {
-            let answer = answer(&core, peer, ask).await;
+            let answer = answer(&core, node.then_some(peer), ask).await;
             core.rpc.answer(peer, id, answer);
             drop(permit);
         });
     }
 }
 
-async fn answer(core: &Core, peer: PeerId, ask: Ask) -> Answer {
+/// `node` is who asks, if it is a node and no client.
+async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
     match ask {
         Ask::Cluster => Answer::Cluster { members: core.directory_members() },
-        Ask::Vote => Answer::Vote(core.directory.get().is_none() && core.votes.give(peer)),
+        Ask::Vote => {
+            let free = core.directory.get().is_none();
+            Answer::Vote(free && node.is_some_and(|peer| core.votes.give(peer)))
+        }
         Ask::Query { group, schema, query } => {
             let here = core.registry().get(&group).cloned();
             match here.filter(|registered| registered.is_active()) {

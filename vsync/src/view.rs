@@ -11,14 +11,17 @@ use vsync_core::wire::{self, LeftReason, Micros, NodeId};
 ///
 /// Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct View(Arc<Body>);
+pub struct View {
+    body: Arc<Body>,
+    /// The one part that members do not agree on.
+    together: Arc<[MemberId]>,
+}
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Body {
     number: u64,
     members: Vec<Member>,
     active: usize,
-    together: Vec<MemberId>,
     joined: Vec<MemberId>,
     left: Vec<Left>,
 }
@@ -96,59 +99,69 @@ impl View {
                 active: view.is_active(rank),
             }
         });
-        View(Arc::new(Body {
+        let body = Body {
             number: view.number,
             members: members.collect(),
             active: view.active,
-            together: together.to_vec(),
             joined: joined.to_vec(),
             left: left.iter().map(|l| Left { id: l.id, reason: l.reason.into() }).collect(),
-        }))
+        };
+        View { body: Arc::new(body), together: together.into() }
+    }
+
+    /// The view as replicated code may know it: what all members agree on, and nothing else.
+    pub(crate) fn agreed(&self) -> View {
+        View { body: Arc::clone(&self.body), together: Arc::default() }
     }
 
     /// The view's number in the group's chain; the first is 1.
     pub fn number(&self) -> u64 {
-        self.0.number
+        self.body.number
     }
 
     /// The members by rank: the active ones in order of activation, then those that are joining.
     pub fn members(&self) -> &[Member] {
-        &self.0.members
+        &self.body.members
     }
 
     /// The active members, by rank.
     pub fn active(&self) -> &[Member] {
-        &self.0.members[..self.0.active.min(self.0.members.len())]
+        &self.body.members[..self.body.active.min(self.body.members.len())]
     }
 
     /// How many members are active.
     pub fn size(&self) -> usize {
-        self.0.active
+        self.body.active
     }
 
     /// The rank of a membership.
     pub fn rank_of(&self, id: MemberId) -> Option<usize> {
-        self.0.members.iter().position(|m| m.id == id)
+        self.body.members.iter().position(|m| m.id == id)
     }
 
     /// The member of rank 0, which is always active.
     pub fn coordinator(&self) -> Option<&Member> {
-        self.0.members.first()
+        self.body.members.first()
     }
 
-    /// Who came here together from the previous view: they delivered the same updates in it.
+    /// Who came here together with this node from the previous view: they delivered the same
+    /// updates in it.
+    ///
+    /// A node that joins comes alone, so members may differ in it. It is therefore known only from
+    /// outside, by [`Group::view`](crate::Group::view) and [`Group::views`](crate::Group::views);
+    /// in replicated code ([`Ctx::view`](crate::Ctx::view), `#[on_view]`) it is empty.
     pub fn together(&self) -> &[MemberId] {
-        &self.0.together
+        &self.together
     }
 
     /// Who is new in this view.
     pub fn joined(&self) -> &[MemberId] {
-        &self.0.joined
+        &self.body.joined
     }
 
     /// Who is gone since the previous view, and why.
     pub fn left(&self) -> &[Left] {
-        &self.0.left
+        &self.body.left
     }
 
     /// Whether a node, in any membership, is active in this view.
@@ -159,7 +172,15 @@ impl View {
 
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let Body { number, members, active, joined, left } = &*self.body;
+        f.debug_struct("View")
+            .field("number", number)
+            .field("members", members)
+            .field("active", active)
+            .field("together", &self.together)
+            .field("joined", joined)
+            .field("left", left)
+            .finish()
     }
 }
 

@@ -108,10 +108,25 @@ impl Dice {
     }
 }
 
+/// Waits until all are active members of one view, of the directory's group too: a crash then
+/// leaves a quorum.
+async fn settle(cluster: &Cluster, members: &[Loaded]) {
+    let whole = |index: usize| {
+        let member = members.iter().find(|member| member.index == index);
+        let view = member.and_then(|member| member.handle.group().view());
+        let known = cluster.node(index).cluster_size();
+        view.is_some_and(|view| view.size() == members.len()) && known == members.len()
+    };
+    while !members.iter().all(|member| whole(member.index)) {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn round(cluster: &mut Cluster, members: &mut Vec<Loaded>, dice: &mut Dice) {
+    settle(cluster, members).await;
     sleep(Duration::from_millis(dice.roll(60))).await;
     let victim = dice.roll(members.len() as u64) as usize;
-    match dice.roll(4) {
+    match dice.roll(5) {
         0 | 1 if members.len() >= 4 => {
             let victim = members.swap_remove(victim);
             cluster.kill(victim.index);
@@ -131,6 +146,14 @@ async fn round(cluster: &mut Cluster, members: &mut Vec<Loaded>, dice: &mut Dice
             cluster.cut(a, b);
             sleep(Duration::from_millis(dice.roll(100))).await;
             cluster.heal(a, b);
+        }
+        4 if members.len() >= 4 => {
+            // Long enough to be excluded; it joins again by itself.
+            let lone = members[victim].index;
+            let others: Vec<_> = members.iter().map(|m| m.index).filter(|i| *i != lone).collect();
+            others.iter().for_each(|other| cluster.cut(lone, *other));
+            sleep(Duration::from_millis(500 + dice.roll(500))).await;
+            others.iter().for_each(|other| cluster.heal(lone, *other));
         }
         _ if members.len() < 6 => {
             let index = cluster.add().await.expect("started");

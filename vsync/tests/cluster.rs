@@ -254,6 +254,12 @@ impl Other {
     pub fn count(&mut self) {
         self.count += 1;
     }
+
+    /// The count.
+    #[query]
+    pub fn value(&self) -> u64 {
+        self.count
+    }
 }
 
 #[tokio::test]
@@ -308,6 +314,8 @@ async fn a_client_reads_through_any_node() {
         assert_eq!(bank.balance().await.expect("an answer"), 3);
         cluster.kill(1);
         assert_eq!(bank.balance().await.expect("an answer of another member"), 3);
+        let wrong = client.group::<OtherClient>("bank").value().await;
+        assert!(matches!(wrong, Err(ClientError::Type { .. })), "{wrong:?}");
         let nobody: BankClient = client.group("nobody");
         assert!(matches!(nobody.balance().await, Err(ClientError::NoSuchGroup { .. })));
         cluster.shutdown(Duration::from_secs(5)).await;

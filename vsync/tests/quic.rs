@@ -164,6 +164,13 @@ async fn a_number_of_seeds_that_could_form_two_clusters_is_refused() {
     assert!(matches!(started, Err(StartError::Config(_))), "{started:?}");
 }
 
+#[tokio::test]
+async fn an_address_that_nobody_can_reach_is_refused() {
+    let all = within(builder("a").listen("0.0.0.0:0").bootstrap().start()).await;
+    let Err(StartError::Config(why)) = all else { panic!("{all:?}") };
+    assert!(why.contains("advertise"), "{why}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_updates_and_a_large_state_arrive() {
     within(async {

@@ -28,7 +28,6 @@ pub const ALL: &[Bug] = &[
     Bug::NoResend,
     Bug::ResumeAfterPromise,
     Bug::PositionsNotAcknowledged,
-    Bug::NumberUnready,
     Bug::TakeUpOldMembership,
     Bug::EvictionNotBinding,
     Bug::AcceptStaleView,
@@ -93,8 +92,6 @@ pub enum Bug {
     ResumeAfterPromise,
     /// S3: a position counts as stable although no quorum has acknowledged it.
     PositionsNotAcknowledged,
-    /// The sequencer numbers a total on receipt, ready or not.
-    NumberUnready,
     /// S12: a node that comes back takes up whatever membership of its a decision lists.
     TakeUpOldMembership,
     /// L1: who is evicted but promises stays.

@@ -52,13 +52,7 @@ pub fn check_with(history: &History, expectations: &Expectations) -> Vec<Violati
     let mut violations = Vec::new();
     for (name, group) in &Group::of(history) {
         for (property, judge) in properties::ALL {
-            let mut court = Court {
-                property,
-                name,
-                group,
-                expectations,
-                found: Vec::new(),
-            };
+            let mut court = Court { property, name, group, expectations, found: Vec::new() };
             judge(&mut court);
             violations.append(&mut court.found);
         }
@@ -86,13 +80,7 @@ impl Court<'_> {
         if self.found.len() < MOST {
             let node = self.group.ids[node].to_string();
             let (property, group) = (self.property, self.name.to_owned());
-            self.found.push(Violation {
-                property,
-                group,
-                node,
-                view,
-                what,
-            });
+            self.found.push(Violation { property, group, node, view, what });
         }
     }
 

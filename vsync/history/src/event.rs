@@ -279,13 +279,7 @@ mod tests {
     fn the_first_line_names_the_process() {
         let text = r#"{"event":"start","t":0,"wall_us":17,"node":"p#2a","protocol":1}"#;
         let line = round(text);
-        assert_eq!(
-            line.event,
-            Event::Start {
-                wall_us: 17,
-                protocol: 1
-            }
-        );
+        assert_eq!(line.event, Event::Start { wall_us: 17, protocol: 1 });
         assert_eq!(line.group, None);
     }
 
@@ -296,16 +290,12 @@ mod tests {
             r#"{{{head},"event":"view","view":1,"members":[{{"id":"p#2a@1","active":true}}],
             "together":["p#2a@1"],"joined":["p#2a@1"],"left":[{{"id":"q#1@1","reason":"failed"}}]}}"#
         ));
-        round(&format!(
-            r#"{{{head},"event":"send","view":1,"seq":0,"count":3,"class":"causal"}}"#
-        ));
+        round(&format!(r#"{{{head},"event":"send","view":1,"seq":0,"count":3,"class":"causal"}}"#));
         round(&format!(
             r#"{{{head},"event":"deliver","view":1,"sender":"p#2a@1","seq":0,"count":3,
             "class":"total","position":0,"level":"stable"}}"#
         ));
-        round(&format!(
-            r#"{{{head},"event":"stable","view":1,"cut":{{"p#2a@1":3}},"extent":0}}"#
-        ));
+        round(&format!(r#"{{{head},"event":"stable","view":1,"cut":{{"p#2a@1":3}},"extent":0}}"#));
         round(&format!(
             r#"{{{head},"event":"accepted","view":1,"ballot":"1.0","proposal":"ab",
             "cut":{{"p#2a@1":3}},"extent":3}}"#
@@ -316,9 +306,7 @@ mod tests {
         round(&format!(
             r#"{{{head},"event":"loaded","view":2,"bytes":9,"hash":"0f","from":"p#2a@1"}}"#
         ));
-        round(&format!(
-            r#"{{{head},"event":"blocked","reason":"quorum"}}"#
-        ));
+        round(&format!(r#"{{{head},"event":"blocked","reason":"quorum"}}"#));
         round(&format!(r#"{{{head},"event":"closed","view":4}}"#));
     }
 }

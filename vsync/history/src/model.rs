@@ -160,12 +160,7 @@ impl Span {
     pub(crate) fn delivered(&self) -> Vec<u64> {
         let mut counts = vec![0; self.members.len()];
         for step in &self.steps {
-            if let Step::Deliver {
-                sender: Some(rank),
-                range,
-                ..
-            } = step
-            {
+            if let Step::Deliver { sender: Some(rank), range, .. } = step {
                 counts[*rank] = counts[*rank].max(range.end());
             }
         }
@@ -175,12 +170,9 @@ impl Span {
     /// The totals delivered in this view: position of the first, rank of the sender, range.
     pub(crate) fn totals(&self) -> impl Iterator<Item = (u64, usize, Range)> + '_ {
         self.steps.iter().filter_map(|step| match step {
-            Step::Deliver {
-                sender: Some(rank),
-                range,
-                position: Some(position),
-                ..
-            } => Some((*position, *rank, *range)),
+            Step::Deliver { sender: Some(rank), range, position: Some(position), .. } => {
+                Some((*position, *rank, *range))
+            }
             _ => None,
         })
     }
@@ -235,10 +227,7 @@ impl Group {
             }
         }
         let label = |(name, generation): (Id, u32)| format!("{name}/{generation}");
-        groups
-            .into_iter()
-            .map(|(key, group)| (label(key), group))
-            .collect()
+        groups.into_iter().map(|(key, group)| (label(key), group)).collect()
     }
 
     /// The membership of a member.
@@ -260,10 +249,7 @@ impl Group {
 
     /// The numbers of all views that anybody installed, ascending.
     pub(crate) fn views(&self) -> Vec<u64> {
-        let spans = self
-            .memberships
-            .iter()
-            .flat_map(|membership| &membership.spans);
+        let spans = self.memberships.iter().flat_map(|membership| &membership.spans);
         let mut views: Vec<u64> = spans.map(|span| span.view).collect();
         views.sort_unstable();
         views.dedup();
@@ -295,23 +281,12 @@ impl Group {
         });
         match &line.event {
             Event::View { .. } => self.add_view(at, &line.event),
-            Event::Loaded {
-                view,
-                bytes,
-                hash,
-                from,
-            } => {
+            Event::Loaded { view, bytes, hash, from } => {
                 let from = self.number(from);
                 let membership = &mut self.memberships[at];
                 let after_views = membership.spans.len();
                 let hash = hash.clone();
-                let loaded = Loaded {
-                    view: *view,
-                    bytes: *bytes,
-                    hash,
-                    from,
-                    after_views,
-                };
+                let loaded = Loaded { view: *view, bytes: *bytes, hash, from, after_views };
                 membership.loaded.push(loaded);
             }
             Event::Excluded { .. } => self.memberships[at].end = Some(End::Excluded),
@@ -332,22 +307,12 @@ impl Group {
     }
 
     fn add_view(&mut self, at: usize, event: &Event) {
-        let Event::View {
-            view,
-            members,
-            together,
-            joined,
-            left,
-        } = event
-        else {
+        let Event::View { view, members, together, joined, left } = event else {
             return;
         };
         let span = Span {
             view: *view,
-            members: members
-                .iter()
-                .map(|member| self.number(&member.id))
-                .collect(),
+            members: members.iter().map(|member| self.number(&member.id)).collect(),
             active: members.iter().map(|member| member.active).collect(),
             together: together.iter().map(|id| self.number(id)).collect(),
             joined: joined.iter().map(|id| self.number(id)).collect(),
@@ -356,16 +321,12 @@ impl Group {
         };
         let membership = &mut self.memberships[at];
         if membership.end.is_some() {
-            membership
-                .misplaced
-                .push(format!("view {view} after the end"));
+            membership.misplaced.push(format!("view {view} after the end"));
         }
         match membership.spans.last() {
             // Look-ups by number rely on this order.
             Some(last) if last.view >= *view => {
-                membership
-                    .misplaced
-                    .push(format!("view {view} after view {}", last.view));
+                membership.misplaced.push(format!("view {view} after view {}", last.view));
             }
             _ => membership.spans.push(span),
         }
@@ -381,9 +342,7 @@ impl Group {
             None => membership.misplaced.push(what() + " before the first view"),
             Some(last) if last.view != view => {
                 let current = last.view;
-                membership
-                    .misplaced
-                    .push(format!("{} while in view {current}", what()));
+                membership.misplaced.push(format!("{} while in view {current}", what()));
             }
             Some(last) => last.steps.extend(step),
         }
@@ -392,69 +351,36 @@ impl Group {
     fn step(&mut self, at: usize, event: &Event) -> Option<Step> {
         // A count of zero says nothing, and would make ranges empty.
         Some(match event {
-            Event::Send {
-                seq, count, class, ..
-            } => Step::Send(Range {
-                seq: *seq,
-                count: *count,
-                class: *class,
-            }),
-            Event::Deliver {
-                sender,
-                seq,
-                count,
-                class,
-                position,
-                level,
-                ..
-            } => {
+            Event::Send { seq, count, class, .. } => {
+                Step::Send(Range { seq: *seq, count: *count, class: *class })
+            }
+            Event::Deliver { sender, seq, count, class, position, level, .. } => {
                 let who = self.number(sender);
                 Step::Deliver {
                     sender: self.memberships[at].spans.last()?.rank(who),
                     who,
-                    range: Range {
-                        seq: *seq,
-                        count: *count,
-                        class: *class,
-                    },
+                    range: Range { seq: *seq, count: *count, class: *class },
                     position: *position,
                     level: *level,
                 }
             }
             Event::Stable { cut, extent, .. } => Step::Stable(self.mark(at, cut, *extent)?),
-            Event::Accepted {
-                proposal,
-                cut,
-                extent,
-                ..
-            } => Step::Accepted {
-                proposal: proposal.clone(),
-                mark: self.mark(at, cut, *extent)?,
-            },
-            Event::Checkpoint {
-                bytes, hash, r#for, ..
-            } => Step::Checkpoint {
-                bytes: *bytes,
-                hash: hash.clone(),
-                joiner: self.number(r#for),
-            },
-            Event::State {
-                cut, extent, hash, ..
-            } => Step::State {
-                mark: self.mark(at, cut, *extent)?,
-                hash: hash.clone(),
-            },
+            Event::Accepted { proposal, cut, extent, .. } => {
+                Step::Accepted { proposal: proposal.clone(), mark: self.mark(at, cut, *extent)? }
+            }
+            Event::Checkpoint { bytes, hash, r#for, .. } => {
+                Step::Checkpoint { bytes: *bytes, hash: hash.clone(), joiner: self.number(r#for) }
+            }
+            Event::State { cut, extent, hash, .. } => {
+                Step::State { mark: self.mark(at, cut, *extent)?, hash: hash.clone() }
+            }
             _ => return None,
         })
     }
 
     fn mark(&mut self, at: usize, cut: &Counts, extent: u64) -> Option<Mark> {
         let span = self.memberships[at].spans.last()?;
-        let mut mark = Mark {
-            counts: vec![0; span.members.len()],
-            extent,
-            stranger: false,
-        };
+        let mut mark = Mark { counts: vec![0; span.members.len()], extent, stranger: false };
         for (id, &count) in cut {
             match self.numbers.get(id).and_then(|&who| span.rank(who)) {
                 Some(rank) => mark.counts[rank] = count,

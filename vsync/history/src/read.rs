@@ -1,5 +1,6 @@
 //! Reading the files of a run.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,13 @@ pub enum ReadError {
         /// The directory.
         path: PathBuf,
     },
+    /// Two files are of one incarnation: each process writes one, so that one of them is a copy.
+    Twice {
+        /// The incarnation.
+        incarnation: String,
+        /// The files.
+        paths: [PathBuf; 2],
+    },
 }
 
 impl fmt::Display for ReadError {
@@ -53,14 +61,14 @@ impl fmt::Display for ReadError {
         match self {
             ReadError::Io { path, error } => write!(f, "{}: {error}", path.display()),
             ReadError::Line { path, line, error } => {
-                write!(
-                    f,
-                    "{}:{line}: not an event of a history: {error}",
-                    path.display()
-                )
+                write!(f, "{}:{line}: not an event of a history: {error}", path.display())
             }
             ReadError::Empty { path } => {
                 write!(f, "{}: no history (*.jsonl) in it", path.display())
+            }
+            ReadError::Twice { incarnation, paths: [one, other] } => {
+                let (one, other) = (one.display(), other.display());
+                write!(f, "{one} and {other} are both of incarnation {incarnation}: one is a copy")
             }
         }
     }
@@ -68,17 +76,23 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-impl History {
+/// A directory of history files, as it was found.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// What is in the files.
+    pub history: History,
+    /// The files whose last line was cut short and left out.
+    pub cut_short: Vec<String>,
+}
+
+impl Directory {
     /// Reads every `*.jsonl` file of a directory, by name.
     ///
     /// # Errors
     /// [`ReadError`], naming file and line.
-    pub fn read_dir(dir: impl AsRef<Path>) -> Result<History, ReadError> {
+    pub fn read(dir: impl AsRef<Path>) -> Result<Directory, ReadError> {
         let dir = dir.as_ref();
-        let io = |error| ReadError::Io {
-            path: dir.to_path_buf(),
-            error,
-        };
+        let io = |error| ReadError::Io { path: dir.to_path_buf(), error };
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(io)? {
             let path = entry.map_err(io)?.path();
@@ -87,13 +101,41 @@ impl History {
             }
         }
         if paths.is_empty() {
-            return Err(ReadError::Empty {
-                path: dir.to_path_buf(),
-            });
+            return Err(ReadError::Empty { path: dir.to_path_buf() });
         }
         paths.sort();
-        let logs = paths.iter().map(Log::read).collect::<Result<_, _>>()?;
-        Ok(History { logs })
+        let mut directory = Directory::default();
+        let mut seen: HashMap<String, PathBuf> = HashMap::new();
+        for path in paths {
+            let (log, cut_short) = read(&path)?;
+            if cut_short {
+                directory.cut_short.push(log.name.clone());
+            }
+            if let Some(incarnation) = log.lines.first().and_then(|line| incarnation(&line.node))
+                && let Some(other) = seen.insert(incarnation.to_owned(), path.clone())
+            {
+                let incarnation = incarnation.to_owned();
+                return Err(ReadError::Twice { incarnation, paths: [other, path] });
+            }
+            directory.history.logs.push(log);
+        }
+        Ok(directory)
+    }
+}
+
+/// The incarnation in the id of a member or process.
+fn incarnation(id: &str) -> Option<&str> {
+    let (_, rest) = id.rsplit_once('#')?;
+    Some(rest.split_once('@').map_or(rest, |(incarnation, _)| incarnation))
+}
+
+impl History {
+    /// Reads every `*.jsonl` file of a directory, by name.
+    ///
+    /// # Errors
+    /// [`ReadError`], naming file and line.
+    pub fn read_dir(dir: impl AsRef<Path>) -> Result<History, ReadError> {
+        Directory::read(dir).map(|directory| directory.history)
     }
 }
 
@@ -112,27 +154,27 @@ impl Log {
     /// # Errors
     /// [`ReadError`], naming file and line.
     pub fn read(path: impl AsRef<Path>) -> Result<Log, ReadError> {
-        let path = path.as_ref();
-        let text = std::fs::read(path).map_err(|error| ReadError::Io {
-            path: path.to_path_buf(),
-            error,
-        })?;
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let lines = parse(&text).map_err(|(line, error)| ReadError::Line {
-            path: path.to_path_buf(),
-            line,
-            error,
-        })?;
-        Ok(Log { name, lines })
+        read(path.as_ref()).map(|(log, _)| log)
     }
 }
 
-fn parse(text: &[u8]) -> Result<Vec<Line>, (usize, serde_json::Error)> {
+/// Reads one file; whether its last line was cut short.
+fn read(path: &Path) -> Result<(Log, bool), ReadError> {
+    let text =
+        std::fs::read(path).map_err(|error| ReadError::Io { path: path.to_path_buf(), error })?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (lines, cut_short) = parse(&text).map_err(|(line, error)| ReadError::Line {
+        path: path.to_path_buf(),
+        line,
+        error,
+    })?;
+    Ok((Log { name, lines }, cut_short))
+}
+
+/// The lines of a text; whether there was a last one that was cut short.
+fn parse(text: &[u8]) -> Result<(Vec<Line>, bool), (usize, serde_json::Error)> {
     let mut lines = Vec::new();
+    let mut cut_short = false;
     let mut rest = text;
     let mut number = 0;
     while !rest.is_empty() {
@@ -149,23 +191,24 @@ fn parse(text: &[u8]) -> Result<Vec<Line>, (usize, serde_json::Error)> {
         match serde_json::from_slice(line) {
             Ok(line) => lines.push(line),
             // Only the end of a line proves that all of it was written.
-            Err(_) if end.is_none() => break,
+            Err(_) if end.is_none() => cut_short = true,
             Err(error) => return Err((number, error)),
         }
     }
-    Ok(lines)
+    Ok((lines, cut_short))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{incarnation, parse};
 
     const START: &str = r#"{"event":"start","t":0,"wall_us":17,"node":"p#2a","protocol":1}"#;
 
     #[test]
     fn a_last_line_cut_short_is_left_out() {
         let text = format!("{START}\n{}", &START[..20]);
-        assert_eq!(parse(text.as_bytes()).expect("lines").len(), 1);
+        let (lines, cut_short) = parse(text.as_bytes()).expect("lines");
+        assert_eq!((lines.len(), cut_short), (1, true));
     }
 
     #[test]
@@ -176,6 +219,14 @@ mod tests {
 
     #[test]
     fn a_whole_last_line_without_its_end_counts() {
-        assert_eq!(parse(START.as_bytes()).expect("lines").len(), 1);
+        let (lines, cut_short) = parse(START.as_bytes()).expect("lines");
+        assert_eq!((lines.len(), cut_short), (1, false));
+    }
+
+    #[test]
+    fn incarnations_are_found_in_ids_of_processes_and_members() {
+        assert_eq!(incarnation("a#b@c#2a@7"), Some("2a"));
+        assert_eq!(incarnation("p#2a"), Some("2a"));
+        assert_eq!(incarnation("nobody"), None);
     }
 }

@@ -82,8 +82,9 @@ impl Waiter {
         matches!(self, Waiter::Stable(_))
     }
 
-    /// Nobody listens any more where this returns without effect: the caller was dropped.
-    fn fail(self, error: GroupError) {
+    /// Tells that it came to nothing. Nobody listens any more where this has no effect: the caller
+    /// was dropped.
+    pub(crate) fn fail(self, error: GroupError) {
         match self {
             Waiter::Stable(tell) => drop(tell.send(Err(error))),
             Waiter::Applied(tell) => drop(tell.send(Err(error))),
@@ -234,13 +235,6 @@ impl Callers {
             drop(tell.send(Err(GroupError::Unknown(unknown.clone()))));
         }
         *self = Callers { next_flush: self.next_flush, ..Callers::default() };
-    }
-
-    /// Tells waiters of updates that were never submitted.
-    pub(crate) fn never_sent(waiters: Vec<(u64, Waiter)>, why: &NotApplied) {
-        for (_, waiter) in waiters {
-            waiter.fail(GroupError::NotApplied(why.clone()));
-        }
     }
 
     /// How many callers wait.

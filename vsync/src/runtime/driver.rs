@@ -1,7 +1,7 @@
 //! The driver: one task per node, which owns the engine and is its only caller.
 //!
-//! It drains what has come (frames, commands, the deadline) in bounded bursts, lets the engine close
-//! its open batches when the network has room, and moves what comes out: deliveries to replicas,
+//! It drains what has come (frames, commands, the deadline) in bounded bursts, lets the engine
+//! close its open batches when the network has room, and moves what comes out: deliveries to replicas,
 //! completions to callers, lines to the history, and only then frames to the network.
 //!
 //! A method of the user's that panics ends this node's membership in that group, as a crash that
@@ -62,7 +62,10 @@ pub(crate) struct Driver {
     peers: HashSet<PeerId>,
     /// Inputs that outputs have led to; they go in before anything else.
     later: VecDeque<Input>,
+    /// Groups that had a view installed in this step.
+    installed: Vec<GroupId>,
     frames: Frames,
+    /// The last number of an attempt to join: they grow.
     nonce: u64,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -76,7 +79,6 @@ enum Woken {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Driver {
-        let nonce = parts.config.node.0;
         Driver {
             engine: Engine::new(parts.config),
             out: Outputs::new(),
@@ -89,8 +91,9 @@ impl Driver {
             slots: HashMap::new(),
             peers: HashSet::new(),
             later: VecDeque::new(),
+            installed: Vec::new(),
             frames: Frames::default(),
-            nonce,
+            nonce: 0,
             stop: None,
         }
     }
@@ -171,6 +174,7 @@ impl Driver {
     fn event(&mut self, event: Event) {
         match event {
             Event::Up(PeerInfo { id, role, .. }) => {
+                self.rpc.up(id);
                 if role == NODE {
                     self.peers.insert(id);
                     self.step(Input::Connected { peer: NodeId(id.0) });
@@ -181,7 +185,7 @@ impl Driver {
                     let frame = frame.slice(1..);
                     self.step(Input::Frame { peer: NodeId(peer.0), frame });
                 }
-                Some(&tag::RPC) => self.rpc.frame(peer, &frame[1..]),
+                Some(&tag::RPC) => self.rpc.frame(peer, self.peers.contains(&peer), &frame[1..]),
                 _ => tracing::debug!(?peer, "dropped a frame that is nobody's"),
             },
             Event::Down { peer } => self.down(peer),
@@ -247,7 +251,7 @@ impl Driver {
     }
 
     fn next_nonce(&mut self) -> u64 {
-        self.nonce = self.nonce.wrapping_add(1);
+        self.nonce += 1;
         self.nonce
     }
 
@@ -339,7 +343,18 @@ impl Driver {
                 self.output(now, output);
             }
             self.out = out;
+            self.activated();
             next = self.later.pop_front();
+        }
+    }
+
+    /// Tells who became an active member in this step. Not earlier: a fresh member has its credit
+    /// and its place in the group when it hears of it.
+    fn activated(&mut self) {
+        for group in self.installed.drain(..) {
+            if let Some(slot) = self.slots.get_mut(&group) {
+                slot.activated();
+            }
         }
     }
 
@@ -427,7 +442,9 @@ impl Driver {
         let coordinates = install.rank == 0;
         let directory = install.group == GroupId(0);
         let gone: Vec<_> = install.left.iter().map(|left| left.id.node).collect();
+        let group = install.group;
         let view = slot.install(install, &mut record)?;
+        self.installed.push(group);
         let seat = Arc::clone(&slot.seat);
         let me = self.transport.local().id;
         for member in view.members().iter().filter(|member| member.id.node.0 != me.0) {
@@ -486,7 +503,7 @@ enum After {
 fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After {
     match output {
         Output::Flushed { id, .. } => slot.callers.flushed(id),
-        Output::Credit { bytes, .. } => slot.seat.outbox.grant(bytes),
+        Output::Credit { bytes, .. } => slot.seat.grant(bytes),
         Output::Accepted { view, ballot, proposal, cut, .. } => {
             slot.accepted(view, ballot, proposal, &cut, record);
         }

@@ -1,14 +1,14 @@
 //! [`Outbox`]: where callers leave updates for the driver, encoded, against credit.
 
+use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
-use tokio::sync::futures::OwnedNotified;
+use tokio::sync::oneshot;
 use vsync_core::engine::Run;
 
 use super::callers::Waiter;
-use crate::error::NotApplied;
+use crate::error::{GroupError, NotApplied};
 use crate::replicated::{Method, Replicated};
 
 /// What callers have left since the driver last looked.
@@ -26,91 +26,109 @@ pub(crate) struct Parcel {
     pub(crate) urgent: bool,
 }
 
+/// Who is told about an update.
+#[derive(Debug)]
+pub(crate) enum Tell {
+    /// Who waits for its answer.
+    Answer(Waiter),
+    /// Who waits only until its turn has come.
+    Turn(oneshot::Sender<Result<(), GroupError>>),
+}
+
+/// An update that waits for its turn.
+#[derive(Debug)]
+struct Letter {
+    /// Its name in line: they grow towards the end.
+    place: u64,
+    method: &'static Method,
+    /// Length and bytes.
+    body: Vec<u8>,
+    tell: Option<Tell>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     parcel: Parcel,
+    /// What came when there was no credit, oldest first. Empty while there is credit.
+    line: VecDeque<Letter>,
+    /// The next place in line.
+    next: u64,
     /// Bytes that may still be left here. Below zero by one update at most.
     credit: i64,
-    /// Counts the memberships: who waited for room in an earlier one was never sent.
-    membership: u64,
     closed: bool,
 }
 
 /// The open batch of one group, filled by callers and emptied by the driver.
 ///
-/// Updates are encoded straight into the batch under a short lock. Without credit callers wait,
-/// so that memory stays bounded by the group's window.
+/// Updates are encoded straight into the batch under a short lock. Without credit they wait here in
+/// line, encoded, and move into the batch in the order in which they came as credit is granted:
+/// whether their callers are polled, or still there, makes no difference. The batch is bounded by
+/// the group's window; the line holds one letter per call that was begun without credit.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    room: Arc<Notify>,
 }
 
-/// What came of an attempt to leave an update.
-pub(crate) enum Left<U> {
-    /// It is in; `true` if the driver must be woken because the batch was empty.
-    Taken(bool),
-    /// No credit: come back when [`Outbox::room`] says so, with the same membership.
-    Full(U, u64),
+/// What came of leaving an update.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is in; `wake` if the driver must be woken because the batch was empty.
+    Taken { wake: bool },
+    /// No credit: it goes when its turn comes, unless this place in line is given up.
+    InLine(u64),
     /// It will never be sent.
     Never(NotApplied),
 }
 
-/// An update on its way into the outbox.
-pub(crate) struct Letter<S: Replicated> {
-    /// The update.
-    pub(crate) update: S::Update,
-    /// The membership that the caller began to wait in, if it has waited.
-    pub(crate) since: Option<u64>,
-    /// Most bytes of one update.
-    pub(crate) limit: usize,
-}
-
 impl Outbox {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing here can panic half way; a poisoned lock still guards a whole state.
+        // An update that panics while it is encoded leaves no trace, so the state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves one update, if there is credit. The waiter is only made when the update is taken.
+    /// Leaves one update of at most `limit` bytes. Who is told is asked only when the update is
+    /// taken; the argument says whether it has to stand in line.
     pub(crate) fn leave<S: Replicated>(
         &self,
-        letter: Letter<S>,
-        waiter: impl FnOnce() -> Option<Waiter>,
-    ) -> Left<S::Update> {
+        update: &S::Update,
+        limit: usize,
+        who: impl FnOnce(bool) -> Option<Tell>,
+    ) -> Left {
         let mut state = self.lock();
         if state.closed {
             return Left::Never(NotApplied::Closed);
         }
-        if letter.since.is_some_and(|since| since != state.membership) {
-            return Left::Never(NotApplied::Excluded);
-        }
+        let method = S::method(update);
         if state.credit <= 0 {
-            return Left::Full(letter.update, state.membership);
+            let mut body = Vec::new();
+            if let Err(why) = append::<S>(&mut body, update, limit) {
+                return Left::Never(why);
+            }
+            let place = state.next;
+            state.next += 1;
+            state.line.push_back(Letter { place, method, body, tell: who(true) });
+            return Left::InLine(place);
         }
-        let size = match append(&mut state.parcel.body, &letter) {
+        let size = match append::<S>(&mut state.parcel.body, update, limit) {
             Ok(size) => size,
             Err(why) => return Left::Never(why),
         };
-        let was_empty = state.parcel.count == 0;
-        state.parcel.add_run(S::method(&letter.update));
-        if let Some(waiter) = waiter() {
-            state.parcel.urgent |= waiter.urgent();
-            let index = state.parcel.count;
-            state.parcel.waiters.push((index, waiter));
-        }
-        state.parcel.count += 1;
-        state.credit -= size as i64 + 4;
-        if letter.since.is_some() && state.credit > 0 {
-            // Whoever was woken and found room passes the rest on to the next in line.
-            self.room.notify_one();
-        }
-        Left::Taken(was_empty)
+        let wake = state.parcel.count == 0;
+        let turn = state.count(method, size, who(false));
+        drop(state);
+        turn_has_come(turn);
+        Left::Taken { wake }
     }
 
-    /// Resolves when a caller in line should try again.
-    pub(crate) fn room(&self) -> OwnedNotified {
-        Arc::clone(&self.room).notified_owned()
+    /// Gives up a place in line. `true` if the update was still there: it will never be sent.
+    pub(crate) fn withdraw(&self, place: u64) -> bool {
+        let mut state = self.lock();
+        let Ok(at) = state.line.binary_search_by_key(&place, |letter| letter.place) else {
+            return false;
+        };
+        let letter = state.line.remove(at);
+        drop(state);
+        letter.is_some()
     }
 
     /// Takes what callers have left.
@@ -118,29 +136,47 @@ impl Outbox {
         mem::take(&mut self.lock().parcel)
     }
 
-    /// More may be left here.
-    pub(crate) fn grant(&self, bytes: u64) {
+    /// More may be left here; what is in line goes first. `true` if the driver must be woken because
+    /// the batch was empty and no longer is.
+    pub(crate) fn grant(&self, bytes: u64) -> bool {
+        let mut turns = Vec::new();
         let mut state = self.lock();
         state.credit = state.credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
-        if state.credit > 0 {
-            self.room.notify_one();
+        let was_empty = state.parcel.count == 0;
+        while state.credit > 0
+            && let Some(letter) = state.line.pop_front()
+        {
+            state.parcel.body.extend_from_slice(&letter.body);
+            turns.extend(state.count(letter.method, letter.body.len(), letter.tell));
         }
+        let wake = was_empty && state.parcel.count > 0;
+        drop(state);
+        turns.into_iter().for_each(|turn| turn_has_come(Some(turn)));
+        wake
     }
 
-    /// The membership is over: what was left and not yet taken is given back, credit is void, and
-    /// who waits for room learns that it was never sent.
-    pub(crate) fn reset(&self) -> Parcel {
+    /// The membership is over and credit is void. What was left and not yet taken was never sent,
+    /// whether it is in the batch or in line: whoever waits for it is told.
+    pub(crate) fn reset(&self, why: &NotApplied) {
         let mut state = self.lock();
         state.credit = 0;
-        state.membership += 1;
-        self.room.notify_waiters();
-        mem::take(&mut state.parcel)
+        let parcel = mem::take(&mut state.parcel);
+        let line = mem::take(&mut state.line);
+        drop(state);
+        for (_, waiter) in parcel.waiters {
+            waiter.fail(GroupError::NotApplied(why.clone()));
+        }
+        never_sent(line, why);
     }
 
-    /// Nothing more may be left, for ever.
+    /// Nothing more may be left, for ever. The batch may still be taken; what is in line was never
+    /// sent.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.room.notify_waiters();
+        let mut state = self.lock();
+        state.closed = true;
+        let line = mem::take(&mut state.line);
+        drop(state);
+        never_sent(line, &NotApplied::Closed);
     }
 
     /// Bytes that may still be left; for tests.
@@ -150,22 +186,83 @@ impl Outbox {
     }
 }
 
-/// Appends length and bytes of an update; on an error the batch is as before.
-fn append<S: Replicated>(body: &mut Vec<u8>, letter: &Letter<S>) -> Result<usize, NotApplied> {
-    let start = body.len();
-    body.extend_from_slice(&[0; 4]);
-    if let Err(why) = S::encode(&letter.update, body) {
-        body.truncate(start);
-        return Err(NotApplied::Encode(why.to_string()));
+impl State {
+    /// The update at the end of the batch, `size` bytes with its length, is part of it. Returns who
+    /// waited only for that.
+    fn count(
+        &mut self,
+        method: &Method,
+        size: usize,
+        tell: Option<Tell>,
+    ) -> Option<oneshot::Sender<Result<(), GroupError>>> {
+        let parcel = &mut self.parcel;
+        parcel.add_run(method);
+        let index = parcel.count;
+        parcel.count += 1;
+        self.credit -= size as i64;
+        match tell {
+            Some(Tell::Answer(waiter)) => {
+                parcel.urgent |= waiter.urgent();
+                parcel.waiters.push((index, waiter));
+                None
+            }
+            Some(Tell::Turn(turn)) => Some(turn),
+            None => None,
+        }
     }
-    let size = body.len() - start - 4;
-    let length = u32::try_from(size).ok().filter(|_| size <= letter.limit);
-    let Some(length) = length else {
-        body.truncate(start);
-        return Err(NotApplied::TooLarge { size, limit: letter.limit });
-    };
-    body[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    Ok(size)
+}
+
+/// Tells whoever waits for it, if anybody still does. Not under the lock: it wakes a task.
+fn turn_has_come(turn: Option<oneshot::Sender<Result<(), GroupError>>>) {
+    if let Some(turn) = turn {
+        drop(turn.send(Ok(())));
+    }
+}
+
+fn never_sent(line: VecDeque<Letter>, why: &NotApplied) {
+    for letter in line {
+        let error = GroupError::NotApplied(why.clone());
+        match letter.tell {
+            Some(Tell::Answer(waiter)) => waiter.fail(error),
+            Some(Tell::Turn(turn)) => drop(turn.send(Err(error))),
+            None => {}
+        }
+    }
+}
+
+/// The end of a batch, which is cut off again unless the update there is complete.
+struct Tail<'a> {
+    body: &'a mut Vec<u8>,
+    start: usize,
+    complete: bool,
+}
+
+impl Drop for Tail<'_> {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.body.truncate(self.start);
+        }
+    }
+}
+
+/// Appends length and bytes of an update; returns how many that is. On an error, and where
+/// encoding panics, the batch is as before.
+fn append<S: Replicated>(
+    body: &mut Vec<u8>,
+    update: &S::Update,
+    limit: usize,
+) -> Result<usize, NotApplied> {
+    let start = body.len();
+    let tail = &mut Tail { body, start, complete: false };
+    tail.body.extend_from_slice(&[0; 4]);
+    S::encode(update, tail.body).map_err(|why| NotApplied::Encode(why.to_string()))?;
+    let whole = tail.body.len() - start;
+    let size = whole - 4;
+    let length = u32::try_from(size).ok().filter(|_| size <= limit);
+    let length = length.ok_or(NotApplied::TooLarge { size, limit })?;
+    tail.body[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    tail.complete = true;
+    Ok(whole)
 }
 
 impl Parcel {
@@ -179,73 +276,163 @@ impl Parcel {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
     use crate::directory::{Directory, DirectoryUpdate};
+    use crate::runtime::callers::Told;
 
-    fn letter(name: &str, since: Option<u64>, limit: usize) -> Letter<Directory> {
-        let update = DirectoryUpdate::Lookup { name: name.to_owned() };
-        Letter { update, since, limit }
+    fn update(name: &str) -> DirectoryUpdate {
+        DirectoryUpdate::Lookup { name: name.to_owned() }
     }
 
-    fn leave(outbox: &Outbox, letter: Letter<Directory>) -> Left<DirectoryUpdate> {
-        outbox.leave(letter, || None)
+    /// As a caller that waits for nothing.
+    fn leave(outbox: &Outbox, name: &str) -> Left {
+        outbox.leave::<Directory>(&update(name), 100, |_| None)
+    }
+
+    /// As `.send()`.
+    fn send(outbox: &Outbox, name: &str) -> (Left, oneshot::Receiver<Result<(), GroupError>>) {
+        let (turn, listen) = oneshot::channel();
+        let tell = |in_line: bool| in_line.then_some(Tell::Turn(turn));
+        (outbox.leave::<Directory>(&update(name), 100, tell), listen)
+    }
+
+    /// As `.await`.
+    fn call(outbox: &Outbox, name: &str) -> (Left, oneshot::Receiver<Told>) {
+        let (tell, listen) = oneshot::channel();
+        let tell = |_| Some(Tell::Answer(Waiter::Stable(tell)));
+        (outbox.leave::<Directory>(&update(name), 100, tell), listen)
+    }
+
+    /// The names in a parcel's updates: the last byte of each.
+    fn names(parcel: &Parcel) -> String {
+        let mut body = parcel.body.as_slice();
+        let mut names = String::new();
+        while let Some((length, rest)) = body.split_first_chunk::<4>() {
+            let (update, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+            names.push(char::from(*update.last().expect("not empty")));
+            body = rest;
+        }
+        assert_eq!(names.len() as u64, parcel.count);
+        assert_eq!(parcel.runs.iter().map(|run| u64::from(run.count)).sum::<u64>(), parcel.count);
+        names
     }
 
     #[test]
     fn only_the_first_of_a_batch_wakes_the_driver() {
         let outbox = Outbox::default();
-        outbox.grant(1000);
-        assert!(matches!(leave(&outbox, letter("a", None, 100)), Left::Taken(true)));
-        assert!(matches!(leave(&outbox, letter("b", None, 100)), Left::Taken(false)));
+        assert!(!outbox.grant(1000), "nothing is in line");
+        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
+        assert_eq!(leave(&outbox, "b"), Left::Taken { wake: false });
         let parcel = outbox.take();
-        assert_eq!((parcel.count, parcel.runs.len(), parcel.runs[0].count), (2, 1, 2));
+        assert_eq!((parcel.runs.len(), parcel.runs[0].count), (1, 2));
+        assert_eq!(names(&parcel), "ab");
         assert_eq!(outbox.credit(), 1000 - parcel.body.len() as i64);
-        assert!(matches!(leave(&outbox, letter("c", None, 100)), Left::Taken(true)));
+        assert_eq!(leave(&outbox, "c"), Left::Taken { wake: true });
     }
 
     #[test]
     fn an_update_over_the_limit_leaves_no_trace() {
         let outbox = Outbox::default();
         outbox.grant(1000);
-        assert!(matches!(leave(&outbox, letter("a", None, 100)), Left::Taken(true)));
+        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
         let before = outbox.credit();
         let long = "x".repeat(200);
-        let left = leave(&outbox, letter(&long, None, 100));
+        let left = leave(&outbox, &long);
         assert!(matches!(left, Left::Never(NotApplied::TooLarge { size: 200.., limit: 100 })));
         assert_eq!(outbox.credit(), before);
-        assert_eq!(outbox.take().count, 1);
+        assert_eq!(names(&outbox.take()), "a");
+        outbox.reset(&NotApplied::Excluded);
+        let left = leave(&outbox, &long);
+        assert!(matches!(left, Left::Never(NotApplied::TooLarge { .. })), "not in line, either");
     }
 
     #[test]
-    fn without_credit_callers_wait_until_more_is_granted() {
+    fn a_call_in_line_that_nobody_polls_blocks_nobody() {
+        let outbox = Outbox::default();
+        let (held, mut unpolled) = call(&outbox, "a");
+        let (_, mut behind) = send(&outbox, "b");
+        assert_eq!(held, Left::InLine(0));
+        assert!(behind.try_recv().is_err(), "its turn has not come");
+        assert!(outbox.grant(1000), "the driver is woken for what was in line");
+        assert_eq!(behind.try_recv(), Ok(Ok(())));
+        assert_eq!(leave(&outbox, "c"), Left::Taken { wake: false });
+        let parcel = outbox.take();
+        assert_eq!(names(&parcel), "abc");
+        assert!(parcel.urgent);
+        assert_eq!(parcel.waiters.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
+        assert!(unpolled.try_recv().is_err(), "its answer is still to come");
+    }
+
+    #[test]
+    fn what_was_left_by_a_caller_that_is_gone_is_sent() {
+        let outbox = Outbox::default();
+        drop(send(&outbox, "a"));
+        drop(call(&outbox, "b"));
+        assert_eq!(outbox.take().count, 0);
+        assert!(outbox.grant(1000));
+        assert_eq!(names(&outbox.take()), "ab");
+    }
+
+    #[test]
+    fn the_line_moves_in_order_as_far_as_credit_goes() {
         let outbox = Outbox::default();
         outbox.grant(1);
-        assert!(matches!(leave(&outbox, letter("over", None, 100)), Left::Taken(true)));
-        let Left::Full(_, since) = leave(&outbox, letter("b", None, 100)) else {
-            panic!("there is no credit");
-        };
-        outbox.grant(100);
-        assert!(matches!(leave(&outbox, letter("b", Some(since), 100)), Left::Taken(false)));
+        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
+        let mut turns: Vec<_> = ["b", "c", "d"].map(|name| send(&outbox, name).1).into();
+        let debt = outbox.credit().unsigned_abs();
+        assert!(!outbox.grant(debt), "no credit yet");
+        assert_eq!(names(&outbox.take()), "a");
+        assert!(outbox.grant(1));
+        assert!(!outbox.grant(outbox.credit().unsigned_abs() + 1), "woken already");
+        assert_eq!(names(&outbox.take()), "bc");
+        let came: Vec<_> = turns.iter_mut().map(|turn| turn.try_recv().is_ok()).collect();
+        assert_eq!(came, [true, true, false]);
+        assert!(matches!(leave(&outbox, "e"), Left::InLine(_)), "not past those in line");
+        outbox.grant(1000);
+        assert_eq!(names(&outbox.take()), "de");
     }
 
     #[test]
-    fn who_waited_for_an_earlier_membership_was_never_sent() {
+    fn a_place_in_line_can_be_given_up() {
         let outbox = Outbox::default();
-        let Left::Full(_, since) = leave(&outbox, letter("a", None, 100)) else {
-            panic!("there is no credit");
-        };
+        let places = ["a", "b", "c"].map(|name| match send(&outbox, name).0 {
+            Left::InLine(place) => place,
+            left => panic!("there is no credit: {left:?}"),
+        });
+        assert!(outbox.withdraw(places[1]));
+        assert!(!outbox.withdraw(places[1]), "gone already");
         outbox.grant(1000);
-        let (tell, _listen) = oneshot::channel();
-        let left = outbox.leave(letter("b", None, 100), || Some(Waiter::Stable(tell)));
-        assert!(matches!(left, Left::Taken(true)));
-        assert_eq!(outbox.reset().waiters.len(), 1);
-        outbox.grant(1000);
-        let late = leave(&outbox, letter("a", Some(since), 100));
-        assert!(matches!(late, Left::Never(NotApplied::Excluded)));
+        assert!(!outbox.withdraw(places[0]), "under way");
+        assert_eq!(names(&outbox.take()), "ac");
+    }
+
+    #[test]
+    fn whatever_waits_at_the_end_of_a_membership_was_never_sent() {
+        let outbox = Outbox::default();
+        outbox.grant(1);
+        let (_, mut taken) = call(&outbox, "a");
+        let (_, mut in_line) = call(&outbox, "b");
+        let (_, mut turn) = send(&outbox, "c");
+        outbox.reset(&NotApplied::Excluded);
+        let excluded = GroupError::NotApplied(NotApplied::Excluded);
+        for listen in [&mut taken, &mut in_line] {
+            assert_eq!(listen.try_recv().expect("told").err(), Some(excluded.clone()));
+        }
+        assert_eq!(turn.try_recv(), Ok(Err(excluded)));
+        assert!(!outbox.grant(1000), "nothing is left of them");
+        assert_eq!(leave(&outbox, "d"), Left::Taken { wake: true });
+    }
+
+    #[test]
+    fn after_the_close_the_batch_is_still_taken_and_nothing_else() {
+        let outbox = Outbox::default();
+        outbox.grant(1);
+        leave(&outbox, "a");
+        let (_, mut turn) = send(&outbox, "b");
         outbox.close();
-        let closed = leave(&outbox, letter("c", None, 100));
-        assert!(matches!(closed, Left::Never(NotApplied::Closed)));
+        assert_eq!(turn.try_recv(), Ok(Err(GroupError::NotApplied(NotApplied::Closed))));
+        assert_eq!(leave(&outbox, "c"), Left::Never(NotApplied::Closed));
+        assert!(!outbox.grant(1000));
+        assert_eq!(names(&outbox.take()), "a");
     }
 }

@@ -1,15 +1,20 @@
 //! Questions and answers between nodes, and from clients: everything that is not the engine's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use vsync_net::{Class, PeerId, Transport};
 
 use super::tag;
+
+/// How long the news of a new connection may take from the network to here.
+const NEWS: Duration = Duration::from_millis(500);
 
 /// A node as others reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +85,8 @@ enum Frame {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) peer: PeerId,
+    /// Whether it is a node; else a client.
+    pub(crate) node: bool,
     pub(crate) id: u64,
     pub(crate) ask: Ask,
 }
@@ -95,18 +102,33 @@ pub(crate) enum Silence {
 pub(crate) struct Rpc {
     transport: Arc<dyn Transport>,
     next: AtomicU64,
-    pending: Mutex<HashMap<u64, (PeerId, oneshot::Sender<Answer>)>>,
+    pending: Mutex<Pending>,
+    /// Changes whenever a connection comes up.
+    connected: watch::Sender<()>,
     /// Bounded: where a node is asked more than it can answer, askers are told so.
     asked: Option<mpsc::Sender<Asked>>,
+}
+
+/// Who waits for which answer, and who is connected.
+#[derive(Default)]
+struct Pending {
+    answers: HashMap<u64, (PeerId, oneshot::Sender<Answer>)>,
+    up: HashSet<PeerId>,
 }
 
 impl Rpc {
     /// `asked` takes the questions that come in; a client answers none.
     pub(crate) fn new(transport: Arc<dyn Transport>, asked: Option<mpsc::Sender<Asked>>) -> Rpc {
-        Rpc { transport, next: AtomicU64::new(1), pending: Mutex::default(), asked }
+        Rpc {
+            transport,
+            next: AtomicU64::new(1),
+            pending: Mutex::default(),
+            connected: watch::Sender::new(()),
+            asked,
+        }
     }
 
-    fn pending(&self) -> MutexGuard<'_, HashMap<u64, (PeerId, oneshot::Sender<Answer>)>> {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +136,11 @@ impl Rpc {
     pub(crate) async fn ask(&self, peer: PeerId, ask: Ask) -> Result<Answer, Silence> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (tell, listen) = oneshot::channel();
-        self.pending().insert(id, (peer, tell));
+        let mut connected = self.connected.subscribe();
+        // Whoever has just dialled may ask before the news of the connection was taken in.
+        let up = async { while !self.is_up(peer) && connected.changed().await.is_ok() {} };
+        timeout(NEWS, up).await.map_err(|_| Silence::Broken)?;
+        self.pending().answers.insert(id, (peer, tell));
         let _forget = Forget(self, id);
         self.send(peer, Class::Control, &Frame::Ask(id, ask));
         listen.await.map_err(|_| Silence::Broken)
@@ -125,20 +151,23 @@ impl Rpc {
         self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
     }
 
-    /// A frame of ours came in, without its tag.
-    pub(crate) fn frame(&self, peer: PeerId, frame: &[u8]) {
-        match postcard::from_bytes(frame) {
-            Ok(Frame::Ask(id, ask)) => {
+    /// A frame of ours came in, without its tag, from a node or a client.
+    pub(crate) fn frame(&self, peer: PeerId, node: bool, frame: &[u8]) {
+        match postcard::take_from_bytes(frame) {
+            Ok((_, rest)) if !rest.is_empty() => {
+                tracing::debug!(?peer, "dropped a frame with bytes left over");
+            }
+            Ok((Frame::Ask(id, ask), _)) => {
                 let Some(asked) = &self.asked else { return };
-                if asked.try_send(Asked { peer, id, ask }).is_err() {
+                if asked.try_send(Asked { peer, node, id, ask }).is_err() {
                     self.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
                 }
             }
-            Ok(Frame::Answer(id, answer)) => {
+            Ok((Frame::Answer(id, answer), _)) => {
                 let mut pending = self.pending();
                 // Only who was asked may answer.
-                if pending.get(&id).is_some_and(|(asked, _)| *asked == peer)
-                    && let Some((_, tell)) = pending.remove(&id)
+                if pending.answers.get(&id).is_some_and(|(asked, _)| *asked == peer)
+                    && let Some((_, tell)) = pending.answers.remove(&id)
                 {
                     drop(tell.send(answer));
                 }
@@ -147,9 +176,21 @@ impl Rpc {
         }
     }
 
+    fn is_up(&self, peer: PeerId) -> bool {
+        self.pending().up.contains(&peer)
+    }
+
+    /// The connection to `peer` is up.
+    pub(crate) fn up(&self, peer: PeerId) {
+        self.pending().up.insert(peer);
+        self.connected.send_replace(());
+    }
+
     /// The connection to `peer` broke: what it was asked gets no answer.
     pub(crate) fn down(&self, peer: PeerId) {
-        self.pending().retain(|_, (asked, _)| *asked != peer);
+        let mut pending = self.pending();
+        pending.answers.retain(|_, (asked, _)| *asked != peer);
+        pending.up.remove(&peer);
     }
 
     fn send(&self, peer: PeerId, class: Class, frame: &Frame) {
@@ -165,6 +206,6 @@ struct Forget<'a>(&'a Rpc, u64);
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.0.pending().remove(&self.1);
+        self.0.pending().answers.remove(&self.1);
     }
 }

@@ -14,7 +14,7 @@ use crate::group::GroupEvent;
 use crate::view::{MemberId, View};
 
 /// How many events of a group a reader of its stream may lag behind.
-const EVENTS: usize = 256;
+const EVENTS: usize = 32;
 
 /// What the handles of a group share with the driver, whatever the type of its state.
 #[derive(Debug)]
@@ -69,6 +69,13 @@ impl Seat {
         let group = self.status().group;
         if let Some(group) = group {
             self.command(Command::Submit(group));
+        }
+    }
+
+    /// Callers may leave this many bytes more.
+    pub(crate) fn grant(&self, bytes: u64) {
+        if self.outbox.grant(bytes) {
+            self.wake();
         }
     }
 

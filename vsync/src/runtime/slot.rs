@@ -132,16 +132,22 @@ impl Slot {
         }
         self.callers.installed(install.view.number);
         let members = install.view.members.len();
-        let active = install.view.is_active(install.rank);
         let told = install.view.number > self.label;
         self.standing = Some(Standing { view: install.view, rank: install.rank });
         self.seat.installed(view.clone(), me, members);
-        self.replica.install(&view, told)?;
-        if active && let Some(progress) = self.progress.take() {
-            drop(progress.send(Progress::Active));
-        }
+        self.replica.install(&view.agreed(), told)?;
         self.seat.event(GroupEvent::View(view.clone()));
         Ok(view)
+    }
+
+    /// Tells who waits for it that this node is an active member, once it is.
+    pub(crate) fn activated(&mut self) {
+        let standing = self.standing.as_ref();
+        if standing.is_some_and(|standing| standing.view.is_active(standing.rank))
+            && let Some(progress) = self.progress.take()
+        {
+            drop(progress.send(Progress::Active));
+        }
     }
 
     fn subject_of(&self, me: MemberId, names: &Names) -> Subject {
@@ -233,8 +239,7 @@ impl Slot {
     /// ready to join again.
     pub(crate) fn excluded(&mut self, view: u64, decided: Option<u64>, record: &mut Record<'_>) {
         record.write(self.subject.as_ref(), || Event::Excluded { view });
-        let parcel = self.seat.outbox.reset();
-        Callers::never_sent(parcel.waiters, &NotApplied::Excluded);
+        self.seat.outbox.reset(&NotApplied::Excluded);
         self.callers.end(Ending::Excluded { decided });
         self.replica.void();
         self.standing = None;
@@ -258,8 +263,7 @@ impl Slot {
             record.write(self.subject.as_ref(), || Event::Closed { view: number });
         }
         self.seat.close();
-        let parcel = self.seat.outbox.reset();
-        Callers::never_sent(parcel.waiters, &NotApplied::Closed);
+        self.seat.outbox.reset(&NotApplied::Closed);
         self.callers.end(Ending::Closed { decided });
         // Dropping it tells whoever still waits for the membership.
         self.progress = None;

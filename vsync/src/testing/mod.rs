@@ -3,3 +3,5 @@
 mod cluster;
 
 pub use cluster::Cluster;
+/// Histories of runs: reading, checking and drawing them.
+pub use vsync_history as history;

@@ -155,8 +155,7 @@ impl Multicast {
     /// Gives positions to the totals that are ready.
     fn number(&mut self) {
         // The own open batch has no stamp yet, so it can't be ready: its lane ends before it.
-        let mut rule =
-            Closed { inner: Number { log: &mut self.log, bugs: self.bugs }, lanes: &self.lanes };
+        let mut rule = Closed { inner: Number { log: &mut self.log }, lanes: &self.lanes };
         self.numbered.advance(&self.lanes, &mut rule);
     }
 

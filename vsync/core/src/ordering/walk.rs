@@ -205,14 +205,12 @@ impl Rule for Stabilise<'_> {
 /// its lane, that is, when everything it depends on has passed here.
 pub(crate) struct Number<'a> {
     pub(crate) log: &'a mut Log,
-    pub(crate) bugs: Bugs,
 }
 
 impl Rule for Number<'_> {
     fn allow(&mut self, walk: &mut Walk, head: &Head<'_>) -> u64 {
         match head.run.class {
             Class::Fifo => head.left,
-            _ if self.bugs.has(Bug::NumberUnready) => head.left,
             Class::Causal | Class::Total if causes_passed(walk, head) => head.left,
             Class::Causal | Class::Total => 0,
         }

@@ -36,10 +36,7 @@ pub(super) fn judge(court: &mut Court<'_>) {
 
 /// Whether the group's type has causal updates, as far as this run shows.
 fn has_causal(group: &Group) -> bool {
-    let spans = group
-        .memberships
-        .iter()
-        .flat_map(|membership| &membership.spans);
+    let spans = group.memberships.iter().flat_map(|membership| &membership.spans);
     spans
         .flat_map(|span| &span.steps)
         .any(|step| matches!(step, Step::Send(range) if range.class == Class::Causal))
@@ -53,12 +50,7 @@ fn lane(membership: &Membership, span: &Span, tracked: bool) -> Vec<(u64, Rc<[u6
     let mut lane = Vec::new();
     for step in &span.steps {
         match step {
-            Step::Deliver {
-                sender: Some(rank),
-                who,
-                range,
-                ..
-            } => {
+            Step::Deliver { sender: Some(rank), who, range, .. } => {
                 let matters = tracked || range.class == Class::Total;
                 if matters && *who != membership.who {
                     seen[*rank] = seen[*rank].max(range.end());
@@ -81,13 +73,7 @@ fn lane(membership: &Membership, span: &Span, tracked: bool) -> Vec<(u64, Rc<[u6
 fn deliveries(court: &mut Court<'_>, pasts: &Pasts, membership: &Membership, span: &Span) {
     let mut have = vec![0; span.members.len()];
     for step in &span.steps {
-        let Step::Deliver {
-            sender: Some(rank),
-            who,
-            range,
-            ..
-        } = step
-        else {
+        let Step::Deliver { sender: Some(rank), who, range, .. } = step else {
             continue;
         };
         let lane = pasts.get(&(*who, span.view)).map_or(&[][..], Vec::as_slice);
@@ -147,9 +133,7 @@ mod tests {
 
     #[test]
     fn a_fifo_update_has_no_past() {
-        accepts(&format!(
-            "{THREE} b send 0 1 fifo; b deliver b 0 1 fifo; c deliver b 0 1 fifo"
-        ));
+        accepts(&format!("{THREE} b send 0 1 fifo; b deliver b 0 1 fifo; c deliver b 0 1 fifo"));
     }
 
     #[test]

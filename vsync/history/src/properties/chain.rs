@@ -28,11 +28,8 @@ pub(super) fn judge(court: &mut Court<'_>) {
         let silent = |who: Who| {
             !court.expectations.complete && group.membership(who).is_none_or(|m| m.spans.is_empty())
         };
-        let votes: Vec<bool> = old
-            .members
-            .iter()
-            .map(|&who| held.contains(&who) || silent(who))
-            .collect();
+        let votes: Vec<bool> =
+            old.members.iter().map(|&who| held.contains(&who) || silent(who)).collect();
         if !quorum(old, &votes) {
             let what = format!("no quorum of view {view} accepted the cut {cut:?}");
             court.blame(mover, view + 1, what);
@@ -62,17 +59,12 @@ fn one_cut(court: &mut Court<'_>, spans: &[(&Membership, &Span, Option<&Span>)])
 
 /// Whether somebody accepted this very cut in this view.
 fn holds(span: &Span, cut: &[u64]) -> bool {
-    span.steps
-        .iter()
-        .any(|step| matches!(step, Step::Accepted { mark, .. } if mark.counts == cut))
+    span.steps.iter().any(|step| matches!(step, Step::Accepted { mark, .. } if mark.counts == cut))
 }
 
 /// Whether a killed process may have lost the line that says so: only if it wrote nothing later.
 fn may_have(member: &Membership, span: &Span) -> bool {
-    let last = member
-        .spans
-        .last()
-        .is_some_and(|last| last.view == span.view);
+    let last = member.spans.last().is_some_and(|last| last.view == span.view);
     last && member.end.is_none()
 }
 
@@ -99,10 +91,7 @@ mod tests {
 
     #[test]
     fn one_of_three_is_no_quorum() {
-        rejects_complete(
-            "chain",
-            &format!("{THREE} a accepted; a view 2 a b; b view 2 a b"),
-        );
+        rejects_complete("chain", &format!("{THREE} a accepted; a view 2 a b; b view 2 a b"));
     }
 
     #[test]

@@ -10,12 +10,7 @@ pub(super) fn judge(court: &mut Court<'_>) {
         for span in &membership.spans {
             let mut next = vec![0; span.members.len()];
             for step in &span.steps {
-                let Step::Deliver {
-                    sender: Some(rank),
-                    range,
-                    ..
-                } = step
-                else {
+                let Step::Deliver { sender: Some(rank), range, .. } = step else {
                     continue;
                 };
                 if range.seq > next[*rank] {
@@ -38,16 +33,11 @@ mod tests {
 
     #[test]
     fn one_after_the_other() {
-        accepts(&format!(
-            "{TWO} b deliver a 0 1 total 0; b deliver a 1 1 fifo"
-        ));
+        accepts(&format!("{TWO} b deliver a 0 1 total 0; b deliver a 1 1 fifo"));
     }
 
     #[test]
     fn a_fifo_update_overtakes_a_total_one() {
-        rejects(
-            "fifo",
-            &format!("{TWO} b deliver a 1 1 fifo; b deliver a 0 1 total 0"),
-        );
+        rejects("fifo", &format!("{TWO} b deliver a 1 1 fifo; b deliver a 0 1 total 0"));
     }
 }

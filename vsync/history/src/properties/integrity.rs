@@ -33,10 +33,7 @@ fn sends(court: &mut Court<'_>, membership: &Membership, span: &Span) -> Vec<Ran
         let Step::Send(range) = step else { continue };
         let next = runs.last().map_or(0, Range::end);
         if range.seq != next || range.count == 0 {
-            let what = format!(
-                "sends {} updates from {}, not from {next}",
-                range.count, range.seq
-            );
+            let what = format!("sends {} updates from {}, not from {next}", range.count, range.seq);
             court.blame(membership, span.view, what);
         } else {
             runs.push(*range);
@@ -57,21 +54,10 @@ fn deliveries(court: &mut Court<'_>, sent: &Sent, membership: &Membership, span:
                 own = range.end();
                 continue;
             }
-            Step::Deliver {
-                sender: Some(rank),
-                who,
-                range,
-                ..
-            } => (*rank, *who, range),
-            Step::Deliver {
-                sender: None, who, ..
-            } => {
+            Step::Deliver { sender: Some(rank), who, range, .. } => (*rank, *who, range),
+            Step::Deliver { sender: None, who, .. } => {
                 let id = court.id(*who).to_owned();
-                court.blame(
-                    membership,
-                    span.view,
-                    format!("delivers from {id}, no member"),
-                );
+                court.blame(membership, span.view, format!("delivers from {id}, no member"));
                 continue;
             }
             _ => continue,
@@ -84,17 +70,9 @@ fn deliveries(court: &mut Court<'_>, sent: &Sent, membership: &Membership, span:
         next[rank] = next[rank].max(range.end());
         let runs = sent.get(&(who, span.view)).map_or(&[][..], Vec::as_slice);
         if count == 0 || !covers(runs, range) {
-            court.blame(
-                membership,
-                span.view,
-                format!("delivers {what}, which was not sent"),
-            );
+            court.blame(membership, span.view, format!("delivers {what}, which was not sent"));
         } else if who == membership.who && range.end() > own {
-            court.blame(
-                membership,
-                span.view,
-                format!("delivers {what} before its own send"),
-            );
+            court.blame(membership, span.view, format!("delivers {what} before its own send"));
         }
     }
 }
@@ -131,18 +109,12 @@ mod tests {
 
     #[test]
     fn a_delivery_without_a_send() {
-        rejects(
-            "integrity",
-            &format!("{TWO} a send 0 3 fifo; b deliver a 0 4 fifo"),
-        );
+        rejects("integrity", &format!("{TWO} a send 0 3 fifo; b deliver a 0 4 fifo"));
     }
 
     #[test]
     fn a_delivery_of_another_class() {
-        rejects(
-            "integrity",
-            &format!("{TWO} a send 0 3 fifo; b deliver a 0 3 causal"),
-        );
+        rejects("integrity", &format!("{TWO} a send 0 3 fifo; b deliver a 0 3 causal"));
     }
 
     #[test]
@@ -155,35 +127,23 @@ mod tests {
 
     #[test]
     fn a_delivery_in_a_later_view() {
-        rejects(
-            "integrity",
-            &format!("{TWO} a send 0 3 fifo; b view 2 a b; b deliver a 0 3 fifo"),
-        );
+        rejects("integrity", &format!("{TWO} a send 0 3 fifo; b view 2 a b; b deliver a 0 3 fifo"));
     }
 
     #[test]
     fn a_delivery_from_outside() {
-        rejects(
-            "integrity",
-            "a view 1 a b; b view 1 a b; b view 2 b; b deliver a 0 1 fifo",
-        );
+        rejects("integrity", "a view 1 a b; b view 1 a b; b view 2 b; b deliver a 0 1 fifo");
     }
 
     #[test]
     fn numbers_left_out_or_used_twice() {
         rejects("integrity", &format!("{TWO} a send 1 3 fifo"));
-        rejects(
-            "integrity",
-            &format!("{TWO} a send 0 3 fifo; a send 2 1 fifo"),
-        );
+        rejects("integrity", &format!("{TWO} a send 0 3 fifo; a send 2 1 fifo"));
     }
 
     #[test]
     fn an_own_delivery_before_its_send() {
-        rejects(
-            "integrity",
-            &format!("{TWO} a deliver a 0 1 fifo; a send 0 1 fifo"),
-        );
+        rejects("integrity", &format!("{TWO} a deliver a 0 1 fifo; a send 0 1 fifo"));
     }
 
     #[test]

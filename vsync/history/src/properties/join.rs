@@ -56,11 +56,7 @@ fn arrival(court: &mut Court<'_>, membership: &Membership) {
         }
         [loaded] => {
             if loaded.after_views > 0 {
-                court.blame(
-                    membership,
-                    loaded.view,
-                    "loads a checkpoint in its middle".into(),
-                );
+                court.blame(membership, loaded.view, "loads a checkpoint in its middle".into());
             } else if loaded.view != first.view {
                 let what = format!("loads the label {}, starts in {}", loaded.view, first.view);
                 court.blame(membership, first.view, what);
@@ -80,11 +76,9 @@ fn from_donor(court: &mut Court<'_>, membership: &Membership, loaded: &Loaded) {
     let span = donor.and_then(|donor| donor.span(loaded.view));
     let steps = span.map_or(&[][..], |span| &span.steps);
     let found = steps.iter().find_map(|step| match step {
-        Step::Checkpoint {
-            bytes,
-            hash,
-            joiner,
-        } if *joiner == membership.who => Some((*bytes, hash.as_str())),
+        Step::Checkpoint { bytes, hash, joiner } if *joiner == membership.who => {
+            Some((*bytes, hash.as_str()))
+        }
         _ => None,
     });
     match found {
@@ -110,7 +104,8 @@ fn wrote_on(donor: Option<&Membership>, view: u64) -> bool {
     donor.is_some_and(|donor| {
         donor.end.is_some()
             || donor.spans.last().is_some_and(|last| {
-                last.view > view || (last.view == view && !last.steps.is_empty())
+                let delivered = || last.steps.iter().any(|it| matches!(it, Step::Deliver { .. }));
+                last.view > view || (last.view == view && delivered())
             })
     })
 }
@@ -166,10 +161,7 @@ mod tests {
 
     #[test]
     fn a_joiner_without_a_checkpoint() {
-        rejects(
-            "join",
-            "a view 1 a; a accepted; a view 2 a +b; b view 2 a +b",
-        );
+        rejects("join", "a view 1 a; a accepted; a view 2 a +b; b view 2 a +b");
     }
 
     #[test]

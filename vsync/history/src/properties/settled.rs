@@ -16,10 +16,7 @@ pub(super) fn judge(court: &mut Court<'_>) {
             court.expectations.settled.iter().any(|name| name == id)
         })
         .collect();
-    let newest = settled
-        .iter()
-        .filter_map(|member| Some(member.spans.last()?.view))
-        .max();
+    let newest = settled.iter().filter_map(|member| Some(member.spans.last()?.view)).max();
     let Some(view) = newest else { return };
     for &member in &settled {
         match member.spans.last() {
@@ -73,34 +70,22 @@ mod tests {
 
     #[test]
     fn all_at_rest() {
-        accepts_settled(
-            &["a", "b"],
-            &format!("{TWO} b deliver a 0 2 fifo; b stable a=2"),
-        );
+        accepts_settled(&["a", "b"], &format!("{TWO} b deliver a 0 2 fifo; b stable a=2"));
     }
 
     #[test]
     fn something_undelivered() {
-        rejects_settled(
-            &["a", "b"],
-            &format!("{TWO} b deliver a 0 1 fifo; b stable a=2"),
-        );
+        rejects_settled(&["a", "b"], &format!("{TWO} b deliver a 0 1 fifo; b stable a=2"));
     }
 
     #[test]
     fn something_unstable() {
-        rejects_settled(
-            &["a", "b"],
-            &format!("{TWO} b deliver a 0 2 fifo; b stable a=1"),
-        );
+        rejects_settled(&["a", "b"], &format!("{TWO} b deliver a 0 2 fifo; b stable a=1"));
     }
 
     #[test]
     fn two_views() {
-        rejects_settled(
-            &["a", "b"],
-            "a view 1 a b; b view 1 a b; a accepted; a view 2 a",
-        );
+        rejects_settled(&["a", "b"], "a view 1 a b; b view 1 a b; a accepted; a view 2 a");
     }
 
     #[test]

@@ -21,10 +21,8 @@ pub(super) fn judge(court: &mut Court<'_>) {
     let group = court.group;
     for view in group.views() {
         let spans: Vec<_> = group.spans_of(view).collect();
-        let claims: Vec<Claim> = spans
-            .iter()
-            .filter_map(|(member, span, _)| claim(court, member, span))
-            .collect();
+        let claims: Vec<Claim> =
+            spans.iter().filter_map(|(member, span, _)| claim(court, member, span)).collect();
         for (member, span, next) in &spans {
             if next.is_some() {
                 hold(court, &claims, member, span);
@@ -50,11 +48,7 @@ fn claim(court: &mut Court<'_>, member: &Membership, span: &Span) -> Option<Clai
     let mut said = false;
     for step in &span.steps {
         match step {
-            Step::Stable(Mark {
-                counts: cut,
-                extent: positions,
-                stranger,
-            }) => {
+            Step::Stable(Mark { counts: cut, extent: positions, stranger }) => {
                 if *stranger {
                     court.blame(member, span.view, "stable updates of a stranger".into());
                 }
@@ -67,13 +61,7 @@ fn claim(court: &mut Court<'_>, member: &Membership, span: &Span) -> Option<Clai
                 extent = extent.max(*positions);
                 said = true;
             }
-            Step::Deliver {
-                sender: Some(rank),
-                range,
-                position,
-                level: Level::Stable,
-                ..
-            } => {
+            Step::Deliver { sender: Some(rank), range, position, level: Level::Stable, .. } => {
                 counts[*rank] = counts[*rank].max(range.end());
                 extent = extent.max(position.map_or(0, |position| position + range.count));
                 said = true;
@@ -81,16 +69,8 @@ fn claim(court: &mut Court<'_>, member: &Membership, span: &Span) -> Option<Clai
             _ => {}
         }
     }
-    let order = span
-        .totals()
-        .filter_map(|total| within(total, extent))
-        .collect();
-    said.then_some(Claim {
-        who: member.who,
-        counts,
-        extent,
-        order,
-    })
+    let order = span.totals().filter_map(|total| within(total, extent)).collect();
+    said.then_some(Claim { who: member.who, counts, extent, order })
 }
 
 fn raise(counts: &mut [u64], by: &[u64]) {
@@ -110,16 +90,10 @@ fn within(total: (u64, usize, Range), extent: u64) -> Option<(u64, usize, Range)
 fn hold(court: &mut Court<'_>, claims: &[Claim], member: &Membership, span: &Span) {
     let delivered = span.delivered();
     let order: Order = span.totals().collect();
-    let positions = order
-        .last()
-        .map_or(0, |(position, _, range)| position + range.count);
+    let positions = order.last().map_or(0, |(position, _, range)| position + range.count);
     for claim in claims {
         let claimant = court.id(claim.who).to_owned();
-        let lacks = claim
-            .counts
-            .iter()
-            .zip(&delivered)
-            .position(|(must, have)| must > have);
+        let lacks = claim.counts.iter().zip(&delivered).position(|(must, have)| must > have);
         if let Some(rank) = lacks {
             let what = format!(
                 "moves on with {} updates of {}, {} were stable at {claimant}",
@@ -194,10 +168,7 @@ mod tests {
 
     #[test]
     fn a_stable_position_is_not_lost() {
-        rejects(
-            "stability",
-            &format!("{THREE} a stable ^1; b accepted; c accepted; {MOVE}"),
-        );
+        rejects("stability", &format!("{THREE} a stable ^1; b accepted; c accepted; {MOVE}"));
     }
 
     #[test]

@@ -30,47 +30,27 @@ pub(super) fn accepts_settled(settled: &[&str], text: &str) {
 #[track_caller]
 pub(super) fn rejects(property: &str, text: &str) {
     let found = run(text, &Expectations::default());
-    assert!(
-        found.iter().any(|violation| violation.property == property),
-        "{found:#?}"
-    );
+    assert!(found.iter().any(|violation| violation.property == property), "{found:#?}");
 }
 
 /// This property does not hold if no line was lost.
 #[track_caller]
 pub(super) fn rejects_complete(property: &str, text: &str) {
-    let found = run(
-        text,
-        &Expectations {
-            complete: true,
-            ..Expectations::default()
-        },
-    );
-    assert!(
-        found.iter().any(|violation| violation.property == property),
-        "{found:#?}"
-    );
+    let found = run(text, &Expectations { complete: true, ..Expectations::default() });
+    assert!(found.iter().any(|violation| violation.property == property), "{found:#?}");
 }
 
 /// These members are not at rest.
 #[track_caller]
 pub(super) fn rejects_settled(settled: &[&str], text: &str) {
     let found = run(text, &rest(settled));
-    assert!(
-        found
-            .iter()
-            .any(|violation| violation.property == "settled"),
-        "{found:#?}"
-    );
+    assert!(found.iter().any(|violation| violation.property == "settled"), "{found:#?}");
 }
 
 fn rest(settled: &[&str]) -> Expectations {
     // Members that never joined later have entry 1 in these stories, `b` may have 2.
     let both = |name: &&str| [format!("{name}#1@1"), format!("{name}#1@2")];
-    Expectations {
-        settled: settled.iter().flat_map(both).collect(),
-        ..Expectations::default()
-    }
+    Expectations { settled: settled.iter().flat_map(both).collect(), ..Expectations::default() }
 }
 
 fn run(text: &str, expectations: &Expectations) -> Vec<Violation> {
@@ -89,11 +69,8 @@ struct Writer {
 impl Writer {
     /// Learns all views first, so that ids carry the view of entry.
     fn new(text: &str) -> Self {
-        let mut writer = Writer {
-            lists: BTreeMap::new(),
-            entries: BTreeMap::new(),
-            current: BTreeMap::new(),
-        };
+        let mut writer =
+            Writer { lists: BTreeMap::new(), entries: BTreeMap::new(), current: BTreeMap::new() };
         for words in statements(text) {
             if words[1] != "view" {
                 continue;
@@ -127,9 +104,7 @@ impl Writer {
             };
             logs.entry(name.to_owned()).or_default().lines.push(line);
         }
-        History {
-            logs: logs.into_values().collect(),
-        }
+        History { logs: logs.into_values().collect() }
     }
 
     fn event(&mut self, name: &str, words: &[&str]) -> Event {
@@ -137,12 +112,9 @@ impl Writer {
         let number = |at: usize| -> u64 { words[at].parse().expect("a number") };
         match words[0] {
             "view" => self.view(name, words),
-            "send" => Event::Send {
-                view,
-                seq: number(1),
-                count: number(2),
-                class: class(words[3]),
-            },
+            "send" => {
+                Event::Send { view, seq: number(1), count: number(2), class: class(words[3]) }
+            }
             "deliver" => Event::Deliver {
                 view,
                 sender: self.id(words[1]),
@@ -164,22 +136,11 @@ impl Writer {
                 let named = words.iter().find_map(|word| word.strip_prefix('#'));
                 let proposal = named.map_or_else(|| words[1..].concat(), str::to_owned);
                 let ballot = "1.0".into();
-                Event::Accepted {
-                    view,
-                    ballot,
-                    proposal,
-                    cut,
-                    extent,
-                }
+                Event::Accepted { view, ballot, proposal, cut, extent }
             }
             "state" => {
                 let (cut, extent) = self.cut(&words[2..]);
-                Event::State {
-                    view,
-                    cut,
-                    extent,
-                    hash: words[1].into(),
-                }
+                Event::State { view, cut, extent, hash: words[1].into() }
             }
             "point" => Event::Checkpoint {
                 view,
@@ -204,10 +165,7 @@ impl Writer {
         let members = list(&words[2..]);
         let mine = self.current.insert(name.to_owned(), view);
         let before = |number: Option<u64>| -> List {
-            number
-                .and_then(|number| self.lists.get(&number))
-                .cloned()
-                .unwrap_or_default()
+            number.and_then(|number| self.lists.get(&number)).cloned().unwrap_or_default()
         };
         let (own, last) = (before(mine), before(Some(view - 1)));
         let has = |list: &List, name: &str| list.iter().any(|(member, _)| member == name);
@@ -225,18 +183,12 @@ impl Writer {
             view,
             joined: new.map(|(member, _)| self.id(member)).collect(),
             left: gone
-                .map(|(member, _)| Gone {
-                    id: self.id(member),
-                    reason: Reason::Failed,
-                })
+                .map(|(member, _)| Gone { id: self.id(member), reason: Reason::Failed })
                 .collect(),
             together,
             members: members
                 .iter()
-                .map(|(member, active)| Member {
-                    id: self.id(member),
-                    active: *active,
-                })
+                .map(|(member, active)| Member { id: self.id(member), active: *active })
                 .collect(),
         }
     }
@@ -263,14 +215,7 @@ fn statements(text: &str) -> impl Iterator<Item = Vec<&str>> {
 
 fn list(words: &[&str]) -> List {
     let members = words.iter().filter(|word| !word.contains('='));
-    members
-        .map(|word| {
-            (
-                word.trim_start_matches('+').to_owned(),
-                !word.starts_with('+'),
-            )
-        })
-        .collect()
+    members.map(|word| (word.trim_start_matches('+').to_owned(), !word.starts_with('+'))).collect()
 }
 
 fn class(word: &str) -> Class {

@@ -53,9 +53,6 @@ mod tests {
 
     #[test]
     fn not_even_at_itself() {
-        rejects(
-            "survivors",
-            "a view 1 a; a send 0 2 fifo; a deliver a 0 1 fifo; a view 2 a +b",
-        );
+        rejects("survivors", "a view 1 a; a send 0 2 fifo; a deliver a 0 1 fifo; a view 2 a +b");
     }
 }

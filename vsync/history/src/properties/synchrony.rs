@@ -59,9 +59,7 @@ mod tests {
 
     #[test]
     fn who_stays_behind_may_differ() {
-        accepts(&format!(
-            "{THREE} c deliver a 0 1 fifo; a view 2 a b; b view 2 a b"
-        ));
+        accepts(&format!("{THREE} c deliver a 0 1 fifo; a view 2 a b; b view 2 a b"));
     }
 
     #[test]

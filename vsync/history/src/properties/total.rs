@@ -62,10 +62,7 @@ pub(super) fn differ(one: &[(u64, usize, Range)], two: &[(u64, usize, Range)]) -
 fn positions(court: &mut Court<'_>, membership: &Membership, span: &Span) {
     let mut next = 0;
     for step in &span.steps {
-        let Step::Deliver {
-            range, position, ..
-        } = step
-        else {
+        let Step::Deliver { range, position, .. } = step else {
             continue;
         };
         match (range.class, position) {
@@ -124,10 +121,7 @@ mod tests {
 
     #[test]
     fn a_position_left_out() {
-        rejects(
-            "total",
-            &format!("{THREE} b deliver a 0 1 total 0; b deliver a 1 1 total 2"),
-        );
+        rejects("total", &format!("{THREE} b deliver a 0 1 total 0; b deliver a 1 1 total 2"));
     }
 
     #[test]

@@ -40,22 +40,14 @@ fn alone(court: &mut Court<'_>, membership: &Membership, span: &Span) {
             court.blame(membership, span.view, "no member is active".into());
         }
     } else {
-        court.blame(
-            membership,
-            span.view,
-            "a joining member ranks before an active one".into(),
-        );
+        court.blame(membership, span.view, "a joining member ranks before an active one".into());
     }
     for &who in &span.members {
         match entry(court.id(who)) {
             Some(entry) if entry <= span.view => {}
             _ => {
                 let id = court.id(who).to_owned();
-                court.blame(
-                    membership,
-                    span.view,
-                    format!("lists {id}, which came in later"),
-                );
+                court.blame(membership, span.view, format!("lists {id}, which came in later"));
             }
         }
     }
@@ -73,11 +65,7 @@ fn step(court: &mut Court<'_>, membership: &Membership, old: &Span, new: &Span) 
         return;
     }
     let not_in = |list: &[Who], other: &[Who]| -> Vec<Who> {
-        let mut rest: Vec<Who> = list
-            .iter()
-            .copied()
-            .filter(|who| !other.contains(who))
-            .collect();
+        let mut rest: Vec<Who> = list.iter().copied().filter(|who| !other.contains(who)).collect();
         rest.sort_unstable();
         rest
     };
@@ -98,27 +86,18 @@ fn step(court: &mut Court<'_>, membership: &Membership, old: &Span, new: &Span) 
     };
     let kept = stayed(old, new);
     if kept.iter().any(|&who| !new.is_active(who)) {
-        court.blame(
-            membership,
-            new.view,
-            "an active member became a joining one".into(),
-        );
+        court.blame(membership, new.view, "an active member became a joining one".into());
     }
     if kept != stayed(new, old) {
-        court.blame(
-            membership,
-            new.view,
-            "active members changed their order".into(),
-        );
+        court.blame(membership, new.view, "active members changed their order".into());
+    } else if !new.members.starts_with(&kept) {
+        let what = "a member became active before the active ones".into();
+        court.blame(membership, new.view, what);
     }
     for &who in &not_in(&new.members, &old.members) {
         if entry(court.id(who)) != Some(new.view) || new.is_active(who) {
             let id = court.id(who).to_owned();
-            court.blame(
-                membership,
-                new.view,
-                format!("{id} is new, but not as a joining member"),
-            );
+            court.blame(membership, new.view, format!("{id} is new, but not as a joining member"));
         }
     }
 }
@@ -135,11 +114,7 @@ fn same(court: &mut Court<'_>, view: u64) {
         .map(|(membership, _, _)| membership)
         .collect();
     for membership in others {
-        court.blame(
-            membership,
-            view,
-            "another member installed another list".into(),
-        );
+        court.blame(membership, view, "another member installed another list".into());
     }
 }
 
@@ -172,10 +147,7 @@ mod tests {
 
     #[test]
     fn two_lists_for_one_number() {
-        rejects(
-            "views",
-            "a view 1 a b c; b view 1 a b c; a view 2 a b; b view 2 a b c",
-        );
+        rejects("views", "a view 1 a b c; b view 1 a b c; a view 2 a b; b view 2 a b c");
     }
 
     #[test]
@@ -191,6 +163,12 @@ mod tests {
     #[test]
     fn ranks_that_change() {
         rejects("views", "a view 1 a b c; a view 2 b a c");
+    }
+
+    #[test]
+    fn a_promotion_to_the_front() {
+        rejects("views", "a view 2 a b +c; a view 3 c a b");
+        accepts("a view 2 a b +c; a accepted; b view 2 a b +c; b accepted; a view 3 a b c");
     }
 
     #[test]

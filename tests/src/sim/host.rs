@@ -1,0 +1,331 @@
+//! A host: one engine with its clock, and the seats of its application.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use vsync_core::engine::{DropReason, Engine, Input, Output, Outputs, Refusal, Traffic};
+use vsync_core::wire::{GroupId, MemberId, NodeId};
+use vsync_history::event::Event;
+
+use super::judge::Judge;
+use super::record::Recorder;
+use super::seat::{Desk, Phase, Seat};
+use super::trace::Trace;
+
+/// A clock that starts anywhere and runs at its own speed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// What it shows at the beginning of the world.
+    pub(crate) start: u64,
+    /// Its speed, in 1024ths.
+    pub(crate) speed: u64,
+}
+
+impl Clock {
+    /// What it shows at a moment of the world.
+    pub(crate) fn local(self, now: u64) -> u64 {
+        self.start + now * self.speed / 1024
+    }
+
+    /// The first moment of the world at which it shows at least `local`.
+    pub(crate) fn moment(self, local: u64) -> u64 {
+        (local.saturating_sub(self.start) * 1024).div_ceil(self.speed)
+    }
+}
+
+/// Whether a host runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// It does.
+    Up,
+    /// It stands still until then; what arrives waits.
+    Paused {
+        /// The moment.
+        until: u64,
+    },
+    /// It crashed.
+    Dead,
+}
+
+/// One process.
+pub(crate) struct Host {
+    /// Its index.
+    pub(crate) index: usize,
+    /// Its node.
+    pub(crate) node: NodeId,
+    /// The protocol.
+    pub(crate) engine: Engine,
+    /// Its clock.
+    pub(crate) clock: Clock,
+    /// Whether it runs.
+    pub(crate) run: Run,
+    /// Its part in each group.
+    pub(crate) seats: Vec<Seat>,
+    /// What arrived while it was paused.
+    pub(crate) inbox: Vec<Input>,
+    /// When it is woken next.
+    pub(crate) wake: Option<u64>,
+    /// Whether it will be told to close its batches.
+    pub(crate) closing: bool,
+    /// How many inputs it took.
+    pub(crate) steps: u64,
+    /// What it dropped, by reason.
+    pub(crate) dropped: BTreeMap<DropReason, u64>,
+    /// Bytes of a group's window, for the check of credits.
+    pub(crate) window: usize,
+    out: Outputs,
+}
+
+/// What the world has to do after an input.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Carry a frame.
+    Send {
+        /// To whom.
+        peer: NodeId,
+        /// How.
+        traffic: Traffic,
+        /// What.
+        frame: Bytes,
+    },
+    /// Hand in a checkpoint after a while.
+    Checkpoint {
+        /// The group.
+        group: GroupId,
+        /// The label.
+        label: u64,
+        /// The state at that point.
+        bytes: Bytes,
+    },
+    /// A view was installed.
+    Installed {
+        /// Whether nobody had it before.
+        fresh: bool,
+    },
+    /// There is no quorum.
+    Blocked {
+        /// The group.
+        group: GroupId,
+    },
+    /// The membership ended by the others' decision.
+    Excluded {
+        /// The group.
+        group: GroupId,
+    },
+    /// The membership ended as asked.
+    Left {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        member: Option<MemberId>,
+        /// Its last view.
+        view: u64,
+    },
+    /// The join was refused.
+    Refused {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// The books of the world that hosts write into.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    /// The oracle.
+    pub(crate) judge: Judge,
+    /// The history.
+    pub(crate) recorder: Recorder,
+    /// The trace.
+    pub(crate) trace: Trace,
+}
+
+impl Host {
+    /// A fresh process.
+    pub(crate) fn new(
+        index: usize,
+        engine: Engine,
+        clock: Clock,
+        groups: u64,
+        window: usize,
+    ) -> Self {
+        Host {
+            index,
+            node: engine.config().node,
+            engine,
+            clock,
+            run: Run::Up,
+            seats: (0..groups).map(|group| Seat::new(GroupId(group))).collect(),
+            inbox: Vec::new(),
+            wake: None,
+            closing: false,
+            steps: 0,
+            dropped: BTreeMap::new(),
+            window,
+            out: Outputs::new(),
+        }
+    }
+
+    /// Its part in a group.
+    pub(crate) fn seat(&mut self, group: GroupId) -> &mut Seat {
+        &mut self.seats[group.0 as usize]
+    }
+
+    /// Whether its process exists.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.run != Run::Dead
+    }
+
+    /// Gives the engine an input. The outputs wait for [`Host::absorb`].
+    pub(crate) fn handle(&mut self, now: u64, input: Input, trace: &mut Trace) {
+        self.steps += 1;
+        trace.input(now, self.index, &input);
+        self.engine.handle(self.clock.local(now), input, &mut self.out);
+    }
+
+    /// What the engine wants done now.
+    pub(crate) fn outputs(&self) -> &[Output] {
+        self.out.as_slice()
+    }
+
+    /// Does the first `limit` of what the engine wants done; a crash takes the rest away.
+    pub(crate) fn absorb(
+        &mut self,
+        now: u64,
+        limit: usize,
+        books: &mut Books,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut out = std::mem::take(&mut self.out);
+        for output in out.drain().take(limit) {
+            books.trace.output(self.index, &output);
+            self.output(now, output, books, effects);
+        }
+        self.out = out;
+    }
+
+    fn output(&mut self, now: u64, output: Output, books: &mut Books, effects: &mut Vec<Effect>) {
+        let (window, t) = (self.window, self.clock.local(now) - self.clock.start);
+        let Books { judge, recorder, .. } = books;
+        let desk = &mut Desk { host: self.index, node: self.node, t, judge, recorder };
+        match output {
+            Output::Send { peer, traffic, frame } => {
+                effects.push(Effect::Send { peer, traffic, frame });
+            }
+            Output::Dropped { reason, .. } => {
+                *self.dropped.entry(reason).or_default() += 1;
+                if let DropReason::Malformed | DropReason::Invalid | DropReason::WrongGeneration =
+                    reason
+                {
+                    desk.judge.fail("foreign", format!("n{} dropped: {reason:?}", self.index));
+                }
+            }
+            Output::Sent { group, view, seq, run } => {
+                self.seat(group).on_sent(desk, view, seq, run)
+            }
+            Output::Deliver(delivery) => self.seat(delivery.group).on_deliver(desk, &delivery),
+            Output::Install(install) => {
+                let fresh = self.seat(install.group).on_install(desk, &install);
+                effects.push(Effect::Installed { fresh });
+            }
+            Output::TakeCheckpoint { group, label, joiners } => {
+                let seat = self.seat(group);
+                seat.on_checkpoint(desk, label, &joiners);
+                effects.push(Effect::Checkpoint { group, label, bytes: seat.app.save() });
+            }
+            Output::Loaded { group, label, donor, bytes } => {
+                self.seat(group).on_loaded(desk, label, donor, &bytes);
+            }
+            Output::Stable { group, view, cut } => self.seat(group).on_stable(desk, view, &cut),
+            Output::Flushed { group, id } => self.seat(group).on_flushed(desk, id),
+            Output::Credit { group, bytes } => self.seat(group).on_credit(desk, bytes, window),
+            ending => self.ending(desk, ending, effects),
+        }
+    }
+
+    /// The rarer outputs: those about the membership as a whole.
+    fn ending(&mut self, desk: &mut Desk<'_>, output: Output, effects: &mut Vec<Effect>) {
+        match output {
+            Output::Accepted { group, view, ballot, proposal, cut } => {
+                let seat = self.seat(group);
+                let counts = seat.view.as_ref().map(|view| desk.recorder.cut(view, &cut));
+                seat.on_accepted(desk, view, || Event::Accepted {
+                    view,
+                    ballot: format!("{}.{}", ballot.n, ballot.leader),
+                    proposal: format!("{proposal:016x}"),
+                    cut: counts.unwrap_or_default(),
+                    extent: cut.extent,
+                });
+            }
+            Output::Blocked { group } => {
+                let seat = self.seat(group);
+                seat.blocked = true;
+                seat.write(desk, Event::Blocked { reason: "quorum".into() });
+                effects.push(Effect::Blocked { group });
+            }
+            Output::Resumed { group } => {
+                let seat = self.seat(group);
+                seat.blocked = false;
+                seat.write(desk, Event::Resumed { reason: "quorum".into() });
+            }
+            Output::Excluded { group, view, decided } => {
+                self.seat(group).on_end(desk, view, decided, Event::Excluded { view });
+                effects.push(Effect::Excluded { group });
+            }
+            Output::Left { group, view, decided } => {
+                let seat = self.seat(group);
+                let member = seat.me;
+                seat.on_end(desk, view, Some(decided), Event::Closed { view });
+                effects.push(Effect::Left { group, member, view });
+            }
+            Output::Refused { group, reason } => {
+                let seat = self.seat(group);
+                if matches!(seat.phase, Phase::Joining(_)) {
+                    seat.reset(Phase::Out);
+                }
+                effects.push(Effect::Refused { group, reason });
+            }
+            // The others went to `output`.
+            _ => {}
+        }
+    }
+
+    /// Writes the digest of the state where the host stands.
+    pub(crate) fn write_state(&mut self, now: u64, group: GroupId, books: &mut Books) {
+        let t = self.clock.local(now) - self.clock.start;
+        let Books { judge, recorder, .. } = books;
+        let desk = &mut Desk { host: self.index, node: self.node, t, judge, recorder };
+        let seat = &self.seats[group.0 as usize];
+        let Some(view) = &seat.view else { return };
+        let mut cut = seat.stable.clone();
+        cut.counts.clone_from(&seat.delivered);
+        let event = Event::State {
+            view: view.number,
+            extent: cut.extent,
+            cut: desk.recorder.cut(view, &cut),
+            hash: format!("{:016x}", seat.app.digest()),
+        };
+        seat.write(desk, event);
+    }
+
+    /// The members it believes in.
+    pub(crate) fn member(&self, group: GroupId) -> Option<MemberId> {
+        self.seats[group.0 as usize].me
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Clock;
+
+    #[test]
+    fn a_clock_comes_to_every_deadline() {
+        for speed in [900, 1024, 1100] {
+            let clock = Clock { start: 12_345, speed };
+            for local in (12_345..20_000).step_by(7) {
+                assert!(clock.local(clock.moment(local)) >= local);
+            }
+        }
+    }
+}

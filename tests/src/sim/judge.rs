@@ -1,0 +1,193 @@
+//! What no member can see and the simulator can: one decision per view, bodies that arrive as they
+//! were sent, states that are equal at every install, what excluded members were told.
+
+use std::collections::{BTreeMap, HashMap};
+
+use vsync_core::engine::{Class, Delivery, Install, Level, Run};
+use vsync_core::wire::{Cut, GroupId, MemberId, View};
+
+use super::app::{App, updates};
+
+/// Something that must not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which check found it.
+    pub check: &'static str,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// An update as its sender submitted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Submitted {
+    /// Names it: the first eight bytes of its body.
+    pub(crate) id: u64,
+    /// Length of its body.
+    pub(crate) length: u32,
+    /// Its order.
+    pub(crate) class: Class,
+    /// Its level.
+    pub(crate) level: Level,
+}
+
+/// What was decided about a view.
+#[derive(Clone, Debug)]
+pub(crate) struct Decision {
+    /// The view.
+    pub(crate) view: View,
+    /// Final cut of the view before.
+    pub(crate) cut: Cut,
+    /// State at the install.
+    state: App,
+}
+
+/// The oracle of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    failures: Vec<Failure>,
+    sent: HashMap<(GroupId, u64, MemberId), Vec<Submitted>>,
+    decisions: BTreeMap<(GroupId, u64), Decision>,
+    /// (group, view left, member, how many own updates it was told are in the final cut)
+    told: Vec<(GroupId, u64, MemberId, u64)>,
+}
+
+impl Judge {
+    /// Reports a failure.
+    pub(crate) fn fail(&mut self, check: &'static str, what: String) {
+        if self.failures.len() < 8 {
+            self.failures.push(Failure { check, what });
+        }
+    }
+
+    /// What was found so far.
+    pub(crate) fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// The newest view that anybody installed.
+    pub(crate) fn newest(&self, group: GroupId) -> Option<&View> {
+        let range = self.decisions.range((group, 0)..=(group, u64::MAX));
+        range.last().map(|(_, decision)| &decision.view)
+    }
+
+    /// Own updates got their numbers.
+    pub(crate) fn sent(
+        &mut self,
+        group: GroupId,
+        view: u64,
+        member: MemberId,
+        run: Run,
+        updates: impl Iterator<Item = Submitted>,
+    ) {
+        let lane = self.sent.entry((group, view, member)).or_default();
+        let before = lane.len();
+        lane.extend(updates);
+        let right = lane[before..]
+            .iter()
+            .all(|update| (update.class, update.level) == (run.class, run.level));
+        if !right || lane.len() - before != run.count as usize {
+            let what = format!("{member:?} in view {view}: {run:?} is not what was submitted");
+            self.fail("submission", what);
+        }
+    }
+
+    /// A delivery: its bodies are those that were submitted. Applies it.
+    pub(crate) fn deliver(&mut self, host: usize, delivery: &Delivery, app: &mut App) {
+        let key = (delivery.group, delivery.view, delivery.sender);
+        let lane = self.sent.get(&key).map_or(&[][..], Vec::as_slice);
+        let from = delivery.seq as usize;
+        let Some(range) = lane.get(from..from + delivery.count as usize) else {
+            let what = format!("n{host} delivers what nobody sent: {}", brief(delivery));
+            return self.fail("bodies", what);
+        };
+        let Some(bodies) = updates(&delivery.body).filter(|list| list.len() == range.len()) else {
+            let what = format!("n{host}: the body is not the updates of {}", brief(delivery));
+            return self.fail("bodies", what);
+        };
+        let mut wrong = None;
+        for ((submitted, body), seq) in range.iter().zip(bodies).zip(delivery.seq..) {
+            let id = body.first_chunk().map(|id| u64::from_le_bytes(*id));
+            let same = id == Some(submitted.id)
+                && body.len() == submitted.length as usize
+                && (submitted.class, submitted.level) == (delivery.class, delivery.level);
+            if !same {
+                wrong = Some(seq);
+            }
+            app.apply(delivery, seq, body);
+        }
+        if let Some(seq) = wrong {
+            let what = format!("n{host}: update {seq} is not as sent: {}", brief(delivery));
+            self.fail("bodies", what);
+        }
+    }
+
+    /// An install: one number, one list, one cut of the view before, one state. Returns whether
+    /// nobody had installed it before.
+    pub(crate) fn install(&mut self, host: usize, install: &Install, state: App) -> bool {
+        let (group, number) = (install.group, install.view.number);
+        let Some(known) = self.decisions.get(&(group, number)) else {
+            let (view, cut) = (install.view.clone(), install.cut.clone());
+            self.decisions.insert((group, number), Decision { view, cut, state });
+            return true;
+        };
+        let what = if known.view != install.view {
+            Some(format!("{:?}, not {:?}", install.view, known.view))
+        } else if known.cut != install.cut {
+            Some(format!("after {:?}, not {:?}", install.cut, known.cut))
+        } else if known.state != state {
+            Some(format!("with {state:?}, not {:?}", known.state))
+        } else {
+            None
+        };
+        if let Some(what) = what {
+            self.fail("decision", format!("n{host} installs view {number} {what}"));
+        }
+        false
+    }
+
+    /// A member was told how many of its own updates are in the final cut of its last view.
+    pub(crate) fn told(&mut self, group: GroupId, view: u64, member: MemberId, own: u64) {
+        self.told.push((group, view, member, own));
+    }
+
+    /// Whether anybody was told of a decision that ended a view.
+    pub(crate) fn was_told(&self, group: GroupId, view: u64) -> bool {
+        self.told.iter().any(|told| (told.0, told.1) == (group, view))
+    }
+
+    /// Whether those who were told anything were told the truth.
+    pub(crate) fn conclude(&mut self) {
+        for (group, view, member, own) in std::mem::take(&mut self.told) {
+            let Some(left) = self.decisions.get(&(group, view)) else {
+                continue;
+            };
+            let Some(next) = self.decisions.get(&(group, view + 1)) else {
+                continue;
+            };
+            let rank = left.view.rank_of(member);
+            let count = rank.map(|rank| next.cut.count(rank));
+            if count != Some(own) {
+                let what = format!(
+                    "{member:?} was told that {own} of its updates survive view {view}: {count:?}"
+                );
+                self.fail("outcome", what);
+            }
+        }
+    }
+
+    /// How many updates a member sent in a view.
+    pub(crate) fn count(&self, group: GroupId, view: u64, member: MemberId) -> u64 {
+        self.sent.get(&(group, view, member)).map_or(0, |lane| lane.len() as u64)
+    }
+}
+
+fn brief(delivery: &Delivery) -> String {
+    format!(
+        "{:?} {}..{} of {:?} in view {}",
+        delivery.class,
+        delivery.seq,
+        delivery.seq + u64::from(delivery.count),
+        delivery.sender,
+        delivery.view
+    )
+}

@@ -1,0 +1,119 @@
+//! What will happen, in order of time; what is due at one moment happens in order of planning.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use vsync_core::engine::{Input, Traffic};
+use vsync_core::wire::GroupId;
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A frame arrives.
+    Frame {
+        /// Sender and receiver.
+        way: (usize, usize),
+        /// Its stream.
+        traffic: Traffic,
+        /// Its connection.
+        epoch: u32,
+        /// The bytes.
+        frame: Bytes,
+    },
+    /// A host is given an input.
+    Input {
+        /// The host.
+        host: usize,
+        /// The input.
+        input: Input,
+    },
+    /// An engine's deadline.
+    Wake {
+        /// The host.
+        host: usize,
+    },
+    /// The network takes more from a host.
+    Close {
+        /// The host.
+        host: usize,
+    },
+    /// A host's application has something to say.
+    Work {
+        /// The host.
+        host: usize,
+        /// The group.
+        group: GroupId,
+    },
+    /// A host looks after its membership: asks to come in, or asks again.
+    Join {
+        /// The host.
+        host: usize,
+        /// The group.
+        group: GroupId,
+    },
+    /// A pause is over.
+    Resume {
+        /// The host.
+        host: usize,
+    },
+    /// A broken connection comes back.
+    Mend {
+        /// One end.
+        a: usize,
+        /// The other.
+        b: usize,
+    },
+    /// Something goes wrong.
+    Fault,
+    /// The doomed minority goes.
+    Doom,
+    /// Somebody looks how far things are.
+    Look,
+}
+
+struct Item {
+    at: u64,
+    number: u64,
+    event: Event,
+}
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Item>,
+    number: u64,
+}
+
+impl Queue {
+    /// Plans something.
+    pub(crate) fn push(&mut self, at: u64, event: Event) {
+        self.number += 1;
+        self.heap.push(Item { at, number: self.number, event });
+    }
+
+    /// What is next, and when.
+    pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
+        self.heap.pop().map(|item| (item.at, item.event))
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Item {}

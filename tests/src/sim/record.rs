@@ -1,0 +1,136 @@
+//! Writes the history of a simulated run, in memory, as the runtime writes it to files.
+
+use std::collections::HashMap;
+
+use vsync_core::engine::{Class, Delivery, Install, Level, Run};
+use vsync_core::wire::{Cut, GroupId, LeftReason, MemberId, NodeId, View};
+use vsync_history::event::{self, Counts, Event, Gone, Id, Line, Member, Reason};
+use vsync_history::{History, Log};
+
+/// The history so far.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    history: History,
+    ids: HashMap<MemberId, Id>,
+    groups: HashMap<GroupId, Id>,
+}
+
+/// Who writes a line, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pen {
+    /// Index of the host: one log each.
+    pub(crate) host: usize,
+    /// On the host's clock.
+    pub(crate) t: u64,
+    /// The group.
+    pub(crate) group: GroupId,
+    /// The member.
+    pub(crate) member: MemberId,
+}
+
+impl Recorder {
+    /// Begins the log of a host.
+    pub(crate) fn start(&mut self, host: usize, node: NodeId, wall_us: u64) {
+        let name: Id = format!("n#{:x}", node.0).into();
+        let event = Event::Start { wall_us, protocol: 1 };
+        let line = Line { t: 0, node: name, group: None, generation: None, event };
+        self.history.logs.push(Log { name: format!("n{host}.jsonl"), lines: vec![line] });
+        debug_assert_eq!(self.history.logs.len(), host + 1);
+    }
+
+    /// The history.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Writes a line.
+    pub(crate) fn write(&mut self, pen: Pen, event: Event) {
+        let group = self.groups.entry(pen.group);
+        let group = group.or_insert_with(|| format!("g{}", pen.group.0).into()).clone();
+        let line = Line {
+            t: pen.t,
+            node: self.id(pen.member),
+            group: Some(group),
+            generation: Some(1),
+            event,
+        };
+        self.history.logs[pen.host].lines.push(line);
+    }
+
+    /// The name of a member.
+    pub(crate) fn id(&mut self, member: MemberId) -> Id {
+        let id = self.ids.entry(member);
+        // One name for all processes: what tells them apart is the incarnation.
+        id.or_insert_with(|| format!("n#{:x}@{}", member.node.0, member.entry).into()).clone()
+    }
+
+    /// A view.
+    pub(crate) fn view(&mut self, pen: Pen, install: &Install) {
+        let event = Event::View {
+            view: install.view.number,
+            members: install
+                .view
+                .members
+                .iter()
+                .enumerate()
+                .map(|(rank, member)| Member {
+                    id: self.id(member.id),
+                    active: install.view.is_active(rank),
+                })
+                .collect(),
+            together: install.together.iter().map(|&id| self.id(id)).collect(),
+            joined: install.joined.iter().map(|&id| self.id(id)).collect(),
+            left: install
+                .left
+                .iter()
+                .map(|left| Gone { id: self.id(left.id), reason: reason(left.reason) })
+                .collect(),
+        };
+        self.write(pen, event);
+    }
+
+    /// A run of own updates.
+    pub(crate) fn send(&mut self, pen: Pen, view: u64, seq: u64, run: Run) {
+        let (count, class) = (u64::from(run.count), class(run.class));
+        self.write(pen, Event::Send { view, seq, count, class });
+    }
+
+    /// A delivery.
+    pub(crate) fn deliver(&mut self, pen: Pen, delivery: &Delivery) {
+        let event = Event::Deliver {
+            view: delivery.view,
+            sender: self.id(delivery.sender),
+            seq: delivery.seq,
+            count: u64::from(delivery.count),
+            class: class(delivery.class),
+            position: delivery.position,
+            level: match delivery.level {
+                Level::Optimistic => event::Level::Optimistic,
+                Level::Stable => event::Level::Stable,
+            },
+        };
+        self.write(pen, event);
+    }
+
+    /// A cut of a view, by names.
+    pub(crate) fn cut(&mut self, view: &View, cut: &Cut) -> Counts {
+        let members = view.members.iter().zip(&cut.counts);
+        members.map(|(member, &count)| (self.id(member.id), count)).collect()
+    }
+}
+
+fn class(class: Class) -> event::Class {
+    match class {
+        Class::Fifo => event::Class::Fifo,
+        Class::Causal => event::Class::Causal,
+        Class::Total => event::Class::Total,
+    }
+}
+
+fn reason(reason: LeftReason) -> Reason {
+    match reason {
+        LeftReason::Left => Reason::Left,
+        LeftReason::Failed => Reason::Failed,
+        LeftReason::Evicted => Reason::Evicted,
+    }
+}

@@ -1,0 +1,108 @@
+//! What a run was: a hash to compare two runs by, and a time line to read.
+
+use std::fmt::{Arguments, Write};
+
+use vsync_core::engine::{Input, Output};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::app::mix;
+
+/// The trace of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    hash: u64,
+    text: Option<String>,
+}
+
+impl Trace {
+    /// A trace that keeps the text too, if asked to.
+    pub(crate) fn new(text: bool) -> Self {
+        Trace { hash: 0, text: text.then(String::new) }
+    }
+
+    /// The hash of everything so far.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The time line.
+    pub(crate) fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
+
+    /// Something that is no input of an engine.
+    pub(crate) fn note(&mut self, now: u64, what: Arguments<'_>) {
+        self.fold(now);
+        if let Some(text) = &mut self.text {
+            let _ = writeln!(text, "{:>10.3} {what}", now as f64 / 1000.0);
+        }
+    }
+
+    /// An input.
+    pub(crate) fn input(&mut self, now: u64, host: usize, input: &Input) {
+        self.fold(now);
+        self.fold(host as u64);
+        if let Input::Frame { frame, .. } = input {
+            self.fold(xxh3_64(frame));
+        }
+        if let Some(text) = &mut self.text {
+            let _ = write!(text, "{:>10.3} n{host} < ", now as f64 / 1000.0);
+            let _ = match input {
+                Input::Frame { peer, frame } => writeln!(text, "{peer:?} {}", brief(frame)),
+                Input::Submit { runs, body, .. } => {
+                    writeln!(text, "Submit {runs:?} {} bytes", body.len())
+                }
+                Input::Checkpoint { label, bytes, .. } => {
+                    writeln!(text, "Checkpoint {label} {} bytes", bytes.len())
+                }
+                Input::Join { group, contacts, nonce, .. } => {
+                    writeln!(text, "Join {group:?} {contacts:?} {nonce}")
+                }
+                other => writeln!(text, "{other:?}"),
+            };
+        }
+    }
+
+    /// An output.
+    pub(crate) fn output(&mut self, host: usize, output: &Output) {
+        match output {
+            Output::Send { frame, .. } => self.fold(xxh3_64(frame)),
+            Output::Deliver(delivery) => self.fold(mix(delivery.seq) ^ delivery.sender.node.0),
+            Output::Install(install) => self.fold(install.view.number),
+            _ => self.fold(1),
+        }
+        let Some(text) = &mut self.text else { return };
+        let _ = match output {
+            Output::Send { peer, traffic, frame } => {
+                writeln!(text, "{:>14} n{host} > {peer:?} {traffic:?} {}", "", brief(frame))
+            }
+            Output::Deliver(d) => writeln!(
+                text,
+                "{:>14} n{host} > Deliver {} {:?} {}+{} {:?} {:?} at {:?}",
+                "", d.view, d.sender, d.seq, d.count, d.class, d.level, d.position
+            ),
+            Output::Install(i) => {
+                let members: Vec<_> = i.view.members.iter().map(|member| member.id).collect();
+                writeln!(
+                    text,
+                    "{:>14} n{host} > Install {} {members:?} active {} cut {:?}",
+                    "", i.view.number, i.view.active, i.cut
+                )
+            }
+            Output::Loaded { label, donor, bytes, .. } => {
+                writeln!(text, "{:>14} n{host} > Loaded {label} {donor:?} {}", "", bytes.len())
+            }
+            other => writeln!(text, "{:>14} n{host} > {other:?}", ""),
+        };
+    }
+
+    fn fold(&mut self, word: u64) {
+        self.hash = mix(self.hash ^ word);
+    }
+}
+
+/// A frame in a few words.
+fn brief(frame: &[u8]) -> String {
+    let head: Vec<String> = frame.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    format!("[{} bytes {}]", frame.len(), head.concat())
+}

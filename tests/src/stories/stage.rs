@@ -1,0 +1,454 @@
+//! Where stories are played: real engines, links that flow when they are told to.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write;
+
+use bytes::Bytes;
+use vsync_core::bugs::Bugs;
+use vsync_core::engine::{
+    Class, Engine, EngineConfig, GroupConfig, Input, Level, Output, Run, Traffic,
+};
+use vsync_core::wire::{GroupId, NodeId};
+use vsync_history::{Expectations, check_with};
+
+use crate::sim::host::{Books, Clock, Effect, Host};
+use crate::sim::judge::Submitted;
+use crate::sim::seat::Phase;
+
+const GROUP: GroupId = GroupId(0);
+const STREAMS: [Traffic; 3] = [Traffic::Control, Traffic::Updates, Traffic::Bulk];
+
+/// How long a healed story may take to come to rest.
+const PATIENCE: u64 = 20_000;
+
+/// The stage.
+pub(crate) struct Stage {
+    bugs: Bugs,
+    now: u64,
+    hosts: Vec<Host>,
+    under_way: BTreeMap<(usize, usize, usize), VecDeque<Bytes>>,
+    broken: BTreeSet<(usize, usize)>,
+    /// Checkpoints asked for, and not handed in.
+    asked: Vec<(usize, Input)>,
+    /// Whether checkpoints are handed in at once.
+    prompt: bool,
+    books: Books,
+    printed: String,
+    wrong: Vec<String>,
+    config: GroupConfig,
+    updates: u64,
+    nonce: u64,
+}
+
+impl Stage {
+    pub(crate) fn new(bugs: Bugs) -> Self {
+        Stage {
+            bugs,
+            now: 1_000,
+            hosts: Vec::new(),
+            under_way: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            asked: Vec::new(),
+            prompt: true,
+            books: Books::default(),
+            printed: String::new(),
+            wrong: Vec::new(),
+            config: GroupConfig {
+                generation: 1,
+                schema: 7,
+                causal: false,
+                meta: Bytes::new(),
+                window: 1 << 16,
+                join_buffer: 1 << 20,
+            },
+            updates: 0,
+            nonce: 0,
+        }
+    }
+
+    /// What was printed since the last time.
+    pub(crate) fn printed(&mut self) -> String {
+        std::mem::take(&mut self.printed)
+    }
+
+    /// Everything that is wrong with the run.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        self.wrong.clone()
+    }
+
+    /// Plays one command.
+    pub(crate) fn play(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some((&command, words)) = words.split_first() else { return };
+        match command {
+            "nodes" => self.nodes(words),
+            "group" => self.group(words),
+            "join" => self.join(words),
+            "submit" => self.submit(words),
+            "close" => numbers(words).for_each(|host| self.give(host, Input::Close)),
+            "leave" => numbers(words).for_each(|host| {
+                self.hosts[host].seat(GROUP).phase = Phase::Leaving;
+                self.give(host, Input::Leave { group: GROUP });
+            }),
+            "flush" => numbers(words).for_each(|host| {
+                self.updates += 1;
+                self.hosts[host].seat(GROUP).flush(self.updates);
+                self.give(host, Input::Flush { group: GROUP, id: self.updates });
+            }),
+            "flow" | "lose" => self.links(words, command == "flow"),
+            "hold" => self.prompt = false,
+            "checkpoint" => numbers(words).for_each(|host| self.hand_in(Some(host))),
+            "run" => self.run_for(words),
+            "cut" | "mend" => words.iter().for_each(|link| self.connect(link, command == "mend")),
+            "crash" => self.crash(words),
+            "heal" => self.heal(),
+            other => panic!("no command of a story: {other}"),
+        }
+    }
+
+    fn nodes(&mut self, words: &[&str]) {
+        self.config.causal = words.contains(&"causal");
+        let count = number(words[0]);
+        for index in 0..count {
+            let mut config = EngineConfig::new(NodeId(index as u64));
+            config.bugs = self.bugs;
+            let clock = Clock { start: 0, speed: 1024 };
+            let window = self.config.window;
+            self.hosts.push(Host::new(index, Engine::new(config), clock, 1, window));
+            self.books.recorder.start(index, NodeId(index as u64), 0);
+        }
+        for a in 0..count {
+            for b in (0..count).filter(|&b| b != a) {
+                self.give(a, Input::Connected { peer: NodeId(b as u64) });
+            }
+        }
+        self.printed.clear();
+    }
+
+    /// Forms a group the ordinary way: one makes it, the others join.
+    fn group(&mut self, words: &[&str]) {
+        let split = words.iter().position(|word| *word == "joining").unwrap_or(words.len());
+        let active: Vec<usize> = numbers(&words[..split]).collect();
+        let joining: Vec<usize> = numbers(&words[split..]).collect();
+        let first = active[0];
+        self.hosts[first].seat(GROUP).phase = Phase::Joining(0);
+        self.give(first, Input::Create { group: GROUP, config: self.config.clone() });
+        for &host in &active[1..] {
+            self.ask(host, &[first]);
+            self.pass(2_000, &[], |stage| stage.hosts[host].seats[0].is_active());
+        }
+        self.prompt = joining.is_empty();
+        for &host in &joining {
+            self.ask(host, &[first]);
+        }
+        self.pass(1_000, &[], |_| false);
+        self.printed.clear();
+        let view = self.hosts[first].seats[0].view.clone();
+        let names = |list: &[vsync_core::wire::Member]| -> String {
+            list.iter().map(|member| format!(" {:?}", member.id)).collect()
+        };
+        if let Some(view) = view {
+            let (active, joining) = view.members.split_at(view.active);
+            let _ = writeln!(self.printed, "view {}:{}", view.number, names(active));
+            if !joining.is_empty() {
+                let _ = writeln!(self.printed, "joining:{}", names(joining));
+            }
+        }
+    }
+
+    fn join(&mut self, words: &[&str]) {
+        let host = number(words[0]);
+        let contacts: Vec<usize> = numbers(&words[2..]).collect();
+        self.ask(host, &contacts);
+    }
+
+    fn ask(&mut self, host: usize, contacts: &[usize]) {
+        self.nonce += 1;
+        let nonce = self.nonce;
+        self.hosts[host].seat(GROUP).reset(Phase::Joining(nonce));
+        let contacts = contacts.iter().map(|&host| NodeId(host as u64)).collect();
+        let config = self.config.clone();
+        self.give(host, Input::Join { group: GROUP, contacts, nonce, config });
+    }
+
+    fn submit(&mut self, words: &[&str]) {
+        let host = number(words[0]);
+        let class = match words[1] {
+            "fifo" => Class::Fifo,
+            "causal" => Class::Causal,
+            "total" => Class::Total,
+            other => panic!("no class: {other}"),
+        };
+        let stable = words.contains(&"stable");
+        let level = if stable { Level::Stable } else { Level::Optimistic };
+        let times = words.iter().find_map(|word| word.strip_prefix('x'));
+        let count = times.map_or(1, number);
+        let (mut body, mut updates) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            self.updates += 1;
+            body.extend_from_slice(&8u32.to_le_bytes());
+            body.extend_from_slice(&self.updates.to_le_bytes());
+            updates.push(Submitted { id: self.updates, length: 8, class, level });
+        }
+        self.hosts[host].seat(GROUP).submit(&updates, body.len() as u64);
+        let runs = vec![Run { class, level, count: count as u32 }];
+        let (body, wall) = (Bytes::from(body), self.now);
+        self.give(host, Input::Submit { group: GROUP, runs, body, wall, urgent: false });
+    }
+
+    /// What is under way on some links arrives, or is lost.
+    fn links(&mut self, words: &[&str], arrive: bool) {
+        let stream = words.iter().find_map(|word| match *word {
+            "control" => Some(Traffic::Control),
+            "updates" => Some(Traffic::Updates),
+            "bulk" => Some(Traffic::Bulk),
+            _ => None,
+        });
+        for word in words.iter().filter(|word| word.contains("->")) {
+            let Some((from, to)) = word.split_once("->") else { continue };
+            let end = |name: &str| (name != "*").then(|| number(name));
+            let (from, to) = (end(from), end(to));
+            let keys: Vec<_> = self
+                .under_way
+                .keys()
+                .copied()
+                .filter(|&(a, b, kind)| {
+                    from.is_none_or(|from| from == a)
+                        && to.is_none_or(|to| to == b)
+                        && stream.is_none_or(|stream| stream as usize == kind)
+                })
+                .collect();
+            for key in keys {
+                // What an arrival brings about goes out later.
+                let frames = self.under_way.remove(&key).unwrap_or_default();
+                for frame in frames.into_iter().filter(|_| arrive) {
+                    self.give(key.1, Input::Frame { peer: NodeId(key.0 as u64), frame });
+                }
+            }
+        }
+    }
+
+    /// Breaks a connection, with all that is under way on it, or makes it anew.
+    fn connect(&mut self, link: &str, up: bool) {
+        let Some((a, b)) = link.split_once('-') else { panic!("no link: {link}") };
+        let (a, b) = (number(a), number(b));
+        let pair = (a.min(b), a.max(b));
+        if up {
+            self.broken.remove(&pair);
+        } else {
+            self.broken.insert(pair);
+            self.under_way.retain(|&(from, to, _), _| (from.min(to), from.max(to)) != pair);
+        }
+        for (host, other) in [(a, b), (b, a)] {
+            let peer = NodeId(other as u64);
+            let input = if up { Input::Connected { peer } } else { Input::Disconnected { peer } };
+            self.give(host, input);
+        }
+    }
+
+    fn crash(&mut self, words: &[&str]) {
+        let gone: Vec<usize> = numbers(words).collect();
+        for &host in &gone {
+            self.hosts[host].run = crate::sim::host::Run::Dead;
+            self.under_way.retain(|&(from, to, _), _| from != host && to != host);
+        }
+        for &host in &gone {
+            let peer = NodeId(host as u64);
+            for other in 0..self.hosts.len() {
+                self.give(other, Input::Disconnected { peer });
+                self.give(other, Input::Ended { peer });
+            }
+        }
+    }
+
+    /// Time passes, and all flows between some hosts.
+    fn run_for(&mut self, words: &[&str]) {
+        let time = number(words[0]) as u64;
+        let at = |name: &str| words.iter().position(|word| *word == name);
+        let until = at("until").map(|at| number(words[at + 1]));
+        let end = at("until").unwrap_or(words.len());
+        let among: Vec<usize> =
+            at("among").map_or(Vec::new(), |at| numbers(&words[at + 1..end]).collect());
+        let before = until.map(|host| self.hosts[host].seats[0].number());
+        self.pass(time, &among, |stage| {
+            until.is_some_and(|host| Some(stage.hosts[host].seats[0].number()) != before)
+        });
+    }
+
+    /// Lets everything flow between some hosts (all, if none are named) for some milliseconds, until
+    /// something is so.
+    fn pass(&mut self, time: u64, among: &[usize], done: impl Fn(&Stage) -> bool) {
+        let end = self.now + time * 1_000;
+        let joins = |host: usize| among.is_empty() || among.contains(&host);
+        while self.now < end && !done(self) {
+            let next = self.under_way.iter().find(|((from, to, _), _)| joins(*from) && joins(*to));
+            if let Some((&key, _)) = next {
+                let frame = self.under_way.get_mut(&key).and_then(VecDeque::pop_front);
+                self.under_way.retain(|_, frames| !frames.is_empty());
+                if let Some(frame) = frame {
+                    self.give(key.1, Input::Frame { peer: NodeId(key.0 as u64), frame });
+                    if !done(self) {
+                        self.give(key.1, Input::Close);
+                    }
+                }
+                continue;
+            }
+            if self.prompt && !self.asked.is_empty() {
+                self.hand_in(None);
+                continue;
+            }
+            self.now += 1_000;
+            for host in 0..self.hosts.len() {
+                let due = self.hosts[host].engine.deadline().is_some_and(|due| due <= self.now);
+                if due {
+                    self.give(host, Input::Tick);
+                    self.give(host, Input::Close);
+                }
+            }
+        }
+    }
+
+    fn hand_in(&mut self, of: Option<usize>) {
+        let asked = std::mem::take(&mut self.asked);
+        for (host, input) in asked {
+            if of.is_none_or(|of| of == host) {
+                self.give(host, input);
+            } else {
+                self.asked.push((host, input));
+            }
+        }
+    }
+
+    /// Everything flows until nothing is left to do, and the run is judged.
+    fn heal(&mut self) {
+        self.prompt = true;
+        self.pass(PATIENCE, &[], |stage| stage.rest().is_ok());
+        match self.rest() {
+            Ok(()) => {
+                let view = self.books.judge.newest(GROUP).map_or(0, |view| view.number);
+                let _ = writeln!(self.printed, "at rest in view {view}");
+            }
+            Err(why) => self.wrong.push(format!("liveness: {why}")),
+        }
+        self.books.judge.conclude();
+        let failures = self.books.judge.failures().iter();
+        self.wrong.extend(failures.map(|failure| format!("{}: {}", failure.check, failure.what)));
+        let mut settled = Vec::new();
+        for host in self.hosts.iter_mut().filter(|host| host.is_alive()) {
+            host.write_state(self.now, GROUP, &mut self.books);
+            let me = host.member(GROUP);
+            settled.extend(me.map(|me| self.books.recorder.id(me).to_string()));
+        }
+        let expectations = Expectations { complete: true, divergent: false, settled };
+        let found = check_with(self.books.recorder.history(), &expectations);
+        self.wrong.extend(found.iter().map(ToString::to_string));
+        for wrong in &self.wrong {
+            let _ = writeln!(self.printed, "WRONG {wrong}");
+        }
+    }
+
+    /// Whether nothing is under way, and the group still has members.
+    fn rest(&self) -> Result<(), String> {
+        let serves = |host: &Host| host.is_alive() && host.seats[0].phase == Phase::Member;
+        if !self.hosts.iter().any(serves) {
+            return Err("nobody is left".into());
+        }
+        let newest = self.books.judge.newest(GROUP).map_or(0, |view| view.number);
+        for host in self.hosts.iter().filter(|host| host.is_alive()) {
+            let seat = &host.seats[0];
+            if seat.phase == Phase::Out {
+                continue;
+            }
+            let named = |why: String| format!("n{}: {why}", host.index);
+            if seat.phase != Phase::Member || seat.number() != newest {
+                return Err(named(format!("{:?} in view {}", seat.phase, seat.number())));
+            }
+            seat.at_rest(&self.books.judge).map_err(named)?;
+            let status = host.engine.status(GROUP);
+            if status.is_none_or(|status| status.frozen || status.retained > 0) {
+                return Err(named("is frozen, or retains something".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// One input of a host that lives.
+    fn give(&mut self, host: usize, input: Input) {
+        if !self.hosts[host].is_alive() {
+            return;
+        }
+        self.hosts[host].handle(self.now, input, &mut self.books.trace);
+        for output in self.hosts[host].outputs() {
+            if let Some(text) = describe(output) {
+                let _ = writeln!(self.printed, "n{host} {text}");
+            }
+        }
+        let mut effects = Vec::new();
+        self.hosts[host].absorb(self.now, usize::MAX, &mut self.books, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Send { peer, traffic, frame } => {
+                    let to = peer.0 as usize;
+                    let kind = STREAMS.iter().position(|&stream| stream == traffic);
+                    let broken = self.broken.contains(&(host.min(to), host.max(to)));
+                    if self.hosts[to].is_alive() && !broken {
+                        let key = (host, to, kind.unwrap_or_default());
+                        self.under_way.entry(key).or_default().push_back(frame);
+                    }
+                }
+                Effect::Checkpoint { group, label, bytes } => {
+                    self.asked.push((host, Input::Checkpoint { group, label, bytes }));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An output in a few words; frames and credit go unsaid.
+fn describe(output: &Output) -> Option<String> {
+    Some(match output {
+        Output::Send { .. } | Output::Credit { .. } => return None,
+        Output::Sent { view, seq, run, .. } => {
+            format!("sends {}/{} {:?} x{}", view, seq, run.class, run.count)
+        }
+        Output::Deliver(delivery) => {
+            let place = delivery.position.map_or(String::new(), |at| format!(" at {at}"));
+            let (view, seq, sender) = (delivery.view, delivery.seq, delivery.sender);
+            format!("delivers {view}/{seq} of {sender} x{}{place}", delivery.count)
+        }
+        Output::Install(install) => {
+            let members = install.view.members.iter().map(|member| format!(" {}", member.id));
+            let (number, active) = (install.view.number, install.view.active);
+            format!("installs {number}:{}, {active} active", members.collect::<String>())
+        }
+        Output::TakeCheckpoint { label, joiners, .. } => {
+            format!("takes a checkpoint of {label} for {joiners:?}")
+        }
+        Output::Loaded { label, donor, .. } => format!("loads {label} from {donor}"),
+        Output::Stable { view, cut, .. } => {
+            format!("stable in {view}: {:?} and {} positions", cut.counts, cut.extent)
+        }
+        Output::Flushed { id, .. } => format!("flushed {id}"),
+        Output::Accepted { view, ballot, cut, .. } => {
+            let (n, leader) = (ballot.n, ballot.leader);
+            format!("accepts {n}.{leader} for the end of {view}: {:?}", cut.counts)
+        }
+        Output::Blocked { .. } => "is blocked".into(),
+        Output::Resumed { .. } => "goes on".into(),
+        Output::Excluded { view, decided, .. } => format!("is excluded after {view}: {decided:?}"),
+        Output::Left { view, decided, .. } => format!("has left after {view}: {decided}"),
+        Output::Refused { reason, .. } => format!("is refused: {reason:?}"),
+        Output::Dropped { peer, reason } => format!("drops a frame of {peer:?}: {reason:?}"),
+    })
+}
+
+fn number(word: &str) -> usize {
+    let digits = word.trim_start_matches('n').trim_end_matches(',');
+    digits.parse().unwrap_or_else(|_| panic!("no number: {word}"))
+}
+
+/// The numbers among some words.
+fn numbers<'a>(words: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    words.iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(|w| number(w))
+}

@@ -1,0 +1,28 @@
+//! Where a context goes, and where there is none.
+#![allow(unused_variables, dead_code)]
+
+use vsync::{Ctx, replicated};
+
+#[replicated]
+struct Board {
+    seen: u64,
+}
+
+#[replicated]
+impl Board {
+    #[update(order = "fifo")]
+    fn last(&mut self, value: u64, ctx: &Ctx<Self>) {}
+
+    #[update(order = "fifo")]
+    fn changes(&mut self, ctx: &mut Ctx<Self>) {}
+
+    #[update(order = "fifo")]
+    fn by_value(&mut self, ctx: Ctx<Self>) {}
+
+    #[query]
+    fn reads(&self, ctx: &Ctx<Self>) -> u64 {
+        self.seen
+    }
+}
+
+fn main() {}

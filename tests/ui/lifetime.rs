@@ -1,0 +1,19 @@
+//! A state owns what it has.
+#![allow(unused_variables, dead_code)]
+
+use vsync::replicated;
+
+#[replicated]
+struct Board<'a> {
+    name: &'a str,
+}
+
+#[replicated]
+impl<'a> Board<'a> {
+    #[query]
+    fn length(&self) -> usize {
+        self.name.len()
+    }
+}
+
+fn main() {}

@@ -1,0 +1,33 @@
+//! Arguments and results that are not `Send`.
+#![allow(unused_variables, dead_code)]
+
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+use vsync::replicated;
+
+#[derive(Serialize, Deserialize)]
+struct Pinned(PhantomData<*const ()>);
+
+#[replicated]
+struct Board {
+    seen: u64,
+}
+
+#[replicated]
+impl Board {
+    #[update(order = "fifo")]
+    fn argument(&mut self, pinned: Pinned) {}
+
+    #[update(order = "fifo")]
+    fn result(&mut self) -> Result<u64, Pinned> {
+        Ok(self.seen)
+    }
+
+    #[query]
+    fn reads(&self) -> Pinned {
+        Pinned(PhantomData)
+    }
+}
+
+fn main() {}

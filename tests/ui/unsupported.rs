@@ -1,0 +1,30 @@
+//! What a later version will bring is refused, never ignored.
+#![allow(unused_variables, dead_code)]
+
+use vsync::replicated;
+
+#[replicated(version = 2, from = BoardV1, event = BoardEvent)]
+struct Board {
+    seen: u64,
+}
+
+#[replicated]
+impl Board {
+    #[update(order = "fifo", since = 2, until = 3, role = "writer")]
+    fn newer(&mut self) {}
+
+    #[query(scatter, gather = merge)]
+    fn search(&self, ctx: &QueryCtx) -> u64 {
+        self.seen
+    }
+
+    #[request]
+    async fn price(ctx: &RequestCtx<Self>, quote: u64) -> u64 {
+        quote
+    }
+
+    #[merge]
+    fn merge(&mut self, other: Self) {}
+}
+
+fn main() {}
