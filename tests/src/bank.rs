@@ -40,7 +40,7 @@ pub fn by_seeds(bug: Bug, most: u64, jobs: usize) -> Option<Catch> {
     Some(Catch { by, seed: Some(seed), seeds: runs.into_inner(), what })
 }
 
-/// Tells the stories about a bug with it, until one goes wrong; all stories, if none is about it.
+/// Tells the stories about a bug with it, until one dies; all stories, if none is about it.
 pub fn by_story(bug: Bug) -> Option<Catch> {
     let name = format!("{bug:?}");
     let stories = stories::all();
@@ -48,7 +48,7 @@ pub fn by_story(bug: Bug) -> Option<Catch> {
     let own: Vec<_> = stories.iter().filter(about).collect();
     let list = if own.is_empty() { stories.iter().collect() } else { own };
     list.into_iter().find_map(|story| {
-        let what = story.tell(Bugs::with(bug)).violation()?;
+        let what = story.dies(Bugs::with(bug))?;
         Some(Catch { by: format!("story {}", story.name), seed: None, seeds: 0, what })
     })
 }

@@ -56,13 +56,6 @@ pub struct Told {
     pub wrong: Vec<String>,
 }
 
-impl Told {
-    /// The first thing that is wrong.
-    pub fn violation(&self) -> Option<String> {
-        self.wrong.first().cloned()
-    }
-}
-
 /// All stories, by name.
 pub fn all() -> Vec<Story> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("stories");
@@ -85,6 +78,15 @@ impl Story {
     /// The planted bugs that it must catch.
     pub fn bugs(&self) -> Vec<&str> {
         self.text.lines().filter_map(|line| line.strip_prefix("# bug: ")).map(str::trim).collect()
+    }
+
+    /// What shows that the story goes otherwise with a bug: something is wrong, or told otherwise.
+    pub fn dies(&self, bugs: Bugs) -> Option<String> {
+        let told = self.tell(bugs);
+        let mut lines = told.text.lines().zip(self.text.lines());
+        let other = || lines.find(|(now, before)| now != before).map(|(now, _)| now.to_owned());
+        let short = || (told.text != self.text).then(|| "it is longer or shorter".into());
+        told.wrong.first().cloned().or_else(other).or_else(short)
     }
 
     /// Plays the story.
