@@ -126,8 +126,8 @@ impl<S: Replicated, T> Progress<S, T> {
     }
 
     /// Leaves the update in the outbox, at the first poll. From then on it is the outbox's: it goes
-    /// whatever becomes of this. `who` makes who is told, if anybody; it is given whether the update
-    /// has to wait for its turn.
+    /// whatever becomes of this. `who` makes who is told, if anybody; it is given whether the
+    /// update has to wait for its turn.
     fn leave(
         &mut self,
         who: impl FnOnce(bool) -> Option<(Tell, Listen<T>)>,
@@ -157,8 +157,8 @@ impl<S: Replicated, T> Progress<S, T> {
         Ok(())
     }
 
-    /// Waits for what there is to be told, no longer than the limit. What `late` is given is whether
-    /// the update has been taken out of the line: it will not be sent then.
+    /// Waits for what there is to be told, no longer than the limit. What `late` is given is
+    /// whether the update has been taken out of the line: it will not be sent then.
     fn poll_told(
         &mut self,
         cx: &mut Context<'_>,

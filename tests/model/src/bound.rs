@@ -59,11 +59,7 @@ impl Named {
         ];
         let more = [
             Bound { crashes: 1, traffic: fresh, ..one },
-            Bound { suspicions: 2, ..quiet },
-            Bound { retries: 1, ..one },
-            Bound { breaks: 1, ..one },
             Bound { crashes: 1, breaks: 1, traffic: ordered, ..quiet },
-            Bound { late: true, ..one },
         ];
         match self {
             Named::Small => small,

@@ -136,8 +136,8 @@ impl Outbox {
         mem::take(&mut self.lock().parcel)
     }
 
-    /// More may be left here; what is in line goes first. `true` if the driver must be woken because
-    /// the batch was empty and no longer is.
+    /// More may be left here; what is in line goes first. `true` if the driver must be woken
+    /// because the batch was empty and no longer is.
     pub(crate) fn grant(&self, bytes: u64) -> bool {
         let mut turns = Vec::new();
         let mut state = self.lock();
