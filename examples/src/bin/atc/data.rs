@@ -141,7 +141,8 @@ pub(crate) fn airlines() -> Result<BTreeMap<String, String>, String> {
 
 /// Reads flights. Only a file that cannot be read, or lacks a column, is an error.
 pub(crate) fn read(source: impl Read, zones: &Zones) -> Result<Flights, String> {
-    let mut reader = csv::Reader::from_reader(source);
+    // Without quoting: the file has none, and one stray quote would swallow all rows after it.
+    let mut reader = csv::ReaderBuilder::new().quoting(false).from_reader(source);
     let columns = Columns::find(reader.headers().map_err(|error| error.to_string())?)?;
     let mut flights = Flights::default();
     let mut number = 0;

@@ -52,6 +52,10 @@ pub(crate) fn half_of_pair(airport: Airport, pair: u32, half: u32) -> Plan {
 
 /// How many of `pairs` are to be filed once `done` of `rows` are done: they are spread evenly.
 pub(crate) fn pairs_due(pairs: u32, done: u32, rows: u32) -> u32 {
+    if done >= rows {
+        // Also where an airport has no row at all.
+        return pairs;
+    }
     let share = u64::from(done) * u64::from(pairs + 1) / u64::from(rows.max(1));
     u32::try_from(share).unwrap_or(pairs).min(pairs)
 }

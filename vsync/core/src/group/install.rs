@@ -59,8 +59,8 @@ impl Membership {
             pending: Pending::default(),
             joins: BTreeMap::new(),
             ended: BTreeSet::new(),
-            abreast: BTreeSet::new(),
-            superseded: false,
+            abreast: BTreeMap::new(),
+            superseded: None,
             leaving: Leaving::No,
             evict: BTreeSet::new(),
             wished: false,
@@ -233,7 +233,7 @@ impl Membership {
         self.wished = false;
         self.evict.clear();
         self.ended.clear();
-        self.superseded = false;
+        self.superseded = None;
         self.abreast.clear();
         self.answered.clear();
         self.retries = 0;
@@ -251,7 +251,10 @@ impl Membership {
         self.send(turn, to, Traffic::Control, Message::Installed);
         self.plan_transfers(turn);
         self.watch_quorum(turn);
-        self.consider(turn);
+        if !turn.bugs().has(Bug::NeverDissolve) {
+            // With that bug the change would have a reason for ever, within one call.
+            self.consider(turn);
+        }
     }
 
     pub(crate) fn on_installed(&mut self, peer: NodeId, view: ViewNumber) {

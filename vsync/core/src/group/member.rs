@@ -56,9 +56,11 @@ pub(crate) struct Membership {
     /// Nodes of the view that say they are not in it.
     pub(crate) ended: BTreeSet<NodeId>,
     /// Members that have shown, since it was installed, that they are in the installed view, too.
-    pub(crate) abreast: BTreeSet<NodeId>,
+    /// When they last did.
+    pub(crate) abreast: BTreeMap<NodeId, Micros>,
     /// A former member knows a successor of the installed view.
-    pub(crate) superseded: bool,
+    /// Since when that is known.
+    pub(crate) superseded: Option<Micros>,
     pub(crate) leaving: Leaving,
     /// Ranks that somebody can't go on with (L1).
     pub(crate) evict: BTreeSet<Rank>,

@@ -374,7 +374,10 @@ impl Group {
             departed.on_digest(turn, peer, view);
         }
         let knows = self.departed.iter().any(|departed| departed.answers(view));
-        if self.member.is_none() && self.joining.is_none() && !knows {
+        // One that joins anew may be listed in a view that it has not heard of, but not in one of which
+        // it knew the successor when it left: whoever is stuck there must hear of it (seed 18755).
+        let stranger = if self.joining.is_some() { self.beyond > view } else { !knows };
+        if self.member.is_none() && stranger {
             let header = Header { group: self.id, generation, view, entry: 0 };
             let message = Message::NotHere { beyond: self.beyond };
             turn.cast(header, [peer], Traffic::Control, message, &[]);

@@ -172,8 +172,10 @@ impl Membership {
         if self.view().rank_of_node(peer).is_none() {
             return;
         }
-        let news = beyond > self.view().number && !self.superseded;
-        self.superseded |= news;
+        let news = beyond > self.view().number && self.superseded.is_none();
+        if news {
+            self.superseded = Some(turn.now);
+        }
         if self.ended.insert(peer) || news {
             self.watch_quorum(turn);
             self.find_quorum(turn);
@@ -187,14 +189,18 @@ impl Membership {
     /// 230, 368, 5794). Suspicion never ends a membership, and neither does a mere crash: the state
     /// here may be the last.
     pub(crate) fn find_quorum(&mut self, turn: &Turn<'_>) {
-        if !self.superseded {
-            return;
-        }
+        let Some(since) = self.superseded else { return };
         let lost = |rank: Rank| {
             let node = self.node(rank);
             self.ended.contains(&node) || turn.detector.has_ended(node)
         };
-        let stuck = |rank: Rank| rank == self.rank() || self.abreast.contains(&self.node(rank));
+        // What they said before proves nothing: they may have learned of the successor since (seed
+        // 6030).
+        let settled = since + turn.config.heartbeat * 5;
+        let stuck = |rank: Rank| {
+            let said = self.abreast.get(&self.node(rank));
+            rank == self.rank() || said.is_some_and(|&at| at > settled)
+        };
         let nobody = (0..self.view().members.len()).all(|rank| lost(rank) || stuck(rank));
         if nobody && !is_quorum(self.view(), turn.bugs(), |rank| !lost(rank)) {
             self.ending = Some(Ending::Forgotten);
@@ -241,7 +247,9 @@ impl Membership {
         }
         let current = self.view().number;
         if view == current {
-            self.abreast.insert(peer);
+            self.abreast.insert(peer, turn.now);
+        } else {
+            self.abreast.remove(&peer);
         }
         if view < current {
             let id = crate::wire::MemberId { node: peer, entry };

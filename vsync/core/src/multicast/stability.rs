@@ -46,13 +46,16 @@ impl Multicast {
             need -= 1;
         }
         let mut column: Vec<u64> = Vec::with_capacity(voters);
-        let mut mark = |of: &dyn Fn(&Cut) -> u64| {
+        let acks = &self.acks[..voters];
+        let mut counts = Vec::with_capacity(self.lanes.len());
+        for lane in 0..self.lanes.len() {
             column.clear();
-            column.extend(self.acks[..voters].iter().map(of));
-            quorum_mark(&mut column, need)
-        };
-        let counts = (0..self.lanes.len()).map(|lane| mark(&|cut| cut.count(lane))).collect();
-        let extent = mark(&|cut| cut.extent);
+            column.extend(acks.iter().map(|ack| ack.count(lane)));
+            counts.push(quorum_mark(&mut column, need));
+        }
+        column.clear();
+        column.extend(acks.iter().map(|ack| ack.extent));
+        let extent = quorum_mark(&mut column, need);
         Cut { counts, extent }
     }
 
@@ -62,23 +65,24 @@ impl Multicast {
         let own = self.received();
         self.acks[self.me] = own;
         let early = self.bugs.has(Bug::FreeEarly);
-        let held = |of: &dyn Fn(&Cut) -> u64| {
+        // Of a lane, or of the order.
+        let held = |lane: Option<usize>| {
+            let of = |ack: &Cut| lane.map_or(ack.extent, |lane| ack.count(lane));
             let counts = self.acks.iter().map(of);
             if early { counts.max().unwrap_or(0) } else { counts.min().unwrap_or(0) }
         };
         let sequencer = self.me == 0;
         for rank in 0..self.lanes.len() {
-            let mut to = held(&|cut| cut.count(rank))
-                .min(self.delivered.counts[rank])
-                .min(self.stable.counts[rank]);
+            let mut to =
+                held(Some(rank)).min(self.delivered.counts[rank]).min(self.stable.counts[rank]);
             if sequencer {
                 to = to.min(self.numbered.counts[rank]);
             }
             self.lanes[rank].free(to);
         }
-        let extent = held(&|cut| cut.extent);
+        let extent = held(None);
         self.log.free(extent.min(self.delivered.order.position).min(self.stable.order.position));
-        let mine = held(&|cut| cut.count(self.me));
+        let mine = held(Some(self.me));
         let before = self.own_bytes;
         while self.own.front().is_some_and(|&(end, _)| end <= mine) {
             if let Some((_, bytes)) = self.own.pop_front() {

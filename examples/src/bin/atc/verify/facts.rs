@@ -114,7 +114,8 @@ pub(crate) fn facts(
     SectorFacts {
         airport,
         updates,
-        changes: group.views.range(first + 1..=last).count(),
+        // Without a bound below: all rows may have ended in one view.
+        changes: group.views.range(..=last).filter(|&(&number, _)| number > first).count(),
         taken_over: taken.len(),
         half_done: half_done.count(),
         concurrent: concurrent_pairs(group, &week),
