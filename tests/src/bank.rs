@@ -1,10 +1,8 @@
 //! The bug bank: every planted bug must be caught by the simulator.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use vsync_core::bugs::{Bug, Bugs};
 
+use crate::sim::Setting;
 use crate::sim::pool::run_all;
 use crate::stories;
 
@@ -21,23 +19,22 @@ pub struct Catch {
     pub what: String,
 }
 
-/// Runs seeds from 0 on, until one fails; at most `most`.
-pub fn by_seeds(bug: Bug, most: u64, jobs: usize) -> Option<Catch> {
-    let runs = AtomicU64::new(0);
-    let first = Mutex::new(None);
-    run_all(0..most, jobs, Bugs::with(bug), |outcome| {
-        runs.fetch_add(1, Ordering::Relaxed);
-        let Some(failure) = outcome.failures.first() else { return true };
-        if let Ok(mut first) = first.lock()
-            && first.is_none()
-        {
-            *first = Some((outcome.seed, failure.clone()));
-        }
-        false
-    });
-    let (seed, failure) = first.into_inner().ok()??;
-    let (by, what) = (failure.check.to_owned(), failure.what);
-    Some(Catch { by, seed: Some(seed), seeds: runs.into_inner(), what })
+/// Samples of one bug begin so many seeds apart.
+pub const APART: u64 = 1_000_000;
+
+/// Runs seeds from `from` on, until one fails; at most `most`.
+pub fn by_seeds(bug: Bug, from: u64, most: u64, jobs: usize) -> Option<Catch> {
+    let setting = Setting::with(Bugs::with(bug));
+    // With several threads a later seed may be through first: the lowest that fails counts.
+    let harvest = run_all(from..from + most, None, jobs, &setting, |it| it.failures.is_empty());
+    let first = harvest.failed.first()?;
+    let failure = first.failures.first()?;
+    Some(Catch {
+        by: failure.check.to_owned(),
+        seed: Some(first.seed),
+        seeds: first.seed - from + 1,
+        what: failure.what.clone(),
+    })
 }
 
 /// Tells the stories about a bug with it, until one dies; all stories, if none is about it.

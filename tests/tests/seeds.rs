@@ -2,12 +2,12 @@
 
 use vsync_core::bugs::Bugs;
 use vsync_history::event::{Event, Line};
-use vsync_tests::sim::{self, Totals, pool};
+use vsync_tests::sim::{self, Setting, Text, Totals, pool};
 
 #[test]
 fn some_seeds() {
     let jobs = std::thread::available_parallelism().map_or(1, Into::into);
-    let harvest = pool::run_all(0..300, jobs, Bugs::default(), |_| true);
+    let harvest = pool::run_all(0..300, None, jobs, &Setting::default(), |_| true);
     let failed: Vec<_> =
         harvest.failed.iter().map(|outcome| (outcome.seed, &outcome.failures)).collect();
     assert!(failed.is_empty(), "{failed:#?}");
@@ -27,7 +27,8 @@ fn a_seed_is_one_run() {
 
 #[test]
 fn what_is_told_is_what_was_run() {
-    let (outcome, story) = sim::tell(3, Bugs::default());
+    let everything = Setting { text: Text::Everything, ..Setting::default() };
+    let (outcome, story) = sim::tell(3, &everything);
     assert_eq!(outcome.hash, sim::run(3, Bugs::default()).hash);
     assert!(story.text.contains("Install"));
     assert!(vsync_history::check(&story.history).is_empty());
@@ -38,7 +39,7 @@ fn what_is_told_is_what_was_run() {
 #[test]
 fn lost_lines_are_no_violation() {
     for seed in 0..60 {
-        let (_, mut story) = sim::tell(seed, Bugs::default());
+        let (_, mut story) = sim::tell(seed, &Setting::default());
         for (index, log) in story.history.logs.iter_mut().enumerate() {
             let sent = |line: &Line| matches!(line.event, Event::Send { .. } | Event::Start { .. });
             let durable = log.lines.iter().rposition(sent).map_or(0, |last| last + 1);
@@ -69,6 +70,6 @@ fn quick_bugs_are_caught() {
         Bug::JoinersVote,
     ];
     for bug in quick {
-        assert!(bank::by_seeds(bug, 400, 2).is_some(), "{bug:?} goes unseen");
+        assert!(bank::by_seeds(bug, 0, 400, 2).is_some(), "{bug:?} goes unseen");
     }
 }

@@ -1,23 +1,68 @@
-//! What goes wrong.
+//! What goes wrong: the next fault, and those that befall hosts. Links are in `links.rs`.
 
-use vsync_core::engine::{Input, Traffic};
-use vsync_core::wire::{GroupId, MemberId, NodeId};
+use vsync_core::engine::Input;
+use vsync_core::wire::{GroupId, NodeId, View};
 
-use super::host::{Host, Run};
+use super::host::Run;
 use super::plan::Mode;
 use super::queue::Event;
 use super::seat::Phase;
+use super::traps::{STEPS, Step, Trap};
 use super::world::{Stage, World};
 
-const UPDATES: &[Traffic] = &[Traffic::Updates, Traffic::Bulk];
-const ALL: &[Traffic] = &[Traffic::Control, Traffic::Updates, Traffic::Bulk];
+/// The planned faults, and how often each comes in a kind of trouble: quiet, usual (and doomed),
+/// assassin, crowd.
+const FAULTS: [(Fault, [u64; 4]); 19] = [
+    (Fault::Crash, [0, 12, 5, 8]),
+    (Fault::CrashTwo, [0, 4, 3, 2]),
+    (Fault::Trap, [0, 10, 14, 8]),
+    (Fault::CutOne, [80, 18, 10, 20]),
+    (Fault::CutAll, [10, 5, 4, 5]),
+    (Fault::Flap, [10, 4, 3, 3]),
+    (Fault::LoseLink, [0, 3, 1, 1]),
+    (Fault::Partition, [0, 9, 8, 4]),
+    (Fault::Hub, [0, 2, 2, 1]),
+    (Fault::Shatter, [0, 2, 2, 1]),
+    (Fault::Silence, [5, 8, 10, 5]),
+    (Fault::SlowWay, [5, 11, 12, 8]),
+    (Fault::SlowMember, [0, 3, 2, 2]),
+    (Fault::Pause, [0, 11, 16, 6]),
+    (Fault::Come, [0, 6, 9, 20]),
+    (Fault::Leave, [0, 4, 16, 12]),
+    (Fault::Transfer, [0, 3, 2, 8]),
+    (Fault::Crowd, [0, 2, 2, 8]),
+    (Fault::Abandon, [0, 2, 2, 3]),
+];
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Crash,
+    CrashTwo,
+    Trap,
+    CutOne,
+    CutAll,
+    Flap,
+    LoseLink,
+    Partition,
+    Hub,
+    Shatter,
+    Silence,
+    SlowWay,
+    SlowMember,
+    Pause,
+    Come,
+    Leave,
+    Transfer,
+    Crowd,
+    Abandon,
+}
 
 impl World {
     /// Trouble begins.
     pub(crate) fn trouble(&mut self) {
         let until = self.now + self.plan.trouble;
         self.stage = Stage::Trouble { until };
-        self.books.trace.note(self.now, format_args!("trouble until {}", until / 1000));
+        self.note(format_args!("trouble until {}", until / 1000));
         if self.plan.mode == Mode::Doomed {
             self.plan_doom();
         }
@@ -25,7 +70,7 @@ impl World {
     }
 
     fn next_fault(&mut self) {
-        let at = self.now + 1 + self.dice.spread(self.plan.faults);
+        let at = self.now + 1 + self.fate.times.spread(self.plan.faults);
         self.queue.push(at, Event::Fault);
     }
 
@@ -35,32 +80,88 @@ impl World {
             return;
         }
         self.next_fault();
-        let weights: [u64; 11] = match self.plan.mode {
-            Mode::Quiet => [0, 0, 80, 10, 0, 5, 5, 0, 0, 0, 0],
-            Mode::Crowd => [8, 2, 20, 5, 5, 5, 8, 6, 25, 14, 2],
-            Mode::Assassin => [6, 3, 12, 4, 10, 10, 14, 16, 10, 16, 2],
-            Mode::Usual | Mode::Doomed => [14, 5, 22, 6, 12, 8, 14, 12, 7, 4, 2],
+        let Some(dice) = self.fate.next() else { return };
+        let dice = std::mem::replace(&mut self.dice, dice);
+        let column = match self.plan.mode {
+            Mode::Quiet => 0,
+            Mode::Usual | Mode::Doomed => 1,
+            Mode::Assassin => 2,
+            Mode::Crowd => 3,
         };
-        let kind = self.dice.weighted(&weights);
-        let Some(host) = self.any_host() else { return };
-        self.totals.faults += 1;
-        match kind {
-            0 => self.crash(host),
-            1 => {
+        let weights = FAULTS.map(|(_, weights)| weights[column]);
+        let (fault, _) = FAULTS[self.dice.weighted(&weights)];
+        if let Some(host) = self.any_host() {
+            self.totals.faults += 1;
+            self.befall(fault, host);
+        }
+        self.dice = dice;
+        self.fate.current = None;
+    }
+
+    fn befall(&mut self, fault: Fault, host: usize) {
+        match fault {
+            Fault::Crash => self.crash(host),
+            Fault::CrashTwo => {
                 self.crash(host);
                 if let Some(other) = self.any_host() {
                     self.crash(other);
                 }
             }
-            2 => self.cut_one(host),
-            3 => self.cut_all(host),
-            4 => self.partition(),
-            5 => self.go_silent(host),
-            6 => self.slow_way(host),
-            7 => self.pause(host),
-            8 => self.come(),
-            9 => self.leave(host),
-            _ => self.abandon(host),
+            Fault::Trap => self.set_trap(),
+            Fault::CutOne => self.cut_one(host),
+            Fault::CutAll => self.cut_all(host),
+            Fault::Flap => self.flap(host),
+            Fault::LoseLink => self.lose_link(host),
+            Fault::Partition => self.partition(),
+            Fault::Hub => self.hub(host),
+            Fault::Shatter => self.shatter(),
+            Fault::Silence => self.go_silent(host),
+            Fault::SlowWay => self.slow_way(host),
+            Fault::SlowMember => self.slow_member(host),
+            Fault::Pause => self.pause(host),
+            Fault::Come => self.come(),
+            Fault::Leave => self.leave(host),
+            Fault::Transfer => self.trap_transfer(),
+            Fault::Crowd => self.crowd(),
+            Fault::Abandon => self.abandon(host),
+        }
+    }
+
+    /// Somebody dies at the next step of a kind, and often the one who takes its place, too.
+    fn set_trap(&mut self) {
+        let (step, name) = self.dice.pick(&STEPS);
+        let (after, victims) = (self.dice.pick(&[0, 0, 1, 3]), self.dice.pick(&[1, 1, 2]));
+        self.note(format_args!("a trap for {victims} {name}, after {after}"));
+        self.traps.push(Trap { step, host: None, after, victims });
+    }
+
+    /// Somebody comes, and its donor or itself dies in the middle of the transfer.
+    fn trap_transfer(&mut self) {
+        self.come();
+        let step = self.dice.pick(&[
+            Step::Checkpoint,
+            Step::Chunk,
+            Step::Chunk,
+            Step::ChunkAck,
+            Step::Load,
+        ]);
+        let after = self.dice.pick(&[0, 1, 2, 4]);
+        self.note(format_args!("a trap in a transfer: {step:?} after {after}"));
+        self.traps.push(Trap { step, host: None, after, victims: 1 });
+    }
+
+    /// Several join and leave at the same moment.
+    fn crowd(&mut self) {
+        self.totals.crowds += 1;
+        for _ in 0..self.dice.between(2, 5) {
+            match self.dice.chance(500) {
+                true => self.come(),
+                false => {
+                    if let Some(host) = self.any_host() {
+                        self.leave(host);
+                    }
+                }
+            }
         }
     }
 
@@ -99,7 +200,8 @@ impl World {
         let told = !self.dice.chance(250);
         let keep = self.dice.pick(&[0, 300, 900]);
         self.totals.crashes += 1;
-        self.books.trace.note(self.now, format_args!("n{host} crashes, told: {told}"));
+        self.count_transfers(host);
+        self.note(format_args!("n{host} crashes, told: {told}"));
         self.hosts[host].run = Run::Dead;
         self.hosts[host].inbox.clear();
         let peer = self.hosts[host].node;
@@ -126,84 +228,25 @@ impl World {
             }
         }
         if self.hosts.len() < self.plan.most && self.dice.chance(500) {
+            // Under the same name: only the incarnation tells them apart.
+            self.totals.returns += 1;
             self.come();
         }
     }
 
-    /// Breaks a connection; it comes back by itself.
-    fn cut(&mut self, a: usize, b: usize, keep: u64, back: u64) {
-        if let Some(both) = self.network.cut(self.now, a, b, keep, &mut self.dice) {
-            self.totals.cuts += 1;
-            self.books.trace.note(self.now, format_args!("n{a} - n{b} breaks"));
-            self.tell(both, |peer| Input::Disconnected { peer });
-            let found = both[0].1.max(both[1].1);
-            self.queue.push(back.max(found + 1), Event::Mend { a, b });
+    /// Counts a crash in the middle of a state transfer, at either end.
+    fn count_transfers(&mut self, host: usize) {
+        let node = self.hosts[host].node;
+        for group in (0..self.plan.groups).map(GroupId) {
+            let Some(View { members, active, .. }) = self.books.judge.newest(group) else {
+                continue;
+            };
+            let joining = &members[*active..];
+            let donor = |donor: NodeId| donor == node;
+            let gives = joining.iter().any(|it| it.transfer.is_some_and(|t| donor(t.donor.node)));
+            self.totals.donors += u64::from(gives);
+            self.totals.joiners += u64::from(joining.iter().any(|it| it.id.node == node));
         }
-    }
-
-    fn cut_one(&mut self, host: usize) {
-        let other = self.dice.below(self.hosts.len() as u64) as usize;
-        if other != host {
-            let long = self.dice.chance(100);
-            let back = self.now + 1 + self.dice.spread(if long { 1_500_000 } else { 20_000 });
-            let keep = self.dice.pick(&[0, 500, 900]);
-            self.cut(host, other, keep, back);
-        }
-    }
-
-    fn cut_all(&mut self, host: usize) {
-        let back = self.now + 1 + self.dice.spread(100_000);
-        for other in 0..self.hosts.len() {
-            if other != host {
-                self.cut(host, other, 300, back);
-            }
-        }
-    }
-
-    /// Some hosts lose the others for a while: all pairs between the sides, or only some.
-    fn partition(&mut self) {
-        self.totals.partitions += 1;
-        let side: Vec<bool> = (0..self.hosts.len()).map(|_| self.dice.chance(400)).collect();
-        let partial = self.dice.chance(400);
-        let lasts = self.dice.between(50_000, 1_500_000) * self.dice.pick(&[1, 1, 1, 4]);
-        let back = self.now + lasts;
-        for a in 0..self.hosts.len() {
-            for b in 0..a {
-                if side[a] != side[b] && !(partial && self.dice.chance(500)) {
-                    let back = back + self.dice.spread(20_000);
-                    self.cut(a, b, 200, back);
-                }
-            }
-        }
-    }
-
-    /// Nothing from or to a host gets through for a while, but no connection breaks.
-    fn go_silent(&mut self, host: usize) {
-        self.totals.partitions += 1;
-        let until = self.now + self.dice.between(50_000, 1_500_000);
-        let both = self.dice.chance(600);
-        self.books.trace.note(self.now, format_args!("n{host} silent until {}", until / 1000));
-        for other in 0..self.hosts.len() {
-            if other != host {
-                self.network.hold(host, other, until);
-                if both {
-                    self.network.hold(other, host, until);
-                }
-            }
-        }
-    }
-
-    /// One direction between two hosts is slow for a while.
-    fn slow_way(&mut self, host: usize) {
-        let other = self.dice.below(self.hosts.len() as u64) as usize;
-        if other == host {
-            return;
-        }
-        self.totals.slow += 1;
-        let (extra, lasts) = (self.dice.spread(150_000), self.dice.between(50_000, 800_000));
-        let streams = if self.dice.chance(600) { UPDATES } else { ALL };
-        self.books.trace.note(self.now, format_args!("n{host} to n{other} slow by {extra}"));
-        self.network.slow(host, other, streams, extra, self.now + lasts);
     }
 
     /// A host stands still; often longer than the others have patience.
@@ -213,7 +256,7 @@ impl World {
         }
         self.totals.pauses += 1;
         let until = self.now + self.dice.between(10_000, 200_000) * self.dice.pick(&[1, 1, 10]);
-        self.books.trace.note(self.now, format_args!("n{host} stops until {}", until / 1000));
+        self.note(format_args!("n{host} stops until {}", until / 1000));
         self.hosts[host].run = Run::Paused { until };
         self.queue.push(until, Event::Resume { host });
     }
@@ -227,7 +270,7 @@ impl World {
         if !due {
             return;
         }
-        self.books.trace.note(self.now, format_args!("n{host} goes on"));
+        self.note(format_args!("n{host} goes on"));
         self.hosts[host].run = Run::Up;
         self.hosts[host].wake = None;
         let inbox = std::mem::take(&mut self.hosts[host].inbox);
@@ -281,6 +324,7 @@ impl World {
         let may = joining || (me.is_some() && self.may_crash(host));
         if self.hosts[host].run == Run::Up && may {
             self.totals.crashes += u64::from(me.is_some());
+            self.totals.abandoned += 1;
             let again = self.dice.chance(500);
             self.forget(host, group, again);
         }
@@ -297,68 +341,6 @@ impl World {
         self.hosts[host].seat(group).wanted = again;
         if again {
             self.want(host, group, 50_000);
-        }
-    }
-
-    /// Some members hear all, but what they say beyond their circle is lost, until they go.
-    fn plan_doom(&mut self) {
-        let view = self.books.judge.newest(GroupId(0));
-        let active: Vec<MemberId> = view.map_or(Vec::new(), |view| {
-            view.members[..view.active].iter().map(|member| member.id).collect()
-        });
-        let host = |member: &MemberId| {
-            let of = |host: &&Host| host.is_alive() && host.member(GroupId(0)) == Some(*member);
-            self.hosts.iter().find(of).map(|host| host.index)
-        };
-        let mut circle: Vec<usize> = active.iter().filter_map(host).collect();
-        // The sequencer, of lowest rank, often is one of them: it knows the most.
-        let kept = usize::from(self.dice.chance(500)).min(circle.len());
-        self.dice.shuffle(&mut circle[kept..]);
-        circle.truncate((active.len().saturating_sub(1)) / 2);
-        let at = self.now + self.dice.between(20_000, 400_000);
-        for _ in 0..self.plan.guests {
-            // They come in, but do not get their checkpoint before the end.
-            self.lazy = true;
-            let host = self.spawn();
-            self.want(host, GroupId(0), 2_000);
-            circle.push(host);
-        }
-        let streams = if self.dice.chance(800) { UPDATES } else { ALL };
-        // Or: only what the sequencer says is lost, and who heard it goes with it.
-        let sequencer = active.first().map(|first| first.node);
-        let order_only = self.dice.chance(400);
-        for &from in &circle {
-            let silent = !order_only || Some(self.hosts[from].node) == sequencer;
-            for to in 0..self.hosts.len() {
-                if to != from && !circle.contains(&to) && silent && self.dice.chance(850) {
-                    self.network.slow(from, to, streams, 2_000_000, at);
-                }
-            }
-        }
-        self.books.trace.note(self.now, format_args!("doomed: {circle:?} at {}", at / 1000));
-        self.doomed = circle;
-        self.queue.push(at, Event::Doom);
-    }
-
-    /// The doomed go together, or lose what they have not told.
-    pub(crate) fn doom(&mut self) {
-        self.lazy = false;
-        let soft = self.dice.chance(300);
-        let doomed = std::mem::take(&mut self.doomed);
-        self.totals.faults += 1;
-        for &host in &doomed {
-            let back = self.now + 1 + self.dice.spread(300_000);
-            for other in 0..self.hosts.len() {
-                if other != host && !doomed.contains(&other) {
-                    self.cut(host, other, 0, back);
-                }
-            }
-        }
-        for &host in &doomed {
-            let spared = soft && self.dice.chance(600);
-            if !spared && self.hosts[host].is_alive() {
-                self.kill(host, &[]);
-            }
         }
     }
 }

@@ -199,7 +199,7 @@ impl Host {
     ) {
         let mut out = std::mem::take(&mut self.out);
         for output in out.drain().take(limit) {
-            books.trace.output(self.index, &output);
+            books.trace.output(now, self.index, &output);
             self.output(now, output, books, effects);
         }
         self.out = out;

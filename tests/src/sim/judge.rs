@@ -41,12 +41,17 @@ pub(crate) struct Decision {
     state: App,
 }
 
+/// More changes in a row that change nothing than all faults of a run can bring about.
+const MOST_IDLE_CHANGES: u64 = 30;
+
 /// The oracle of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     failures: Vec<Failure>,
     sent: HashMap<(GroupId, u64, MemberId), Vec<Submitted>>,
     decisions: BTreeMap<(GroupId, u64), Decision>,
+    /// How many views in a row have had the same members.
+    idle_changes: BTreeMap<GroupId, u64>,
     /// (group, view left, member, how many own updates it was told are in the final cut)
     told: Vec<(GroupId, u64, MemberId, u64)>,
 }
@@ -126,6 +131,7 @@ impl Judge {
     pub(crate) fn install(&mut self, host: usize, install: &Install, state: App) -> bool {
         let (group, number) = (install.group, install.view.number);
         let Some(known) = self.decisions.get(&(group, number)) else {
+            self.note_change(group, &install.view);
             let (view, cut) = (install.view.clone(), install.cut.clone());
             self.decisions.insert((group, number), Decision { view, cut, state });
             return true;
@@ -143,6 +149,21 @@ impl Judge {
             self.fail("decision", format!("n{host} installs view {number} {what}"));
         }
         false
+    }
+
+    /// A change that changes nothing may come, by a suspicion that was wrong, but not for ever.
+    fn note_change(&mut self, group: GroupId, view: &View) {
+        let before = self.decisions.get(&(group, view.number.wrapping_sub(1)));
+        let same = before.is_some_and(|before| {
+            let ids = |view: &View| view.members.iter().map(|it| it.id).collect::<Vec<_>>();
+            before.view.active == view.active && ids(&before.view) == ids(view)
+        });
+        let changes = self.idle_changes.entry(group).or_default();
+        *changes = if same { *changes + 1 } else { 0 };
+        if *changes > MOST_IDLE_CHANGES {
+            let what = format!("{changes} views in a row up to {} list the same", view.number);
+            self.fail("churn", what);
+        }
     }
 
     /// A member was told how many of its own updates are in the final cut of its last view.

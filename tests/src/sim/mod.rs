@@ -5,9 +5,12 @@
 
 mod app;
 mod dice;
+mod doom;
+mod fate;
 mod faults;
 pub(crate) mod host;
 pub(crate) mod judge;
+mod links;
 mod network;
 mod plan;
 pub mod pool;
@@ -17,16 +20,39 @@ mod record;
 mod report;
 mod rest;
 pub(crate) mod seat;
+pub mod shrink;
 mod trace;
+mod traps;
 mod work;
 mod world;
+
+use std::collections::BTreeSet;
 
 use vsync_core::bugs::Bugs;
 use vsync_history::History;
 
 pub use judge::Failure;
 pub use report::Totals;
+pub use trace::Text;
 use world::World;
+
+/// How a run is made, beside its seed.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// Planted bugs.
+    pub bugs: Bugs,
+    /// How much of it is told.
+    pub text: Text,
+    /// Only these faults happen; all, if it is not said.
+    pub only: Option<BTreeSet<u32>>,
+}
+
+impl Setting {
+    /// With planted bugs.
+    pub fn with(bugs: Bugs) -> Self {
+        Setting { bugs, ..Setting::default() }
+    }
+}
 
 /// How a seed went.
 #[derive(Clone, Debug)]
@@ -37,6 +63,8 @@ pub struct Outcome {
     pub totals: Totals,
     /// Hash of all inputs and outputs.
     pub hash: u64,
+    /// The faults that happened, by number.
+    pub faults: Vec<u32>,
     /// What is wrong.
     pub failures: Vec<Failure>,
 }
@@ -52,40 +80,40 @@ pub struct Story {
 
 /// Runs one seed.
 pub fn run(seed: u64, bugs: Bugs) -> Outcome {
-    let mut world = World::new(seed, bugs, false);
-    drive(seed, &mut world)
+    run_as(seed, &Setting::with(bugs))
+}
+
+/// Runs one seed in a setting.
+pub fn run_as(seed: u64, setting: &Setting) -> Outcome {
+    drive(seed, &mut World::new(seed, setting))
 }
 
 /// Runs one seed and keeps what is there to look at.
-pub fn tell(seed: u64, bugs: Bugs) -> (Outcome, Story) {
-    let mut world = World::new(seed, bugs, true);
+pub fn tell(seed: u64, setting: &Setting) -> (Outcome, Story) {
+    let mut world = World::new(seed, setting);
     let outcome = drive(seed, &mut world);
-    let text = world.text().to_owned();
-    (outcome, Story { text, history: world.history().clone() })
+    let text = world.books.trace.text().to_owned();
+    let history = world.books.recorder.history().clone();
+    (outcome, Story { text, history })
+}
+
+/// Runs one seed; the checkers judge its history after every so many lines of it, not only at its end.
+pub fn run_by_steps(seed: u64, setting: &Setting, every: usize) -> Outcome {
+    let mut world = World::new(seed, setting);
+    conduct(seed, &mut world, |world| world.run_by_steps(every))
 }
 
 fn drive(seed: u64, world: &mut World) -> Outcome {
-    let caught = quiet::catch(|| world.run());
+    conduct(seed, world, World::run)
+}
+
+fn conduct(seed: u64, world: &mut World, run: impl FnOnce(&mut World)) -> Outcome {
+    let caught = quiet::catch(|| run(world));
     let mut failures = world.failures().to_vec();
     if let Err(what) = caught {
         failures.insert(0, Failure { check: "panic", what });
     }
-    Outcome { seed, totals: world.totals, hash: world.hash(), failures }
-}
-
-impl World {
-    /// The time line.
-    fn text(&self) -> &str {
-        self.books.trace.text()
-    }
-
-    /// The hash of the run.
-    fn hash(&self) -> u64 {
-        self.books.trace.hash()
-    }
-
-    /// The history.
-    fn history(&self) -> &History {
-        self.books.recorder.history()
-    }
+    let hash = world.books.trace.hash();
+    let faults = world.fate.happened().to_vec();
+    Outcome { seed, totals: world.totals, hash, faults, failures }
 }

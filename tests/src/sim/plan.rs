@@ -8,6 +8,12 @@ use vsync_core::wire::NodeId;
 use super::dice::Dice;
 use super::network::Weather;
 
+/// One run of so many has fifty members.
+const LARGE: u64 = 1000;
+
+/// How many messages the updates of a run may bring about, in the mean.
+const EVENTS: u64 = 2500;
+
 /// The kind of trouble of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -44,8 +50,10 @@ pub(crate) struct Plan {
     pub(crate) stable: u64,
     /// Mean time between submissions of a member.
     pub(crate) work: u64,
-    /// How many of 1000 updates are large.
-    pub(crate) large: u64,
+    /// How many of 1000 updates are long.
+    pub(crate) long: u64,
+    /// Whether it is one of the few runs of many members.
+    pub(crate) large: bool,
     /// Delays.
     pub(crate) weather: Weather,
     /// Mean time until a batch closes.
@@ -68,7 +76,7 @@ impl Plan {
         const MODES: [Mode; 5] =
             [Mode::Quiet, Mode::Usual, Mode::Doomed, Mode::Assassin, Mode::Crowd];
         let mode = MODES[dice.weighted(&[8, 42, 24, 14, 12])];
-        let mut members = 1 + dice.weighted(&[3, 8, 30, 12, 32, 7, 8]);
+        let mut members = 1 + dice.weighted(&[3, 8, 30, 12, 29, 6, 6, 3, 3]);
         if mode == Mode::Doomed {
             members = members.max(3);
         }
@@ -83,7 +91,7 @@ impl Plan {
             window,
             join_buffer,
         };
-        Plan {
+        let mut plan = Plan {
             mode,
             members,
             groups: if dice.chance(80) { 2 } else { 1 },
@@ -93,7 +101,8 @@ impl Plan {
             classes,
             stable: dice.pick(&[0, 150, 150, 500]),
             work: dice.pick(&[10_000, 40_000, 120_000]),
-            large: dice.pick(&[0, 0, 30]),
+            long: dice.pick(&[0, 0, 30]),
+            large: false,
             weather: weather(dice),
             close: [5, 100, 1_500, 20_000][dice.weighted(&[30, 35, 30, 5])],
             faults: match mode {
@@ -106,7 +115,33 @@ impl Plan {
             trouble: dice.between(500_000, 2_000_000) * dice.pick(&[1, 1, 1, 1, 3]),
             early: dice.chance(100),
             engine: engine(dice),
+        };
+        if dice.below(LARGE) == 0 {
+            plan.enlarge();
         }
+        plan.bound_work();
+        plan
+    }
+
+    /// Makes it a run of fifty members: one group, little else.
+    fn enlarge(&mut self) {
+        self.large = true;
+        self.members = 50;
+        self.most = 54;
+        self.groups = 1;
+        self.guests = 0;
+        self.trouble = self.trouble.min(600_000);
+        self.early = false;
+        self.engine.silence = 500_000;
+        self.engine.heartbeat = 100_000;
+    }
+
+    /// Bounds what a run costs: an update makes messages from each member to each. More seeds see more
+    /// than more updates do.
+    fn bound_work(&mut self) {
+        let members = self.members as u64;
+        let least = self.trouble * self.groups * members * members / EVENTS;
+        self.work = self.work.max(least);
     }
 
     /// The configuration of one engine.

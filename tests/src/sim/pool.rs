@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
-use vsync_core::bugs::Bugs;
-
-use super::{Outcome, Totals, run};
+use super::{Outcome, Setting, Totals, run_as};
 
 /// How many seeds went how.
 #[derive(Debug, Default)]
@@ -16,13 +15,17 @@ pub struct Harvest {
     pub totals: Totals,
     /// The seeds that failed, ascending.
     pub failed: Vec<Outcome>,
+    /// The first seed that was not begun.
+    pub end: u64,
 }
 
-/// Runs seeds on `jobs` threads. `seen` is called after each; `false` stops the rest.
+/// Runs seeds on `jobs` threads, until a moment at most. `seen` is called after each; `false` stops the
+/// rest.
 pub fn run_all(
     seeds: Range<u64>,
+    until: Option<Instant>,
     jobs: usize,
-    bugs: Bugs,
+    setting: &Setting,
     seen: impl Fn(&Outcome) -> bool + Sync,
 ) -> Harvest {
     let next = AtomicU64::new(seeds.start);
@@ -31,12 +34,13 @@ pub fn run_all(
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+                let late = || until.is_some_and(|until| Instant::now() > until);
+                while !stop.load(Ordering::Relaxed) && !late() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
                         break;
                     }
-                    let outcome = run(seed, bugs);
+                    let outcome = run_as(seed, setting);
                     if !seen(&outcome) {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -52,6 +56,7 @@ pub fn run_all(
         }
     });
     let mut harvest = harvest.into_inner().unwrap_or_default();
+    harvest.end = next.into_inner().min(seeds.end);
     harvest.failed.sort_by_key(|outcome| outcome.seed);
     harvest
 }

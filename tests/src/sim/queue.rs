@@ -57,6 +57,15 @@ pub(crate) enum Event {
         /// The host.
         host: usize,
     },
+    /// A connection breaks.
+    Cut {
+        /// One end.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// When it comes back.
+        back: u64,
+    },
     /// A broken connection comes back.
     Mend {
         /// One end.

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use vsync_core::engine::{Class, Delivery, Install, Level, Run};
 use vsync_core::wire::{Cut, GroupId, LeftReason, MemberId, NodeId, View};
 use vsync_history::event::{self, Counts, Event, Gone, Id, Line, Member, Reason};
-use vsync_history::{History, Log};
+use vsync_history::{Expectations, History, Log, check_with};
 
 /// The history so far.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     history: History,
+    /// The logs of all lines, in the order in which they were written.
+    order: Vec<u32>,
     ids: HashMap<MemberId, Id>,
     groups: HashMap<GroupId, Id>,
 }
@@ -29,6 +31,27 @@ pub(crate) struct Pen {
 }
 
 impl Recorder {
+    /// What is known of a run that is still under way.
+    pub(crate) const PREFIX: Expectations =
+        Expectations { complete: true, divergent: false, settled: Vec::new() };
+
+    /// The first line after which a property does not hold; `None` where only the end shows it.
+    pub(crate) fn first_step(&self, property: &str) -> Option<String> {
+        let breaks = |lines: usize| {
+            let found = check_with(&self.prefix(lines), &Self::PREFIX);
+            found.iter().any(|violation| violation.property == property)
+        };
+        if !breaks(self.lines()) {
+            return None;
+        }
+        let (mut holds, mut broken) = (0, self.lines());
+        while broken - holds > 1 {
+            let middle = holds + (broken - holds) / 2;
+            if breaks(middle) { broken = middle } else { holds = middle }
+        }
+        self.last_of(broken)
+    }
+
     /// Begins the log of a host.
     pub(crate) fn start(&mut self, host: usize, node: NodeId, wall_us: u64) {
         let name: Id = format!("n#{:x}", node.0).into();
@@ -36,11 +59,39 @@ impl Recorder {
         let line = Line { t: 0, node: name, group: None, generation: None, event };
         self.history.logs.push(Log { name: format!("n{host}.jsonl"), lines: vec![line] });
         debug_assert_eq!(self.history.logs.len(), host + 1);
+        self.order.push(host as u32);
     }
 
     /// The history.
     pub(crate) fn history(&self) -> &History {
         &self.history
+    }
+
+    /// How many lines there are.
+    pub(crate) fn lines(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The history as it was after so many lines.
+    pub(crate) fn prefix(&self, lines: usize) -> History {
+        let mut counts = vec![0; self.history.logs.len()];
+        for &log in &self.order[..lines] {
+            counts[log as usize] += 1;
+        }
+        let logs =
+            self.history.logs.iter().zip(counts).map(|(log, count)| Log {
+                name: log.name.clone(),
+                lines: log.lines[..count].to_vec(),
+            });
+        History { logs: logs.collect() }
+    }
+
+    /// The line that a prefix of so many ends with, and where it stands.
+    pub(crate) fn last_of(&self, lines: usize) -> Option<String> {
+        let log = *self.order[..lines].last()?;
+        let at = self.order[..lines].iter().filter(|&&other| other == log).count();
+        let Log { name, lines } = &self.history.logs[log as usize];
+        Some(format!("{name}:{at}: {:?}", lines.get(at - 1)?.event))
     }
 
     /// Writes a line.
@@ -55,6 +106,7 @@ impl Recorder {
             event,
         };
         self.history.logs[pen.host].lines.push(line);
+        self.order.push(pen.host as u32);
     }
 
     /// The name of a member.

@@ -8,6 +8,7 @@ use vsync_history::{Expectations, check_with};
 use super::host::{Host, Run};
 use super::judge::Failure;
 use super::queue::Event;
+use super::record::Recorder;
 use super::seat::Phase;
 use super::world::{LOOK, Stage, World};
 
@@ -47,7 +48,7 @@ impl World {
     /// Ends all trouble: what lives is connected, at normal speed.
     fn heal(&mut self) {
         self.stage = Stage::Healed { since: self.now, served: false };
-        self.books.trace.note(self.now, format_args!("healed"));
+        self.note(format_args!("healed"));
         self.network.calm(self.now);
         for host in 0..self.hosts.len() {
             if let Run::Paused { until } = &mut self.hosts[host].run {
@@ -115,7 +116,7 @@ impl World {
             None if served => self.stage = Stage::Over,
             None => {
                 self.stage = Stage::Healed { since: self.now, served: true };
-                self.books.trace.note(self.now, format_args!("at rest, fresh work"));
+                self.note(format_args!("at rest, fresh work"));
                 self.serve();
             }
             Some(why) if waited > PATIENCE => self.books.judge.fail("liveness", why),
@@ -216,8 +217,27 @@ impl World {
         let settled = if alone { settled } else { Vec::new() };
         let expectations = Expectations { complete: true, divergent: false, settled };
         for violation in check_with(self.books.recorder.history(), &expectations) {
-            self.books.judge.fail(violation.property, violation.to_string());
+            let place = self.books.recorder.first_step(violation.property);
+            let place = place.map_or(String::new(), |place| format!(" (first seen at {place})"));
+            self.books.judge.fail(violation.property, format!("{violation}{place}"));
         }
+    }
+
+    /// Runs to the end; the checkers judge what there is after every so many lines of the history,
+    /// not only the whole.
+    pub(crate) fn run_by_steps(&mut self, every: usize) {
+        let mut judged = 0;
+        while self.advance() {
+            let lines = self.books.recorder.lines();
+            if lines < judged + every {
+                continue;
+            }
+            judged = lines;
+            for violation in check_with(self.books.recorder.history(), &Recorder::PREFIX) {
+                self.books.judge.fail(violation.property, violation.to_string());
+            }
+        }
+        self.conclude();
     }
 
     /// What is wrong with the run; nothing, if all is well.

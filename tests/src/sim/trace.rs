@@ -2,22 +2,37 @@
 
 use std::fmt::{Arguments, Write};
 
+use bytes::Bytes;
 use vsync_core::engine::{Input, Output};
+use vsync_core::wire::FrameKind;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::app::mix;
+
+/// How much of a run is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Text {
+    /// Nothing.
+    #[default]
+    Silent,
+    /// What goes wrong, views, ends of memberships: a page.
+    TimeLine,
+    /// Every input and output.
+    Everything,
+}
 
 /// The trace of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     hash: u64,
-    text: Option<String>,
+    level: Text,
+    text: String,
 }
 
 impl Trace {
     /// A trace that keeps the text too, if asked to.
-    pub(crate) fn new(text: bool) -> Self {
-        Trace { hash: 0, text: text.then(String::new) }
+    pub(crate) fn new(level: Text) -> Self {
+        Trace { hash: 0, level, text: String::new() }
     }
 
     /// The hash of everything so far.
@@ -27,14 +42,14 @@ impl Trace {
 
     /// The time line.
     pub(crate) fn text(&self) -> &str {
-        self.text.as_deref().unwrap_or_default()
+        &self.text
     }
 
     /// Something that is no input of an engine.
     pub(crate) fn note(&mut self, now: u64, what: Arguments<'_>) {
         self.fold(now);
-        if let Some(text) = &mut self.text {
-            let _ = writeln!(text, "{:>10.3} {what}", now as f64 / 1000.0);
+        if self.level != Text::Silent {
+            let _ = writeln!(self.text, "{:>10.3} {what}", now as f64 / 1000.0);
         }
     }
 
@@ -45,7 +60,8 @@ impl Trace {
         if let Input::Frame { frame, .. } = input {
             self.fold(xxh3_64(frame));
         }
-        if let Some(text) = &mut self.text {
+        if self.level == Text::Everything {
+            let text = &mut self.text;
             let _ = write!(text, "{:>10.3} n{host} < ", now as f64 / 1000.0);
             let _ = match input {
                 Input::Frame { peer, frame } => writeln!(text, "{peer:?} {}", brief(frame)),
@@ -64,14 +80,41 @@ impl Trace {
     }
 
     /// An output.
-    pub(crate) fn output(&mut self, host: usize, output: &Output) {
+    pub(crate) fn output(&mut self, now: u64, host: usize, output: &Output) {
         match output {
             Output::Send { frame, .. } => self.fold(xxh3_64(frame)),
             Output::Deliver(delivery) => self.fold(mix(delivery.seq) ^ delivery.sender.node.0),
             Output::Install(install) => self.fold(install.view.number),
             _ => self.fold(1),
         }
-        let Some(text) = &mut self.text else { return };
+        match self.level {
+            Text::Silent => {}
+            Text::TimeLine => self.mention(now, host, output),
+            Text::Everything => self.write_out(host, output),
+        }
+    }
+
+    /// A line for what changes the membership.
+    fn mention(&mut self, now: u64, host: usize, output: &Output) {
+        let what = match output {
+            Output::Install(i) => {
+                let members: Vec<_> = i.view.members.iter().map(|member| member.id).collect();
+                let active = i.view.active;
+                format!("installs {}: {members:?}, {active} active", i.view.number)
+            }
+            Output::Excluded { view, decided, .. } => format!("excluded after {view}: {decided:?}"),
+            Output::Left { view, .. } => format!("has left after {view}"),
+            Output::Loaded { label, donor, .. } => format!("loads {label} from {donor:?}"),
+            Output::Blocked { .. } => "is blocked".into(),
+            Output::Resumed { .. } => "goes on".into(),
+            Output::Refused { reason, .. } => format!("is refused: {reason:?}"),
+            _ => return,
+        };
+        let _ = writeln!(self.text, "{:>10.3} n{host} {what}", now as f64 / 1000.0);
+    }
+
+    fn write_out(&mut self, host: usize, output: &Output) {
+        let text = &mut self.text;
         let _ = match output {
             Output::Send { peer, traffic, frame } => {
                 writeln!(text, "{:>14} n{host} > {peer:?} {traffic:?} {}", "", brief(frame))
@@ -102,7 +145,7 @@ impl Trace {
 }
 
 /// A frame in a few words.
-fn brief(frame: &[u8]) -> String {
-    let head: Vec<String> = frame.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("[{} bytes {}]", frame.len(), head.concat())
+fn brief(frame: &Bytes) -> String {
+    let kind = FrameKind::of(frame).map_or("no frame".into(), |kind| format!("{kind:?}"));
+    format!("{kind} ({} bytes)", frame.len())
 }

@@ -78,7 +78,7 @@ impl World {
     }
 
     fn length(&mut self) -> usize {
-        if self.dice.chance(self.plan.large) {
+        if self.dice.chance(self.plan.long) {
             // Never more than a window: such an update could not be sent at all.
             let most = (self.plan.config.window as u64 / 2).min(4_000);
             self.dice.between(8, most.max(8)) as usize

@@ -6,7 +6,9 @@ use vsync_core::bugs::Bugs;
 use vsync_core::engine::{Engine, Input, Output, Refusal};
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 
+use super::Setting;
 use super::dice::Dice;
+use super::fate::Fate;
 use super::host::{Books, Clock, Effect, Host, Run};
 use super::network::{Both, Network};
 use super::plan::{Mode, Plan};
@@ -14,6 +16,7 @@ use super::queue::{Event, Queue};
 use super::report::Totals;
 use super::seat::Phase;
 use super::trace::Trace;
+use super::traps::Trap;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,10 @@ pub(crate) struct World {
     /// Hosts that will crash in the middle of what they send next.
     pub(crate) marked: HashSet<usize>,
     pub(crate) doomed: Vec<usize>,
+    /// Which faults happen.
+    pub(crate) fate: Fate,
+    /// Steps at which somebody will die.
+    pub(crate) traps: Vec<Trap>,
     /// Checkpoints take long: joiners stay joining.
     pub(crate) lazy: bool,
     pub(crate) nonce: u64,
@@ -70,7 +77,7 @@ pub(crate) const LOOK: u64 = 50_000;
 
 impl World {
     /// The world of a seed.
-    pub(crate) fn new(seed: u64, bugs: Bugs, text: bool) -> Self {
+    pub(crate) fn new(seed: u64, setting: &Setting) -> Self {
         let mut dice = Dice::new(seed);
         let plan = Plan::new(&mut dice);
         let mut world = World {
@@ -80,8 +87,10 @@ impl World {
             queue: Queue::default(),
             hosts: Vec::new(),
             dice,
-            books: Books { trace: Trace::new(text), ..Books::default() },
-            totals: Totals { seeds: 1, ..Totals::default() },
+            books: Books { trace: Trace::new(setting.text), ..Books::default() },
+            totals: Totals { seeds: 1, large: u64::from(plan.large), ..Totals::default() },
+            fate: Fate::new(seed, setting.only.clone()),
+            traps: Vec::new(),
             gone: HashSet::new(),
             marked: HashSet::new(),
             doomed: Vec::new(),
@@ -90,7 +99,7 @@ impl World {
             update: 0,
             index: HashMap::new(),
             effects: Vec::new(),
-            bugs,
+            bugs: setting.bugs,
             plan,
         };
         world.books.trace.note(0, format_args!("{:?}", world.plan));
@@ -100,19 +109,34 @@ impl World {
 
     /// Runs to the end.
     pub(crate) fn run(&mut self) {
-        while self.stage != Stage::Over && self.books.judge.failures().is_empty() {
-            let Some((at, event)) = self.queue.pop() else {
-                break;
-            };
-            self.now = at;
-            self.totals.events += 1;
-            if self.totals.events > MOST_EVENTS {
-                let what = format!("{MOST_EVENTS} events in {} ms", self.now / 1000);
-                self.books.judge.fail("livelock", what);
-            }
-            self.happen(event);
-        }
+        while self.advance() {}
         self.conclude();
+    }
+
+    /// Lets the next thing happen; `false` if there is nothing left, or something is wrong.
+    pub(crate) fn advance(&mut self) -> bool {
+        if self.stage == Stage::Over || !self.books.judge.failures().is_empty() {
+            return false;
+        }
+        let Some((at, event)) = self.queue.pop() else {
+            return false;
+        };
+        self.now = at;
+        self.totals.events += 1;
+        if self.totals.events > MOST_EVENTS {
+            let what = format!("{MOST_EVENTS} events in {} ms", self.now / 1000);
+            self.books.judge.fail("livelock", what);
+        }
+        self.happen(event);
+        true
+    }
+
+    /// Writes something into the time line, with the fault that it comes from.
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        match self.fate.current {
+            Some(fault) => self.books.trace.note(self.now, format_args!("[{fault}] {what}")),
+            None => self.books.trace.note(self.now, what),
+        }
     }
 
     fn boot(&mut self) {
@@ -186,6 +210,11 @@ impl World {
             Event::Work { host, group } => self.work(host, group),
             Event::Join { host, group } => self.look_after(host, group),
             Event::Resume { host } => self.resume(host),
+            Event::Cut { a, b, back } => {
+                if matches!(self.stage, Stage::Trouble { .. }) {
+                    self.cut(a, b, 300, back);
+                }
+            }
             Event::Mend { a, b } => self.mend(a, b),
             Event::Fault => self.fault(),
             Event::Doom => self.doom(),
@@ -263,6 +292,9 @@ impl World {
 
     /// Where in its outputs a host crashes, if it is to, and who still hears all of it.
     fn limit(&mut self, host: usize) -> Option<(usize, Vec<NodeId>)> {
+        if let Some(most) = self.spring(host) {
+            return Some((most, Vec::new()));
+        }
         let outputs = self.hosts[host].outputs();
         let sends = outputs.iter().filter(|output| matches!(output, Output::Send { .. })).count();
         if sends == 0 || !matches!(self.stage, Stage::Trouble { .. }) {
@@ -275,7 +307,8 @@ impl World {
         }
         let parting = self.parting(outputs);
         let odds = if parting.is_empty() { 250 } else { 600 };
-        let crashes = marked || (self.dice.chance(odds) && self.may_crash(host));
+        let dies = marked || (self.dice.chance(odds) && self.may_crash(host));
+        let crashes = dies && (marked || self.fate.kills());
         if !crashes {
             return None;
         }

@@ -42,6 +42,11 @@ pub const ALL: &[Bug] = &[
     Bug::LoseQueue,
     Bug::AcceptLowerBallot,
     Bug::UncountedOpenBatch,
+    Bug::RecordsOnDelivery,
+    Bug::ReceiveTwice,
+    Bug::SkipWaitForCut,
+    Bug::ProposeUnfetched,
+    Bug::LabelOffByOne,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -120,6 +125,49 @@ pub enum Bug {
     AcceptLowerBallot,
     /// The open batch is not counted in the promise.
     UncountedOpenBatch,
+    /// Order records take effect when the sequencer's batch before them is delivered, not on receipt.
+    RecordsOnDelivery,
+    /// A batch that comes again, after a reconnect, is taken for a new one.
+    ReceiveTwice,
+    /// A decision is installed without waiting until all of its cut is here.
+    SkipWaitForCut,
+    /// A leader proposes what it holds itself, without fetching what the promisers have.
+    ProposeUnfetched,
+    /// A joiner takes its checkpoint for that of the next install.
+    LabelOffByOne,
+}
+
+#[cfg(feature = "bug-bank")]
+impl Bug {
+    /// The tag of the rule that it drops, where the protocol has one.
+    pub fn rule(self) -> Option<&'static str> {
+        Some(match self {
+            Bug::ReceiveAfterPromise => "S1",
+            Bug::ResumeAfterPromise => "S2",
+            Bug::StableNotClosed | Bug::QuorumOffByOne | Bug::PositionsNotAcknowledged => "S3",
+            Bug::AppendByRank => "S4",
+            Bug::IgnoreK => "S5",
+            Bug::OrderNotRestricted => "S6",
+            Bug::OptimisticCheckpoint => "S7",
+            Bug::AdoptedNotVerbatim => "S8",
+            Bug::JoinersVote => "S9",
+            Bug::StampAtOpen => "S10",
+            Bug::TakeUpOldMembership => "S12",
+            Bug::EvictionNotBinding => "L1",
+            Bug::NoNudge => "L2",
+            Bug::NoDigest => "L3",
+            Bug::ForgetDecision => "L4",
+            Bug::RecordsNotResent => "L5",
+            Bug::AcceptStaleView => "L6",
+            Bug::PromotedFirst => "L7",
+            Bug::NeverDissolve => "L8",
+            Bug::PromoteUnloaded => "L9",
+            Bug::IgnoreExclusion => "L10",
+            Bug::WrongOutcome => "A1",
+            Bug::NoLastAck => "A2",
+            _ => return None,
+        })
+    }
 }
 
 /// Which bugs are switched on.

@@ -2,6 +2,7 @@
 
 mod detector;
 mod io;
+mod marks;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -13,6 +14,7 @@ pub use io::{
     Class, Delivery, DropReason, EngineConfig, GroupConfig, Input, Install, Level, Output, Outputs,
     Refusal, Run, Traffic,
 };
+pub use marks::Marks;
 
 use crate::group::{Group, Header, Incoming, Turn, not_here};
 use crate::wire::messages::{Digest, Frame, Message};
@@ -55,37 +57,6 @@ pub struct GroupStatus {
     pub delivered: Cut,
     /// What is stable.
     pub stable: Cut,
-}
-
-/// Rare branches taken so far: a run that never takes one proves nothing about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Views installed.
-    pub views: u64,
-    /// Ballots led.
-    pub ballots: u64,
-    /// Proposals adopted from an earlier ballot.
-    pub adopted: u64,
-    /// Order positions dropped because nobody holds their update.
-    pub dropped_positions: u64,
-    /// Updates held by somebody but left out of the cut, since something before them is lost.
-    pub dropped_updates: u64,
-    /// Totals that got their position from the view change.
-    pub appended: u64,
-    /// Memberships that ended by exclusion.
-    pub excluded: u64,
-    /// Checkpoints loaded.
-    pub loaded: u64,
-    /// Transfers that started over.
-    pub restarts: u64,
-    /// Batches fetched in a view change.
-    pub fetched: u64,
-    /// Ranges sent again after a break.
-    pub resent: u64,
-    /// Ballots given up for a higher one.
-    pub overtaken: u64,
-    /// Members evicted.
-    pub evicted: u64,
 }
 
 impl Engine {
@@ -241,8 +212,11 @@ impl Engine {
                 self.send(peer, &Frame::Heard { about, lately }, out);
             }
             Frame::Heard { about, lately } => {
-                if lately && self.detector.vouched(about, now) {
-                    self.suspicions(now, out);
+                if lately {
+                    self.marks.vouched += 1;
+                    if self.detector.vouched(about, now) {
+                        self.suspicions(now, out);
+                    }
                 }
             }
             Frame::Group { group, generation, view, entry, message } => {

@@ -181,6 +181,7 @@ impl Departed {
     }
 
     fn tell(&self, turn: &mut Turn<'_>, to: impl IntoIterator<Item = NodeId>) {
+        turn.marks.told_after += 1;
         let message = Message::Install { proposal: self.decision.clone() };
         turn.cast(self.header, to, Traffic::Control, message, &[]);
     }

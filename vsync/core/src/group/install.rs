@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::member::{Ending, Leaving, Membership};
 use super::pending::Pending;
 use super::transfer::{Loading, Outgoing};
+use super::viewchange::want;
 use super::{Early, Incoming, Turn};
 use crate::bugs::Bug;
 use crate::engine::{DropReason, GroupConfig, Install, Output, Traffic};
@@ -135,6 +136,7 @@ impl Membership {
         if number > current + 1 {
             let believes = !turn.bugs().has(Bug::IgnoreExclusion);
             if decided.view.rank_of(self.me).is_none() && believes {
+                turn.marks.excluded_late += 1;
                 self.ending = Some(Ending::Forgotten);
             }
             return;
@@ -154,6 +156,7 @@ impl Membership {
         decided: Proposal,
     ) {
         if decided.view.rank_of(self.me).is_none() {
+            turn.marks.dissolved += u64::from(decided.view.members.is_empty());
             self.decision = Some(bytes);
             self.ending = Some(Ending::Decided);
             return;
@@ -161,6 +164,7 @@ impl Membership {
         if self.change.installing.is_none() {
             self.multicast.close_batch();
             self.change.lead = None;
+            turn.marks.late_installs += u64::from(!self.holds(&want(&decided)));
             self.change.installing = Some((bytes, decided));
             self.progress = turn.now;
         }
@@ -275,6 +279,7 @@ impl Membership {
     /// decision.
     pub(crate) fn on_early(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
         let peer = incoming.peer;
+        turn.marks.early += 1;
         let limit = self.config.window * (self.view().members.len() + 1);
         if let Err(reason) = self.early.push(incoming, limit) {
             turn.dropped(peer, reason);

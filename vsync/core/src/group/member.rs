@@ -182,8 +182,9 @@ impl Membership {
         let full = self.multicast.own_bytes() >= self.config.window - self.config.window / 8;
         if self.pending.is_empty() && !full {
             self.full_since = None;
-        } else {
-            self.full_since.get_or_insert(turn.now);
+        } else if self.full_since.is_none() {
+            turn.marks.full += 1;
+            self.full_since = Some(turn.now);
         }
     }
 
@@ -288,6 +289,7 @@ impl Membership {
             Message::Excluded { entry }
                 if *entry == self.me.entry && !turn.bugs().has(Bug::IgnoreExclusion) =>
             {
+                turn.marks.excluded_late += 1;
                 self.ending = Some(Ending::Forgotten);
             }
             Message::Excluded { .. } | Message::Refused { .. } => {}
@@ -351,8 +353,9 @@ impl Membership {
             return turn.dropped(peer, DropReason::Invalid);
         }
         let mut gap = false;
+        let some = !data.batches.is_empty();
         match self.multicast.receive(rank, data.batches, &mut bodies) {
-            Ok(_) => {}
+            Ok(new) => turn.marks.known += u64::from(some && !new),
             Err(reason) => {
                 gap = reason == DropReason::Gap;
                 turn.dropped(peer, reason);
@@ -418,6 +421,7 @@ impl Membership {
         }
         for (data, bodies) in self.multicast.resend(received) {
             turn.marks.resent += 1;
+            turn.marks.resent_records += u64::from(data.records.is_some());
             turn.cast(self.header(), [peer], Traffic::Updates, Message::Data(data), &bodies);
         }
         if answer {
@@ -448,6 +452,7 @@ impl Membership {
             }
             (false, Some(_)) => {
                 self.blocked = None;
+                turn.marks.resumed += 1;
                 turn.out.push(Output::Resumed { group });
             }
             _ => {}

@@ -188,7 +188,7 @@ impl Membership {
     /// no quorum), there is nothing to wait for: the group was dissolved, or went on elsewhere (seeds
     /// 230, 368, 5794). Suspicion never ends a membership, and neither does a mere crash: the state
     /// here may be the last.
-    pub(crate) fn find_quorum(&mut self, turn: &Turn<'_>) {
+    pub(crate) fn find_quorum(&mut self, turn: &mut Turn<'_>) {
         let Some(since) = self.superseded else { return };
         let lost = |rank: Rank| {
             let node = self.node(rank);
@@ -203,6 +203,7 @@ impl Membership {
         };
         let nobody = (0..self.view().members.len()).all(|rank| lost(rank) || stuck(rank));
         if nobody && !is_quorum(self.view(), turn.bugs(), |rank| !lost(rank)) {
+            turn.marks.stranded += 1;
             self.ending = Some(Ending::Forgotten);
         }
     }
@@ -357,6 +358,7 @@ impl Membership {
             // Who accepted the adopted proposal may have died with what only it held: its promise
             // counts as absent then, in a new ballot (seed 16438).
             Some(_) if lacks => {
+                turn.marks.given_up += 1;
                 self.retries += 1;
                 self.lead(turn);
             }

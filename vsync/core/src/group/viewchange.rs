@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::Turn;
 use super::member::{Leaving, Membership};
 use crate::bugs::{Bug, Bugs};
-use crate::engine::{DropReason, Output, Traffic};
+use crate::engine::{DropReason, Marks, Output, Traffic};
 use crate::membership::{Choice, Lead, Phase, choose, is_quorum, succeeds, successor};
 use crate::wire::messages::{Message, Promise, Proposal};
-use crate::wire::{Ballot, Cut, MemberId, NodeId, Rank, codec};
+use crate::wire::{Ballot, Cut, MemberId, NodeId, Rank, View, codec};
 
 impl Membership {
     /// Leads a new ballot.
@@ -117,11 +117,18 @@ impl Membership {
             return false;
         }
         if self.change.lead.as_ref().is_some_and(|lead| lead.ballot < ballot) {
-            turn.marks.overtaken += 1;
-            self.change.lead = None;
+            self.overtaken(turn);
         }
         self.freeze(turn);
         true
+    }
+
+    /// The ballot led here is given up for a higher one.
+    fn overtaken(&mut self, turn: &mut Turn<'_>) {
+        self.change.lead = None;
+        turn.marks.overtaken += 1;
+        self.change.overtaken += 1;
+        turn.marks.overtaken_twice += u64::from(self.change.overtaken == 2);
     }
 
     pub(crate) fn on_promise(
@@ -152,8 +159,7 @@ impl Membership {
     pub(crate) fn on_reject(&mut self, turn: &mut Turn<'_>, promised: Ballot) {
         self.change.highest = self.change.highest.max(promised.n);
         if self.change.lead.as_ref().is_some_and(|lead| lead.ballot < promised) {
-            self.change.lead = None;
-            turn.marks.overtaken += 1;
+            self.overtaken(turn);
         }
     }
 
@@ -162,7 +168,7 @@ impl Membership {
     pub(crate) fn advance_change(&mut self, turn: &mut Turn<'_>, source: Option<NodeId>) {
         if let Some((_, decided)) = &self.change.installing {
             let want = want(decided);
-            if self.holds(&want) {
+            if self.holds(&want) || turn.bugs().has(Bug::SkipWaitForCut) {
                 if self.fits(turn, decided) {
                     return self.install_decision(turn);
                 }
@@ -186,7 +192,7 @@ impl Membership {
         self.advance_lead(turn);
     }
 
-    fn holds(&self, want: &Cut) -> bool {
+    pub(crate) fn holds(&self, want: &Cut) -> bool {
         super::fetch::missing(&self.multicast, want).is_none()
     }
 
@@ -214,13 +220,15 @@ impl Membership {
                 let bytes = self.adopt(turn, adopted.proposal);
                 return self.propose(turn, ballot, bytes);
             }
-            match self.lacking(&gone) {
+            let unfetched = turn.bugs().has(Bug::ProposeUnfetched);
+            match self.lacking(&gone).filter(|_| !unfetched) {
                 Some(Lacking::From(node, want)) => {
                     self.fetch(turn, node, &want);
                     return;
                 }
                 Some(Lacking::Lost(rank)) => {
                     // It died before it was asked: it counts as absent.
+                    turn.marks.lost_promises += 1;
                     if let Some(Phase::Promising { promises }) =
                         self.change.leading().map(|lead| &mut lead.phase)
                     {
@@ -318,6 +326,7 @@ impl Membership {
             }
         }
         let (view, left) = successor(old, promises, &evicted, &joins, turn.bugs());
+        mark_members(turn.marks, old, &view, promises);
         let multicast = &self.multicast;
         let choice = choose(
             &multicast.lanes,
@@ -327,7 +336,10 @@ impl Membership {
             turn.bugs(),
         );
         turn.marks.dropped_positions += choice.dropped_positions;
-        turn.marks.dropped_updates += choice.dropped_updates;
+        match self.config.causal {
+            true => turn.marks.causal_gaps += choice.dropped_updates,
+            false => turn.marks.order_gaps += choice.dropped_updates,
+        }
         turn.marks.appended += choice.appended;
         turn.marks.evicted += evicted.len() as u64;
         let Choice { cut, base, tail, time, .. } = choice;
@@ -454,6 +466,7 @@ impl Membership {
         let proposal = proposal.clone();
         accepted.insert(rank);
         if lead.is_decided(&view, turn.bugs()) {
+            turn.marks.ties += u64::from(lead.is_tied(&view));
             self.progress = turn.now;
             self.decided(turn, proposal);
         }
@@ -470,6 +483,16 @@ impl Membership {
         let install = Message::Install { proposal: bytes.clone() };
         self.send(turn, to, Traffic::Control, install);
         self.start_install(turn, None, bytes, decided);
+    }
+}
+
+/// Counts the rare cases of who is in the next view (L8, and the cap on promotions).
+fn mark_members(marks: &mut Marks, old: &View, new: &View, promises: &BTreeMap<Rank, Promise>) {
+    for (&rank, promise) in promises {
+        let Some(next) = new.rank_of(old.members[rank].id) else { continue };
+        marks.stayed += u64::from(promise.leaving);
+        let waits = promise.loaded && !old.is_active(rank) && !new.is_active(next);
+        marks.capped += u64::from(waits);
     }
 }
 

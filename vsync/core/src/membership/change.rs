@@ -28,6 +28,8 @@ pub(crate) struct Change {
     pub(crate) holding: Option<(Ballot, Bytes, Proposal)>,
     /// The decision, to be installed as soon as all of its cut is here.
     pub(crate) installing: Option<(Bytes, Proposal)>,
+    /// How many ballots led here were overtaken.
+    pub(crate) overtaken: u64,
 }
 
 /// A ballot under way.
@@ -110,6 +112,16 @@ impl Lead {
             .filter_map(|promise| promise.accepted.as_ref())
             .max_by_key(|acceptance| acceptance.ballot)
             .cloned()
+    }
+
+    /// Whether only half of the members have accepted: rank 0 decides.
+    pub(crate) fn is_tied(&self, view: &View) -> bool {
+        match &self.phase {
+            Phase::Promising { .. } => false,
+            Phase::Proposing { accepted, .. } => {
+                2 * accepted.iter().filter(|&&rank| view.is_active(rank)).count() == view.active
+            }
+        }
     }
 
     /// Whether a quorum has accepted: the proposal is decided.

@@ -53,6 +53,8 @@ pub(crate) struct Multicast {
     hurry: bool,
     /// S10's planted bug needs the stamp of the moment when the batch opened.
     opened_at: Option<(Vec<u64>, u64)>,
+    /// Only with the planted bug: records that wait, and for how much of lane 0.
+    late: VecDeque<(u64, Records)>,
     /// Own batches not yet held by all: end and bytes, for flow control.
     own: VecDeque<(u64, usize)>,
     own_bytes: usize,
@@ -83,6 +85,7 @@ impl Multicast {
             announced: 0,
             hurry: false,
             opened_at: None,
+            late: VecDeque::new(),
             own: VecDeque::new(),
             own_bytes: 0,
             progress: 0,
@@ -154,6 +157,9 @@ impl Multicast {
 
     /// Gives positions to the totals that are ready.
     fn number(&mut self) {
+        if self.numbered.is_through(&self.lanes) {
+            return;
+        }
         // The own open batch has no stamp yet, so it can't be ready: its lane ends before it.
         let mut rule = Closed { inner: Number { log: &mut self.log }, lanes: &self.lanes };
         self.numbered.advance(&self.lanes, &mut rule);
@@ -248,6 +254,7 @@ impl Multicast {
                     new = true;
                     self.unacked_bytes += bytes;
                 }
+                Push::Known if self.bugs.has(Bug::ReceiveTwice) => self.push_again(from),
                 Push::Known => {}
                 Push::Gap => return Err(DropReason::Gap),
                 Push::Invalid => return Err(DropReason::Invalid),
@@ -256,11 +263,33 @@ impl Multicast {
         Ok(new)
     }
 
+    /// Only with the planted bug: the last batch counts once more.
+    fn push_again(&mut self, from: Rank) {
+        let end = self.lanes[from].end();
+        if let Some(last) = self.lanes[from].at(end.saturating_sub(1)).cloned() {
+            self.lanes[from].push(Batch { first: end, ..last });
+        }
+    }
+
+    /// Only with the planted bug: records wait until what the sequencer sent before them is delivered.
+    fn late_records(&mut self) {
+        while let Some((after, _)) = self.late.front()
+            && *after <= self.delivered.counts[0]
+            && let Some((_, records)) = self.late.pop_front()
+        {
+            self.log.receive(&records);
+        }
+    }
+
     /// Takes order records in: they take effect on receipt.
     pub(crate) fn receive_records(&mut self, records: &Records) -> Result<(), DropReason> {
         let known = |rank: u32| self.view.is_active(rank as usize);
         if !records.runs.iter().all(|r| known(r.rank) && r.count > 0) {
             return Err(DropReason::Invalid);
+        }
+        if self.bugs.has(Bug::RecordsOnDelivery) {
+            self.late.push_back((self.lanes[0].end(), records.clone()));
+            return Ok(());
         }
         if self.log.receive(records) { Ok(()) } else { Err(DropReason::Gap) }
     }
@@ -269,6 +298,10 @@ impl Multicast {
     pub(crate) fn pump(&mut self, group: GroupId, out: &mut Vec<Delivery>) {
         if self.is_sequencer() {
             self.number();
+        }
+        self.late_records();
+        if self.delivered.is_through(&self.lanes) {
+            return;
         }
         let mut pieces = Vec::new();
         let limit: Vec<u64> = self.lanes.iter().map(Lane::end).collect();
@@ -377,6 +410,9 @@ impl Multicast {
 
     /// Finds the stable cut anew; returns it if it grew.
     pub(crate) fn stabilise(&mut self) -> Option<Cut> {
+        if self.stable.is_through(&self.lanes) {
+            return None;
+        }
         let marks = self.quorum_marks();
         let mut rule = Stabilise {
             log: &self.log,

@@ -32,10 +32,20 @@ impl Multicast {
             && (self.me > 0 || received.extent <= self.log.extent())
     }
 
-    /// The counts that a quorum of the active members has acknowledged, coordinate by coordinate.
+    /// What is here counts as acknowledged here.
+    fn acknowledge_own(&mut self) {
+        let own = &mut self.acks[self.me];
+        own.counts.resize(self.lanes.len(), 0);
+        for (count, lane) in own.counts.iter_mut().zip(&self.lanes) {
+            *count = lane.closed();
+        }
+        own.extent = self.log.extent();
+    }
+
+    /// The counts that a quorum of the active members has acknowledged, coordinate by coordinate. A
+    /// lane whose updates are all stable has nothing to find: its mark is where it stands.
     pub(super) fn quorum_marks(&mut self) -> Cut {
-        let own = self.received();
-        self.acks[self.me] = own;
+        self.acknowledge_own();
         let voters = if self.bugs.has(Bug::JoinersVote) {
             self.view.members.len()
         } else {
@@ -48,7 +58,11 @@ impl Multicast {
         let mut column: Vec<u64> = Vec::with_capacity(voters);
         let acks = &self.acks[..voters];
         let mut counts = Vec::with_capacity(self.lanes.len());
-        for lane in 0..self.lanes.len() {
+        for (lane, &stable) in self.stable.counts.iter().enumerate() {
+            if self.lanes[lane].end() <= stable {
+                counts.push(stable);
+                continue;
+            }
             column.clear();
             column.extend(acks.iter().map(|ack| ack.count(lane)));
             counts.push(quorum_mark(&mut column, need));
@@ -62,8 +76,7 @@ impl Multicast {
     /// Frees what all members hold, and what is delivered and stable here. Returns whether own bytes
     /// were freed.
     pub(crate) fn free(&mut self) -> bool {
-        let own = self.received();
-        self.acks[self.me] = own;
+        self.acknowledge_own();
         let early = self.bugs.has(Bug::FreeEarly);
         // Of a lane, or of the order.
         let held = |lane: Option<usize>| {
@@ -73,6 +86,9 @@ impl Multicast {
         };
         let sequencer = self.me == 0;
         for rank in 0..self.lanes.len() {
+            if self.lanes[rank].is_empty() {
+                continue;
+            }
             let mut to =
                 held(Some(rank)).min(self.delivered.counts[rank]).min(self.stable.counts[rank]);
             if sequencer {
@@ -193,15 +209,11 @@ impl Multicast {
 fn quorum_mark(counts: &mut [u64], need: usize) -> u64 {
     let (lowest, members) = (counts[0], counts.len());
     let tie = members % 2 == 0 && need == members / 2 + 1;
-    let others = &mut counts[1..];
-    others.sort_unstable_by(|a, b| b.cmp(a));
-    // Half of the members with rank 0 among them: rank 0 and the best `members / 2 - 1` others.
-    let half = tie.then(|| match members / 2 - 1 {
-        0 => lowest,
-        n => lowest.min(others[n - 1]),
-    });
     counts.sort_unstable_by(|a, b| b.cmp(a));
-    counts[need - 1].max(half.unwrap_or(0))
+    // Half of the members with rank 0 among them: rank 0 and the best `members / 2 - 1` others. Their
+    // least count is that of place `members / 2`, if rank 0 is at or before it, and else rank 0's.
+    let half = if tie { lowest.min(counts[members / 2 - 1]) } else { 0 };
+    counts[need - 1].max(half)
 }
 
 #[cfg(test)]

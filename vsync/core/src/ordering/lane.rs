@@ -134,6 +134,11 @@ impl Lane {
         self.open.and_then(|first| self.at(first)).map(|batch| batch.wall)
     }
 
+    /// Whether no batch is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Bytes of the bodies kept.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

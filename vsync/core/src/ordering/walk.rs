@@ -55,6 +55,11 @@ impl Walk {
         Walk { counts: alloc::vec![0; lanes], order: OrderAt::default() }
     }
 
+    /// Whether all that is in the lanes has passed.
+    pub(crate) fn is_through(&self, lanes: &[Lane]) -> bool {
+        lanes.iter().zip(&self.counts).all(|(lane, &count)| lane.end() <= count)
+    }
+
     /// Passes all that the rule allows. Returns whether anything passed.
     pub(crate) fn advance(&mut self, lanes: &[Lane], rule: &mut impl Rule) -> bool {
         let mut any = false;
