@@ -9,10 +9,13 @@ use super::dice::Dice;
 use super::network::Weather;
 
 /// One run of so many has fifty members.
-const LARGE: u64 = 1000;
+const LARGE: u64 = 2500;
 
-/// How many messages the updates of a run may bring about, in the mean.
-const EVENTS: u64 = 2500;
+/// How many messages the updates of a run may bring about, in the mean, and as many its heartbeats.
+const MESSAGES: u64 = 2500;
+
+/// Between faults of which there are none.
+const NEVER: u64 = u64::MAX / 8192;
 
 /// The kind of trouble of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +110,7 @@ impl Plan {
             close: [5, 100, 1_500, 20_000][dice.weighted(&[30, 35, 30, 5])],
             faults: match mode {
                 Mode::Quiet => 60_000,
-                Mode::Doomed if dice.chance(600) => u64::MAX / 8192,
+                Mode::Doomed if dice.chance(600) => NEVER,
                 Mode::Crowd => 50_000,
                 _ => dice.pick(&[40_000, 100_000, 250_000]),
             },
@@ -119,7 +122,7 @@ impl Plan {
         if dice.below(LARGE) == 0 {
             plan.enlarge();
         }
-        plan.bound_work();
+        plan.bound_cost();
         plan
     }
 
@@ -136,12 +139,19 @@ impl Plan {
         self.engine.heartbeat = 100_000;
     }
 
-    /// Bounds what a run costs: an update makes messages from each member to each. More seeds see more
-    /// than more updates do.
-    fn bound_work(&mut self) {
-        let members = self.members as u64;
-        let least = self.trouble * self.groups * members * members / EVENTS;
-        self.work = self.work.max(least);
+    /// Bounds what a run costs, where each member sends to each: more seeds see more than longer ones.
+    fn bound_cost(&mut self) {
+        if self.faults == NEVER {
+            // Nothing comes after the doom.
+            self.trouble = self.trouble.min(800_000);
+        }
+        let members = ((self.members + self.most) / 2) as u64;
+        let pairs = members * members;
+        let beats = self.trouble * pairs / self.engine.heartbeat;
+        if beats > MESSAGES {
+            self.trouble = (self.trouble * MESSAGES / beats).max(500_000);
+        }
+        self.work = self.work.max(self.trouble * self.groups * pairs / MESSAGES);
     }
 
     /// The configuration of one engine.

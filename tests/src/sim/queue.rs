@@ -1,6 +1,6 @@
 //! What will happen, in order of time; what is due at one moment happens in order of planning.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
@@ -81,16 +81,13 @@ pub(crate) enum Event {
     Look,
 }
 
-struct Item {
-    at: u64,
-    number: u64,
-    event: Event,
-}
-
-/// The queue.
+/// The queue. The heap moves its items often, so they only say where the event lies.
 #[derive(Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Item>,
+    /// When, in which order of planning, and where.
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
     number: u64,
 }
 
@@ -98,31 +95,18 @@ impl Queue {
     /// Plans something.
     pub(crate) fn push(&mut self, at: u64, event: Event) {
         self.number += 1;
-        self.heap.push(Item { at, number: self.number, event });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() - 1
+        });
+        self.events[place] = Some(event);
+        self.heap.push(Reverse((at, self.number, place)));
     }
 
     /// What is next, and when.
     pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
-        self.heap.pop().map(|item| (item.at, item.event))
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        Some((at, self.events[place].take()?))
     }
 }
-
-impl Ord for Item {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
-    }
-}
-
-impl PartialOrd for Item {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Item {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Item {}

@@ -54,7 +54,9 @@ pub(crate) fn answer(
         }
     }
     let wanted = records.0 < records.1.min(multicast.log.extent());
+    // Where all of it was freed there is nothing to answer.
     let records = wanted.then(|| multicast.log.range(records.0, records.1));
+    let records = records.filter(|records| !records.runs.is_empty());
     let any = !found.is_empty() || records.is_some();
     any.then_some((Message::Fetched { lanes: found, records }, bodies))
 }
@@ -121,7 +123,8 @@ impl Membership {
         if let Some(records) = records
             && let Err(reason) = self.multicast.receive_records(&records)
         {
-            turn.dropped(peer, reason);
+            // What does not fit is no progress: to ask again at once would go on for ever.
+            return turn.dropped(peer, reason);
         }
         self.progress = turn.now;
         if turn.bugs().has(crate::bugs::Bug::DeliverHeld) && self.loading.is_done() {

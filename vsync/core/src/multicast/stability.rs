@@ -55,22 +55,27 @@ impl Multicast {
         if self.bugs.has(Bug::QuorumOffByOne) && need > 1 {
             need -= 1;
         }
-        let mut column: Vec<u64> = Vec::with_capacity(voters);
+        let tie = voters % 2 == 0 && need == voters / 2 + 1;
         let acks = &self.acks[..voters];
-        let mut counts = Vec::with_capacity(self.lanes.len());
-        for (lane, &stable) in self.stable.counts.iter().enumerate() {
-            if self.lanes[lane].end() <= stable {
-                counts.push(stable);
-                continue;
+        let mut column: Vec<u64> = Vec::with_capacity(voters);
+        // Where too few are beyond what is stable, the mark cannot be: no need to sort for that.
+        let mut mark = |stable: u64, of: &dyn Fn(&Cut) -> u64| {
+            let ahead = acks.iter().filter(|ack| of(ack) > stable).count();
+            if ahead >= need || (tie && ahead >= voters / 2 && of(&acks[0]) > stable) {
+                column.clear();
+                column.extend(acks.iter().map(of));
+                quorum_mark(&mut column, need)
+            } else {
+                stable
             }
-            column.clear();
-            column.extend(acks.iter().map(|ack| ack.count(lane)));
-            counts.push(quorum_mark(&mut column, need));
-        }
-        column.clear();
-        column.extend(acks.iter().map(|ack| ack.extent));
-        let extent = quorum_mark(&mut column, need);
-        Cut { counts, extent }
+        };
+        let lanes = self.stable.counts.iter().enumerate();
+        let counts = lanes.map(|(lane, &stable)| match self.lanes[lane].end() <= stable {
+            true => stable,
+            false => mark(stable, &|ack| ack.count(lane)),
+        });
+        let counts = counts.collect();
+        Cut { counts, extent: mark(self.stable.order.position, &|ack| ack.extent) }
     }
 
     /// Frees what all members hold, and what is delivered and stable here. Returns whether own bytes
@@ -86,15 +91,13 @@ impl Multicast {
         };
         let sequencer = self.me == 0;
         for rank in 0..self.lanes.len() {
-            if self.lanes[rank].is_empty() {
-                continue;
-            }
-            let mut to =
-                held(Some(rank)).min(self.delivered.counts[rank]).min(self.stable.counts[rank]);
+            let mut to = self.delivered.counts[rank].min(self.stable.counts[rank]);
             if sequencer {
                 to = to.min(self.numbered.counts[rank]);
             }
-            self.lanes[rank].free(to);
+            if self.lanes[rank].may_free(to) {
+                self.lanes[rank].free(to.min(held(Some(rank))));
+            }
         }
         let extent = held(None);
         self.log.free(extent.min(self.delivered.order.position).min(self.stable.order.position));

@@ -134,9 +134,9 @@ impl Lane {
         self.open.and_then(|first| self.at(first)).map(|batch| batch.wall)
     }
 
-    /// Whether no batch is kept.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+    /// Whether a batch is kept that ends at or below `to`.
+    pub(crate) fn may_free(&self, to: u64) -> bool {
+        self.batches.front().is_some_and(|batch| batch.end() <= to)
     }
 
     /// Bytes of the bodies kept.
