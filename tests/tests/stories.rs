@@ -26,6 +26,20 @@ fn stories_are_told_as_they_are_written() {
     }
 }
 
+/// The rules of the protocol that are easy to get wrong. S11 is about requests of clients: the core
+/// does not know them.
+#[test]
+fn every_tagged_rule_has_a_story() {
+    let safety = (1..=12).filter(|&n| n != 11).map(|n| format!("(S{n})"));
+    let liveness = (1..=11).map(|n| format!("(L{n})"));
+    let others = ["(A1)", "(A2)"].map(str::to_owned);
+    let stories = stories::all();
+    let titles: Vec<&str> = stories.iter().filter_map(|story| story.text.lines().next()).collect();
+    for tag in safety.chain(liveness).chain(others) {
+        assert!(titles.iter().any(|title| title.contains(&tag)), "no story about {tag}");
+    }
+}
+
 #[cfg(feature = "bug-bank")]
 #[test]
 fn stories_die_with_their_bugs() {

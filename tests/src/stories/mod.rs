@@ -22,7 +22,10 @@
 //! | `run MS [among A…] [until A installs]` | time passes, all flows between these |
 //! | `cut A-B…`, `mend A-B…` | a connection breaks, or comes back |
 //! | `crash A…` | they are gone, and the others know |
+//! | `abandon A…` | the membership is forgotten, as by a crash; the process lives |
 //! | `heal` | all flows until nothing is left to do; everything is judged |
+//! | `heal dissolved` | the same, but nobody may be left in the group |
+//! | `heal stuck` | the same, but those who are left must not go on, however long they wait |
 
 mod script;
 mod stage;

@@ -101,7 +101,11 @@ impl Stage {
             "run" => self.run_for(words),
             "cut" | "mend" => words.iter().for_each(|link| self.connect(link, command == "mend")),
             "crash" => self.crash(words),
-            "heal" => self.heal(),
+            "abandon" => numbers(words).for_each(|host| {
+                self.give(host, Input::Abandon { group: GROUP });
+                self.hosts[host].seat(GROUP).reset(Phase::Out);
+            }),
+            "heal" => self.heal(words),
             other => panic!("no command of a story: {other}"),
         }
     }
@@ -320,13 +324,27 @@ impl Stage {
     }
 
     /// Everything flows until nothing is left to do, and the run is judged.
-    fn heal(&mut self) {
+    fn heal(&mut self, words: &[&str]) {
         self.prompt = true;
-        self.pass(PATIENCE, &[], |stage| stage.rest().is_ok());
-        match self.rest() {
-            Ok(()) => {
-                let view = self.books.judge.newest(GROUP).map_or(0, |view| view.number);
-                let _ = writeln!(self.printed, "at rest in view {view}");
+        let before = self.newest();
+        let end = match *words {
+            [] => {
+                self.pass(PATIENCE, &[], |stage| stage.rest().is_ok());
+                self.rest().map(|()| format!("at rest in view {}", self.newest()))
+            }
+            ["dissolved"] => {
+                self.pass(PATIENCE, &[], |stage| stage.dissolved().is_ok());
+                self.dissolved().map(|()| "dissolved".into())
+            }
+            ["stuck"] => {
+                self.pass(PATIENCE, &[], |_| false);
+                self.stuck(before).map(|()| format!("stuck in view {before}"))
+            }
+            _ => panic!("no end of a story: {words:?}"),
+        };
+        match end {
+            Ok(end) => {
+                let _ = writeln!(self.printed, "{end}");
             }
             Err(why) => self.wrong.push(format!("liveness: {why}")),
         }
@@ -336,7 +354,7 @@ impl Stage {
         let mut settled = Vec::new();
         for host in self.hosts.iter_mut().filter(|host| host.is_alive()) {
             host.write_state(self.now, GROUP, &mut self.books);
-            let me = host.member(GROUP);
+            let me = host.member(GROUP).filter(|_| words.is_empty());
             settled.extend(me.map(|me| self.books.recorder.id(me).to_string()));
         }
         let expectations = Expectations { complete: true, divergent: false, settled };
@@ -347,13 +365,44 @@ impl Stage {
         }
     }
 
+    fn newest(&self) -> u64 {
+        self.books.judge.newest(GROUP).map_or(0, |view| view.number)
+    }
+
+    /// Whether all have left, and nothing of the group is left on any host.
+    fn dissolved(&self) -> Result<(), String> {
+        for host in self.hosts.iter().filter(|host| host.is_alive()) {
+            let seat = &host.seats[0];
+            if seat.phase != Phase::Out || host.engine.status(GROUP).is_some() {
+                return Err(format!("n{}: {:?} in view {}", host.index, seat.phase, seat.number()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether members are left, none of them sees a quorum, and no view has come since `before`.
+    fn stuck(&self, before: u64) -> Result<(), String> {
+        let member = |host: &&Host| host.is_alive() && host.seats[0].phase == Phase::Member;
+        let mut left = self.hosts.iter().filter(member).peekable();
+        if left.peek().is_none() {
+            return Err("nobody is left".into());
+        }
+        if self.newest() != before {
+            return Err(format!("goes on to view {}", self.newest()));
+        }
+        match left.find(|host| !host.seats[0].blocked) {
+            Some(host) => Err(format!("n{} is not blocked", host.index)),
+            None => Ok(()),
+        }
+    }
+
     /// Whether nothing is under way, and the group still has members.
     fn rest(&self) -> Result<(), String> {
         let serves = |host: &Host| host.is_alive() && host.seats[0].phase == Phase::Member;
         if !self.hosts.iter().any(serves) {
             return Err("nobody is left".into());
         }
-        let newest = self.books.judge.newest(GROUP).map_or(0, |view| view.number);
+        let newest = self.newest();
         for host in self.hosts.iter().filter(|host| host.is_alive()) {
             let seat = &host.seats[0];
             if seat.phase == Phase::Out {
