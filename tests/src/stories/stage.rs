@@ -20,6 +20,9 @@ const STREAMS: [Traffic; 3] = [Traffic::Control, Traffic::Updates, Traffic::Bulk
 /// How long a healed story may take to come to rest.
 const PATIENCE: u64 = 20_000;
 
+/// More frames than any story has in one millisecond: they go round in a circle.
+const CIRCLE: usize = 20_000;
+
 /// The stage.
 pub(crate) struct Stage {
     bugs: Bugs,
@@ -328,12 +331,15 @@ impl Stage {
     fn pass(&mut self, time: u64, among: &[usize], done: impl Fn(&Stage) -> bool) {
         let end = self.now + time * 1_000;
         let joins = |host: usize| among.is_empty() || among.contains(&host);
+        let mut frames = 0;
         while self.now < end && !done(self) {
             let next = self
                 .under_way
                 .iter()
                 .find(|(key, _)| joins(key.0) && joins(key.1) && !self.stalled.contains(key));
             if let Some((&key, _)) = next {
+                frames += 1;
+                assert!(frames < CIRCLE, "messages without an end");
                 let frame = self.under_way.get_mut(&key).and_then(VecDeque::pop_front);
                 self.under_way.retain(|_, frames| !frames.is_empty());
                 if let Some(frame) = frame {
@@ -348,7 +354,7 @@ impl Stage {
                 self.hand_in(None);
                 continue;
             }
-            self.now += 1_000;
+            (frames, self.now) = (0, self.now + 1_000);
             for host in 0..self.hosts.len() {
                 let due = self.hosts[host].engine.deadline().is_some_and(|due| due <= self.now);
                 if due && self.hosts[host].run == Running::Up {
@@ -359,14 +365,18 @@ impl Stage {
         }
     }
 
+    /// Hands checkpoints in: all, or those of one host, as the story says.
     fn hand_in(&mut self, of: Option<usize>) {
         let asked = std::mem::take(&mut self.asked);
         for (host, input) in asked {
-            if of.is_none_or(|of| of == host) {
-                self.give(host, input);
-            } else {
+            if of.is_some_and(|of| of != host) {
                 self.asked.push((host, input));
+                continue;
             }
+            if let (Some(_), Input::Checkpoint { bytes, .. }) = (of, &input) {
+                let _ = writeln!(self.printed, "n{host} hands in {} bytes", bytes.len());
+            }
+            self.give(host, input);
         }
     }
 
