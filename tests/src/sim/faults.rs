@@ -129,8 +129,11 @@ impl World {
 
     /// Somebody dies at the next step of a kind, and often the one who takes its place, too.
     fn set_trap(&mut self) {
-        let (step, name) = self.dice.pick(&STEPS);
+        // Some steps are rare: a trap for them is seldom sprung.
+        let weights = STEPS.map(|(step, _)| if step == Step::Exclude { 6 } else { 1 });
+        let (step, name) = STEPS[self.dice.weighted(&weights)];
         let (after, victims) = (self.dice.pick(&[0, 0, 1, 3]), self.dice.pick(&[1, 1, 2]));
+        let after = if step == Step::Exclude { 0 } else { after };
         self.note(format_args!("a trap for {victims} {name}, after {after}"));
         self.traps.push(Trap { step, host: None, after, victims });
     }

@@ -9,26 +9,30 @@
 //!
 //! | command | what |
 //! |---|---|
-//! | `nodes N [causal]` | N processes, all connected |
+//! | `nodes N [causal] [window=BYTES] [chunk=BYTES]` | N processes, all connected |
 //! | `group A… [joining B…]` | a group of active members, and of joining ones without their state |
 //! | `join A at B…` | A asks to come in |
 //! | `submit A CLASS [stable] [xN]` | updates |
 //! | `close A…` | the network takes more from A |
 //! | `flush A`, `leave A` | |
-//! | `flow A->B… [control\|updates\|bulk]` | what is under way arrives |
-//! | `lose A->B… [control\|updates\|bulk]` | what is under way is lost |
+//! | `flow A->B… [control\|updates\|bulk] [xN]` | what is under way arrives, or the first N of it |
+//! | `lose A->B… [control\|updates\|bulk] [xN]` | what is under way is lost |
+//! | `stall A->B… [control\|updates\|bulk]` | nothing moves there but by `flow`, until `heal` |
+//! | `show A->B… [control\|updates\|bulk]` | says how much is under way |
 //! | `hold` | from now on checkpoints are handed in only by `checkpoint` |
 //! | `checkpoint A` | A hands in the checkpoints that it was asked for |
 //! | `run MS [among A…] [until A installs]` | time passes, all flows between these |
 //! | `cut A-B…`, `mend A-B…` | a connection breaks, or comes back |
 //! | `crash A…` | they are gone, and the others know |
-//! | `abandon A…` | the membership is forgotten, as by a crash; the process lives |
+//! | `pause A…`, `thaw A…` | they stand still, and go on with what has arrived meanwhile |
+//! | `abandon A…` | they forget their memberships or their joins, without a word |
 //! | `heal` | all flows until nothing is left to do; everything is judged |
 //! | `heal dissolved` | the same, but nobody may be left in the group |
 //! | `heal stuck` | the same, but those who are left must not go on, however long they wait |
 
 mod script;
 mod stage;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

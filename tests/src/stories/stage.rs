@@ -5,13 +5,12 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use vsync_core::bugs::Bugs;
-use vsync_core::engine::{
-    Class, Engine, EngineConfig, GroupConfig, Input, Level, Output, Run, Traffic,
-};
+use vsync_core::engine::{Class, Engine, EngineConfig, GroupConfig, Input, Level, Run, Traffic};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::{Expectations, check_with};
 
-use crate::sim::host::{Books, Clock, Effect, Host};
+use super::words::{describe, number, numbers};
+use crate::sim::host::{Books, Clock, Effect, Host, Run as Running};
 use crate::sim::judge::Submitted;
 use crate::sim::seat::Phase;
 
@@ -21,6 +20,9 @@ const STREAMS: [Traffic; 3] = [Traffic::Control, Traffic::Updates, Traffic::Bulk
 /// How long a healed story may take to come to rest.
 const PATIENCE: u64 = 20_000;
 
+/// More frames than any story has in one millisecond: they go round in a circle.
+const CIRCLE: usize = 20_000;
+
 /// The stage.
 pub(crate) struct Stage {
     bugs: Bugs,
@@ -28,6 +30,8 @@ pub(crate) struct Stage {
     hosts: Vec<Host>,
     under_way: BTreeMap<(usize, usize, usize), VecDeque<Bytes>>,
     broken: BTreeSet<(usize, usize)>,
+    /// Links on which nothing moves by itself.
+    stalled: BTreeSet<(usize, usize, usize)>,
     /// Checkpoints asked for, and not handed in.
     asked: Vec<(usize, Input)>,
     /// Whether checkpoints are handed in at once.
@@ -36,6 +40,8 @@ pub(crate) struct Stage {
     printed: String,
     wrong: Vec<String>,
     config: GroupConfig,
+    /// Most bytes of one checkpoint chunk, where the story says so.
+    chunk: Option<usize>,
     updates: u64,
     nonce: u64,
 }
@@ -48,6 +54,7 @@ impl Stage {
             hosts: Vec::new(),
             under_way: BTreeMap::new(),
             broken: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             asked: Vec::new(),
             prompt: true,
             books: Books::default(),
@@ -61,6 +68,7 @@ impl Stage {
                 window: 1 << 16,
                 join_buffer: 1 << 20,
             },
+            chunk: None,
             updates: 0,
             nonce: 0,
         }
@@ -96,11 +104,20 @@ impl Stage {
                 self.give(host, Input::Flush { group: GROUP, id: self.updates });
             }),
             "flow" | "lose" => self.links(words, command == "flow"),
+            "show" => self.show(words),
+            "stall" => {
+                let links = self.matching(words);
+                self.stalled.extend(links);
+            }
             "hold" => self.prompt = false,
             "checkpoint" => numbers(words).for_each(|host| self.hand_in(Some(host))),
             "run" => self.run_for(words),
             "cut" | "mend" => words.iter().for_each(|link| self.connect(link, command == "mend")),
             "crash" => self.crash(words),
+            "pause" => numbers(words).for_each(|host| {
+                self.hosts[host].run = Running::Paused { until: u64::MAX };
+            }),
+            "thaw" => numbers(words).for_each(|host| self.thaw(host)),
             "abandon" => numbers(words).for_each(|host| {
                 self.give(host, Input::Abandon { group: GROUP });
                 self.hosts[host].seat(GROUP).reset(Phase::Out);
@@ -111,11 +128,15 @@ impl Stage {
     }
 
     fn nodes(&mut self, words: &[&str]) {
+        let option = |name| words.iter().find_map(|word| word.strip_prefix(name)).map(number);
         self.config.causal = words.contains(&"causal");
+        self.config.window = option("window=").unwrap_or(self.config.window);
+        self.chunk = option("chunk=");
         let count = number(words[0]);
         for index in 0..count {
             let mut config = EngineConfig::new(NodeId(index as u64));
             config.bugs = self.bugs;
+            config.chunk = self.chunk.unwrap_or(config.chunk);
             let clock = Clock { start: 0, speed: 1024 };
             let window = self.config.window;
             self.hosts.push(Host::new(index, Engine::new(config), clock, 1, window));
@@ -200,34 +221,51 @@ impl Stage {
         self.give(host, Input::Submit { group: GROUP, runs, body, wall, urgent: false });
     }
 
-    /// What is under way on some links arrives, or is lost.
-    fn links(&mut self, words: &[&str], arrive: bool) {
+    /// The links that some words name, by stream.
+    fn matching(&self, words: &[&str]) -> Vec<(usize, usize, usize)> {
         let stream = words.iter().find_map(|word| match *word {
             "control" => Some(Traffic::Control),
             "updates" => Some(Traffic::Updates),
             "bulk" => Some(Traffic::Bulk),
             _ => None,
         });
-        for word in words.iter().filter(|word| word.contains("->")) {
-            let Some((from, to)) = word.split_once("->") else { continue };
-            let end = |name: &str| (name != "*").then(|| number(name));
-            let (from, to) = (end(from), end(to));
-            let keys: Vec<_> = self
-                .under_way
-                .keys()
-                .copied()
-                .filter(|&(a, b, kind)| {
-                    from.is_none_or(|from| from == a)
-                        && to.is_none_or(|to| to == b)
-                        && stream.is_none_or(|stream| stream as usize == kind)
-                })
-                .collect();
-            for key in keys {
-                // What an arrival brings about goes out later.
-                let frames = self.under_way.remove(&key).unwrap_or_default();
-                for frame in frames.into_iter().filter(|_| arrive) {
-                    self.give(key.1, Input::Frame { peer: NodeId(key.0 as u64), frame });
+        let end = |name: &str| (name != "*").then(|| number(name));
+        let ends = words.iter().filter_map(|word| word.split_once("->"));
+        let ends: Vec<_> = ends.map(|(from, to)| (end(from), end(to))).collect();
+        let mut found = Vec::new();
+        for (from, to) in ends {
+            let fits = |name: Option<usize>, host: usize| name.is_none_or(|name| name == host);
+            for a in (0..self.hosts.len()).filter(|&a| fits(from, a)) {
+                for b in (0..self.hosts.len()).filter(|&b| b != a && fits(to, b)) {
+                    let kinds = (0..STREAMS.len())
+                        .filter(|&kind| stream.is_none_or(|stream| STREAMS[kind] == stream));
+                    found.extend(kinds.map(|kind| (a, b, kind)));
                 }
+            }
+        }
+        found
+    }
+
+    /// What is under way on some links arrives, or is lost: all that is there, or the first few.
+    fn links(&mut self, words: &[&str], arrive: bool) {
+        let most = words.iter().find_map(|word| word.strip_prefix('x')).map_or(usize::MAX, number);
+        for key in self.matching(words) {
+            // What an arrival brings about goes out later.
+            let Some(frames) = self.under_way.get_mut(&key) else { continue };
+            let frames: Vec<Bytes> = frames.drain(..most.min(frames.len())).collect();
+            self.under_way.retain(|_, frames| !frames.is_empty());
+            for frame in frames.into_iter().filter(|_| arrive) {
+                self.give(key.1, Input::Frame { peer: NodeId(key.0 as u64), frame });
+            }
+        }
+    }
+
+    /// Prints what is under way on some links.
+    fn show(&mut self, words: &[&str]) {
+        for (from, to, kind) in self.matching(words) {
+            if let Some(frames) = self.under_way.get(&(from, to, kind)) {
+                let (count, stream) = (frames.len(), STREAMS[kind]);
+                let _ = writeln!(self.printed, "n{from}->n{to} {stream:?}: {count} under way");
             }
         }
     }
@@ -253,7 +291,7 @@ impl Stage {
     fn crash(&mut self, words: &[&str]) {
         let gone: Vec<usize> = numbers(words).collect();
         for &host in &gone {
-            self.hosts[host].run = crate::sim::host::Run::Dead;
+            self.hosts[host].run = Running::Dead;
             self.under_way.retain(|&(from, to, _), _| from != host && to != host);
         }
         for &host in &gone {
@@ -263,6 +301,15 @@ impl Stage {
                 self.give(other, Input::Ended { peer });
             }
         }
+    }
+
+    /// A paused host goes on, with all that has arrived meanwhile.
+    fn thaw(&mut self, host: usize) {
+        self.hosts[host].run = Running::Up;
+        for input in std::mem::take(&mut self.hosts[host].inbox) {
+            self.give(host, input);
+        }
+        self.give(host, Input::Close);
     }
 
     /// Time passes, and all flows between some hosts.
@@ -284,9 +331,15 @@ impl Stage {
     fn pass(&mut self, time: u64, among: &[usize], done: impl Fn(&Stage) -> bool) {
         let end = self.now + time * 1_000;
         let joins = |host: usize| among.is_empty() || among.contains(&host);
+        let mut frames = 0;
         while self.now < end && !done(self) {
-            let next = self.under_way.iter().find(|((from, to, _), _)| joins(*from) && joins(*to));
+            let next = self
+                .under_way
+                .iter()
+                .find(|(key, _)| joins(key.0) && joins(key.1) && !self.stalled.contains(key));
             if let Some((&key, _)) = next {
+                frames += 1;
+                assert!(frames < CIRCLE, "messages without an end");
                 let frame = self.under_way.get_mut(&key).and_then(VecDeque::pop_front);
                 self.under_way.retain(|_, frames| !frames.is_empty());
                 if let Some(frame) = frame {
@@ -301,10 +354,10 @@ impl Stage {
                 self.hand_in(None);
                 continue;
             }
-            self.now += 1_000;
+            (frames, self.now) = (0, self.now + 1_000);
             for host in 0..self.hosts.len() {
                 let due = self.hosts[host].engine.deadline().is_some_and(|due| due <= self.now);
-                if due {
+                if due && self.hosts[host].run == Running::Up {
                     self.give(host, Input::Tick);
                     self.give(host, Input::Close);
                 }
@@ -312,20 +365,25 @@ impl Stage {
         }
     }
 
+    /// Hands checkpoints in: all, or those of one host, as the story says.
     fn hand_in(&mut self, of: Option<usize>) {
         let asked = std::mem::take(&mut self.asked);
         for (host, input) in asked {
-            if of.is_none_or(|of| of == host) {
-                self.give(host, input);
-            } else {
+            if of.is_some_and(|of| of != host) {
                 self.asked.push((host, input));
+                continue;
             }
+            if let (Some(_), Input::Checkpoint { bytes, .. }) = (of, &input) {
+                let _ = writeln!(self.printed, "n{host} hands in {} bytes", bytes.len());
+            }
+            self.give(host, input);
         }
     }
 
     /// Everything flows until nothing is left to do, and the run is judged.
     fn heal(&mut self, words: &[&str]) {
         self.prompt = true;
+        self.stalled.clear();
         let before = self.newest();
         let end = match *words {
             [] => {
@@ -426,6 +484,12 @@ impl Stage {
         if !self.hosts[host].is_alive() {
             return;
         }
+        if self.hosts[host].run != Running::Up {
+            if !matches!(input, Input::Close) {
+                self.hosts[host].inbox.push(input);
+            }
+            return;
+        }
         self.hosts[host].handle(self.now, input, &mut self.books.trace);
         for output in self.hosts[host].outputs() {
             if let Some(text) = describe(output) {
@@ -452,52 +516,4 @@ impl Stage {
             }
         }
     }
-}
-
-/// An output in a few words; frames and credit go unsaid.
-fn describe(output: &Output) -> Option<String> {
-    Some(match output {
-        Output::Send { .. } | Output::Credit { .. } => return None,
-        Output::Sent { view, seq, run, .. } => {
-            format!("sends {}/{} {:?} x{}", view, seq, run.class, run.count)
-        }
-        Output::Deliver(delivery) => {
-            let place = delivery.position.map_or(String::new(), |at| format!(" at {at}"));
-            let (view, seq, sender) = (delivery.view, delivery.seq, delivery.sender);
-            format!("delivers {view}/{seq} of {sender} x{}{place}", delivery.count)
-        }
-        Output::Install(install) => {
-            let members = install.view.members.iter().map(|member| format!(" {}", member.id));
-            let (number, active) = (install.view.number, install.view.active);
-            format!("installs {number}:{}, {active} active", members.collect::<String>())
-        }
-        Output::TakeCheckpoint { label, joiners, .. } => {
-            format!("takes a checkpoint of {label} for {joiners:?}")
-        }
-        Output::Loaded { label, donor, .. } => format!("loads {label} from {donor}"),
-        Output::Stable { view, cut, .. } => {
-            format!("stable in {view}: {:?} and {} positions", cut.counts, cut.extent)
-        }
-        Output::Flushed { id, .. } => format!("flushed {id}"),
-        Output::Accepted { view, ballot, cut, .. } => {
-            let (n, leader) = (ballot.n, ballot.leader);
-            format!("accepts {n}.{leader} for the end of {view}: {:?}", cut.counts)
-        }
-        Output::Blocked { .. } => "is blocked".into(),
-        Output::Resumed { .. } => "goes on".into(),
-        Output::Excluded { view, decided, .. } => format!("is excluded after {view}: {decided:?}"),
-        Output::Left { view, decided, .. } => format!("has left after {view}: {decided}"),
-        Output::Refused { reason, .. } => format!("is refused: {reason:?}"),
-        Output::Dropped { peer, reason } => format!("drops a frame of {peer:?}: {reason:?}"),
-    })
-}
-
-fn number(word: &str) -> usize {
-    let digits = word.trim_start_matches('n').trim_end_matches(',');
-    digits.parse().unwrap_or_else(|_| panic!("no number: {word}"))
-}
-
-/// The numbers among some words.
-fn numbers<'a>(words: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
-    words.iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(|w| number(w))
 }
