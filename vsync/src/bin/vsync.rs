@@ -139,7 +139,7 @@ fn picture(draw: Draw) -> Result<ExitCode, String> {
         print(&drawing.svg)?;
     } else {
         std::fs::write(&output, &drawing.svg)
-            .map_err(|error| format!("{}: {error}", output.display()))?;
+            .map_err(|error| format!("cannot write {}: {error}", output.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
