@@ -158,6 +158,9 @@ fn drawing_refuses_what_makes_no_sense() {
     expect(&draw(&["--from", "soon"]), 2, &["not a number of milliseconds"]);
     let nowhere = ["history", "draw", ".", "-o", "no/such/run.svg"];
     expect(&dir.vsync(&nowhere), 2, &["cannot write no/such/run.svg: ", "os error"]);
+    let over = ["history", "draw", ".", "-o", "a.jsonl"];
+    expect(&dir.vsync(&over), 2, &["a.jsonl is the name of a history"]);
+    assert_eq!(fs::read(dir.0.join("a.jsonl")).expect("a file"), alone("a", 3).as_bytes());
     fs::create_dir(dir.0.join("folder")).expect("a directory");
     let folder = ["history", "draw", ".", "-o", "folder"];
     expect(&dir.vsync(&folder), 2, &["cannot write folder: ", "os error"]);
