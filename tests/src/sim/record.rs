@@ -22,8 +22,8 @@ pub(crate) struct Recorder {
 pub(crate) struct Pen {
     /// Index of the host: one log each.
     pub(crate) host: usize,
-    /// In the world's time: the hosts' own clocks drift far more than real ones, and a drawing could
-    /// not put them side by side.
+    /// In the world's time: the hosts' own clocks drift far more than real ones, and a drawing
+    /// could not put them side by side.
     pub(crate) t: u64,
     /// The group.
     pub(crate) group: GroupId,

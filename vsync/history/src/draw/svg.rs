@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// Sizes of text; the style sheet has the same. A book shows pictures smaller than they are: what is
-/// smaller than this cannot be read there.
+/// Sizes of text; the style sheet has the same. A book shows pictures smaller than they are: what
+/// is smaller than this cannot be read there.
 pub(super) const TITLE: f64 = 18.0;
 /// Names of processes.
 pub(super) const NAME: f64 = 14.0;
