@@ -121,8 +121,13 @@ fn two_files_of_one_incarnation_are_refused() {
 #[test]
 fn an_empty_directory_and_a_missing_one_are_different() {
     let dir = Dir::new();
-    expect(&dir.vsync(CHECK), 2, &[".: no history (*.jsonl) in it"]);
+    for args in [CHECK, DRAW] {
+        expect(&dir.vsync(args), 2, &[".: no history (*.jsonl) in it"]);
+    }
+    assert!(!dir.0.join("run.svg").exists());
     expect(&dir.vsync(&["history", "check", "nowhere"]), 2, &["nowhere: ", "os error"]);
+    let draw = ["history", "draw", "nowhere", "-o", "run.svg"];
+    expect(&dir.vsync(&draw), 2, &["nowhere: ", "os error"]);
     fs::write(dir.0.join("file.jsonl"), alone("a", 1)).expect("a file");
     expect(&dir.vsync(&["history", "check", "file.jsonl"]), 2, &["file.jsonl: ", "os error"]);
 }
@@ -142,12 +147,24 @@ fn drawing_refuses_what_makes_no_sense() {
     let dir = Dir::with(&[("a.jsonl", &alone("a", 3))]);
     let draw = |more: &[&str]| dir.vsync(&[DRAW, more].concat());
     expect(&draw(&["--group", "x"]), 2, &["no group \"x\" in this history; there is ga/1"]);
-    expect(&draw(&["--from", "5", "--to", "2"]), 2, &["must end after it begins"]);
-    expect(&draw(&["--from", "500"]), 2, &["nothing happened in this window"]);
+    for (from, to) in [("5", "2"), ("0.002", "0.002")] {
+        expect(&draw(&["--from", from, "--to", to]), 2, &["must end after it begins"]);
+    }
+    let span = "the group was there from 0.005 to 0.008 ms";
+    for window in [["--from", "500"], ["--to", "0.001"]] {
+        expect(&draw(&window), 2, &["nothing happened in this window", span]);
+    }
     expect(&draw(&["--from=-1"]), 2, &["milliseconds count from 0"]);
     expect(&draw(&["--from", "soon"]), 2, &["not a number of milliseconds"]);
     let nowhere = ["history", "draw", ".", "-o", "no/such/run.svg"];
-    expect(&dir.vsync(&nowhere), 2, &["no/such/run.svg: "]);
+    expect(&dir.vsync(&nowhere), 2, &["cannot write no/such/run.svg: ", "os error"]);
+    let over = ["history", "draw", ".", "-o", "a.jsonl"];
+    expect(&dir.vsync(&over), 2, &["a.jsonl is the name of a history"]);
+    assert_eq!(fs::read(dir.0.join("a.jsonl")).expect("a file"), alone("a", 3).as_bytes());
+    fs::create_dir(dir.0.join("folder")).expect("a directory");
+    let folder = ["history", "draw", ".", "-o", "folder"];
+    expect(&dir.vsync(&folder), 2, &["cannot write folder: ", "os error"]);
+    assert!(!dir.0.join("run.svg").exists());
     expect(&dir.vsync(&["history", "draw", "."]), 2, &["--output"]);
     let start = alone("a", 1).lines().next().expect("a line").to_owned();
     let dir = Dir::with(&[("a.jsonl", &start)]);

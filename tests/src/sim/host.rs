@@ -206,7 +206,7 @@ impl Host {
     }
 
     fn output(&mut self, now: u64, output: Output, books: &mut Books, effects: &mut Vec<Effect>) {
-        let (window, t) = (self.window, self.clock.local(now) - self.clock.start);
+        let (window, t) = (self.window, now);
         let Books { judge, recorder, .. } = books;
         let desk = &mut Desk { host: self.index, node: self.node, t, judge, recorder };
         match output {
@@ -293,9 +293,8 @@ impl Host {
 
     /// Writes the digest of the state where the host stands.
     pub(crate) fn write_state(&mut self, now: u64, group: GroupId, books: &mut Books) {
-        let t = self.clock.local(now) - self.clock.start;
         let Books { judge, recorder, .. } = books;
-        let desk = &mut Desk { host: self.index, node: self.node, t, judge, recorder };
+        let desk = &mut Desk { host: self.index, node: self.node, t: now, judge, recorder };
         let seat = &self.seats[group.0 as usize];
         let Some(view) = &seat.view else { return };
         let mut cut = seat.stable.clone();

@@ -15,6 +15,8 @@ pub(crate) struct Recorder {
     order: Vec<u32>,
     ids: HashMap<MemberId, Id>,
     groups: HashMap<GroupId, Id>,
+    /// When each host started.
+    born: Vec<u64>,
 }
 
 /// Who writes a line, and when.
@@ -22,7 +24,8 @@ pub(crate) struct Recorder {
 pub(crate) struct Pen {
     /// Index of the host: one log each.
     pub(crate) host: usize,
-    /// On the host's clock.
+    /// In the world's time: the hosts' own clocks drift far more than real ones, and a drawing
+    /// could not put them side by side.
     pub(crate) t: u64,
     /// The group.
     pub(crate) group: GroupId,
@@ -52,12 +55,13 @@ impl Recorder {
         self.last_of(broken)
     }
 
-    /// Begins the log of a host.
-    pub(crate) fn start(&mut self, host: usize, node: NodeId, wall_us: u64) {
+    /// Begins the log of a host that starts now.
+    pub(crate) fn start(&mut self, host: usize, node: NodeId, now: u64) {
         let name: Id = format!("n#{:x}", node.0).into();
-        let event = Event::Start { wall_us, protocol: 1 };
+        let event = Event::Start { wall_us: now, protocol: 1 };
         let line = Line { t: 0, node: name, group: None, generation: None, event };
         self.history.logs.push(Log { name: format!("n{host}.jsonl"), lines: vec![line] });
+        self.born.push(now);
         debug_assert_eq!(self.history.logs.len(), host + 1);
         self.order.push(host as u32);
     }
@@ -99,7 +103,7 @@ impl Recorder {
         let group = self.groups.entry(pen.group);
         let group = group.or_insert_with(|| format!("g{}", pen.group.0).into()).clone();
         let line = Line {
-            t: pen.t,
+            t: pen.t - self.born[pen.host],
             node: self.id(pen.member),
             group: Some(group),
             generation: Some(1),

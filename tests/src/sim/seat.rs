@@ -74,7 +74,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) host: usize,
     /// Its node.
     pub(crate) node: NodeId,
-    /// Its clock.
+    /// The time of the world.
     pub(crate) t: u64,
     /// The oracle.
     pub(crate) judge: &'a mut Judge,

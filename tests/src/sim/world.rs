@@ -167,9 +167,8 @@ impl World {
         let speed = self.dice.pick(&[1024, 1024, 1000, 1050, 930]);
         let clock = Clock { start: self.dice.below(1 << 40), speed };
         let window = self.plan.config.window;
-        let local = clock.local(self.now);
         self.hosts.push(Host::new(host, engine, clock, self.plan.groups, window));
-        self.books.recorder.start(host, node, local);
+        self.books.recorder.start(host, node, self.now);
         self.index.insert(node, host);
         self.network.grow();
         for other in 0..host {

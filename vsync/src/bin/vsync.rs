@@ -129,6 +129,10 @@ fn summary(history: &History) -> String {
 /// Draws a history into a file.
 fn picture(draw: Draw) -> Result<ExitCode, String> {
     let Draw { dir, output, from, to, group, linear, title } = draw;
+    if output.extension().is_some_and(|extension| extension == "jsonl") {
+        let output = output.display();
+        return Err(format!("{output} is the name of a history: not overwritten by a drawing"));
+    }
     let history = read(&dir)?;
     let options = Options { group, from, to, linear, title };
     let drawing = draw::draw(&history, &options).map_err(|error| error.to_string())?;
@@ -139,7 +143,7 @@ fn picture(draw: Draw) -> Result<ExitCode, String> {
         print(&drawing.svg)?;
     } else {
         std::fs::write(&output, &drawing.svg)
-            .map_err(|error| format!("{}: {error}", output.display()))?;
+            .map_err(|error| format!("cannot write {}: {error}", output.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -65,7 +65,7 @@ const END: Micros = 330 * MS;
 
 /// As good as no delay.
 fn at_once(_: u64, _: u64, _: u64) -> Micros {
-    150
+    400
 }
 
 /// A delay that differs from link to link and from frame to frame, always in the same way.
@@ -107,7 +107,7 @@ fn script() -> Vec<(Micros, u64, Act)> {
     ];
     script.extend(sends.map(|(ms, node)| (ms * MS, node, Act::Send)));
     script.push((105 * MS, r, Act::Join));
-    script.push((106 * MS, s, Act::Join));
+    script.push((111 * MS, s, Act::Join));
     // Its last words are on their way; only r hears them from itself.
     script.push((198 * MS + 100, p, Act::Crash(r)));
     script.push((255 * MS, t, Act::Join));

@@ -1,6 +1,8 @@
 //! From time to the horizontal: linear, but for long stretches in which nothing happens.
 
+use super::names::parts;
 use super::scene::{Scene, Time};
+use super::svg::{NAME, width};
 use super::window::Window;
 
 /// A break takes this much room.
@@ -48,9 +50,9 @@ impl Axis {
     /// The axis for what happens in the window.
     pub(super) fn new(scene: &Scene, window: Window, linear: bool) -> Axis {
         let arrows = scene.arrows.len() as f64;
-        let names = scene.lanes.iter().map(|lane| super::svg::width(&lane.process, 13.0));
-        let left = 46.0 + names.map(|width| width.min(180.0)).fold(60.0, f64::max);
-        let width = (900.0 + 1.3 * arrows).min(2200.0);
+        let names = scene.lanes.iter().map(|lane| width(parts(&lane.process).0, NAME));
+        let left = 46.0 + names.map(|name| name.min(180.0)).fold(66.0, f64::max);
+        let width = (740.0 + 1.5 * arrows).min(2200.0);
         let moments = if linear { Vec::new() } else { moments(scene, window) };
         Axis::over(&moments, window, (left, left + width))
     }

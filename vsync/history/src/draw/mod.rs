@@ -7,7 +7,9 @@
 
 mod axis;
 mod clocks;
+mod legend;
 mod margins;
+mod names;
 mod paint;
 mod scene;
 mod svg;
@@ -18,6 +20,7 @@ use std::fmt;
 use crate::event::Id;
 use crate::read::History;
 use axis::Axis;
+use clocks::Shifts;
 use scene::Scene;
 use window::Window;
 
@@ -101,13 +104,18 @@ pub fn draw(history: &History, options: &Options) -> Result<Drawing, DrawError> 
     let mut notes = Vec::new();
     let (group, generation) = choose(history, options.group.as_deref(), &mut notes)?;
     let mut scene = Scene::of(history, &group, generation);
-    clocks::align(&mut scene, &mut notes);
+    let mut shifts = Shifts::default();
+    shifts.align(&mut scene);
+    shifts.begin(&mut scene);
     if scene.untold > 0 {
         let untold = scene.untold;
         notes.push(format!("{untold} deliveries have no arrow: their sender's file is not here"));
     }
     let window = Window::choose(&scene, options.from, options.to, &mut notes)?;
     scene.keep(window);
+    // Clocks drift: what holds for a run of hours as a whole is not the best for this part of it.
+    shifts.align(&mut scene);
+    shifts.note(&scene, &mut notes);
     let axis = Axis::new(&scene, window, options.linear);
     let title = options.title.clone().unwrap_or_else(|| format!("Group {group}"));
     Ok(Drawing { svg: paint::paint(&scene, &axis, &title), notes })

@@ -1,11 +1,19 @@
 //! The lines of the processes and what is on them.
 
 use super::axis::Axis;
+use super::legend;
 use super::margins::{self, Layout, millis};
-use super::scene::{Arrow, Band, End, Lane, Scene, Time, name};
-use super::svg::{Anchor, Sheet, cut, number, width};
+use super::names::parts;
+use super::scene::{Arrow, Band, End, Lane, Scene, Time};
+use super::svg::{Anchor, NAME, SMALL, Sheet, cut, number, width};
 use crate::event::{Class, Level};
 
+/// So many colours tell views apart; neighbours differ in lightness too.
+pub(super) const COLOURS: u64 = 8;
+/// What is as near as this cannot be told apart.
+const NEAR: f64 = 1.5;
+/// How far it is put aside.
+const ASIDE: f64 = 3.0;
 /// Half of the height of a band.
 const HALF: f64 = 9.0;
 
@@ -13,7 +21,6 @@ const HALF: f64 = 9.0;
 pub(super) fn paint(scene: &Scene, axis: &Axis, title: &str) -> String {
     let layout = Layout::new(scene, axis);
     let mut sheet = Sheet::default();
-    margins::open(&mut sheet, &layout, title, scene, axis);
     margins::grid(&mut sheet, &layout, axis);
     cuts(&mut sheet, scene, axis, &layout);
     for (at, lane) in scene.lanes.iter().enumerate() {
@@ -36,8 +43,9 @@ pub(super) fn paint(scene: &Scene, axis: &Axis, title: &str) -> String {
         }
     }
     sizes(&mut sheet, scene, axis, &layout);
-    margins::close(&mut sheet, &layout, scene, axis);
-    sheet.finish()
+    let bottom = legend::close(&mut sheet, &layout, scene, axis);
+    let head = margins::open(&layout, bottom, title, scene, axis);
+    format!("{head}{}</svg>\n", sheet.finish())
 }
 
 /// The name of a class, as histories and styles have it.
@@ -61,7 +69,7 @@ fn cuts(sheet: &mut Sheet, scene: &Scene, axis: &Axis, layout: &Layout) {
         }
         let path = path(&points);
         if points.len() > 1 {
-            let colour = number % 6;
+            let colour = number % COLOURS;
             sheet.element(&format!(
                 r#"path class="v{colour} cutline" style="fill:none" d="{path}""#
             ));
@@ -81,10 +89,10 @@ fn path(points: &[(f64, f64)]) -> String {
 /// The line of a process, with its views.
 fn line(sheet: &mut Sheet, lane: &Lane, axis: &Axis, y: f64) {
     let names = axis.span.0 - 16.0;
-    let text = cut(name(&lane.process), 13.0, names - 12.0);
+    let (name, incarnation) = parts(&lane.process);
+    let text = cut(name, NAME, names - 12.0);
     sheet.text("name", (names, y + 1.0), Anchor::End, &text);
-    let incarnation = lane.process.rsplit_once('#').map_or("", |(_, incarnation)| incarnation);
-    let short = cut(&format!("#{incarnation}"), 10.5, 60.0_f64.min(names));
+    let short = cut(&format!("#{incarnation}"), SMALL, 66.0_f64.min(names));
     sheet.text("small", (names, y + 15.0), Anchor::End, &short);
     let kind = if lane.told { "life" } else { "life untold" };
     let (x1, x2) = (axis.x(lane.life.0), axis.x(lane.life.1));
@@ -117,7 +125,7 @@ fn view(sheet: &mut Sheet, band: &Band, axis: &Axis, y: f64) {
     let (left, right) = (axis.x(band.span.0), axis.x(band.span.1));
     let wide = (right - left).max(1.0);
     let joining = if band.active { "" } else { " joining" };
-    let class = format!("v{} band{joining}", band.view % 6);
+    let class = format!("v{} band{joining}", band.view % COLOURS);
     let (x, top) = (number(left), number(y - HALF));
     let (w, h) = (number(wide), number(2.0 * HALF));
     let (number, rank) = (band.view, band.rank);
@@ -133,7 +141,7 @@ fn label(sheet: &mut Sheet, band: &Band, axis: &Axis, y: f64) {
     let (left, right) = (axis.x(band.span.0), axis.x(band.span.1));
     let (number, rank) = (band.view, band.rank);
     let texts = [format!("view {number} · rank {rank}"), format!("v{number}·{rank}")];
-    if let Some(text) = texts.iter().find(|text| width(text, 10.5) + 6.0 < right - left) {
+    if let Some(text) = texts.iter().find(|text| width(text, SMALL) + 6.0 < right - left) {
         sheet.text("mark", (left + 3.0, y - HALF - 4.0), Anchor::Start, text);
     }
 }
@@ -144,7 +152,6 @@ fn span((from, to): (Time, Time)) -> String {
 
 /// What a tooltip says of a delivery.
 fn story(scene: &Scene, arrow: &Arrow) -> String {
-    let who = |lane: usize| name(&scene.lanes[lane].process);
     let (seq, count) = arrow.range;
     let updates = match count {
         1 => format!("update {seq}"),
@@ -154,8 +161,8 @@ fn story(scene: &Scene, arrow: &Arrow) -> String {
     let level = if arrow.level == Level::Stable { ", when stable" } else { "" };
     format!(
         "{} → {}: view {}, {} {updates}{position}{level}; {} ms",
-        who(arrow.from.0),
-        who(arrow.to.0),
+        scene.who(arrow.from.0),
+        scene.who(arrow.to.0),
         arrow.view,
         class(arrow.class),
         span((arrow.from.1, arrow.to.1)),
@@ -165,25 +172,33 @@ fn story(scene: &Scene, arrow: &Arrow) -> String {
 fn multicast(sheet: &mut Sheet, scene: &Scene, arrow: &Arrow, axis: &Axis, layout: &Layout) {
     let class = class(arrow.class);
     let stable = if arrow.level == Level::Stable { " stable" } else { "" };
-    let Some([x1, y1, x2, y2]) = ends(arrow.from, arrow.to, axis, layout) else { return };
-    let head = if axis.window.holds(arrow.to.1) {
-        format!(r#" marker-end="url(#{class}-head)""#)
-    } else {
-        String::new()
+    let Some(ends) = ends(arrow.from, arrow.to, axis, layout) else { return };
+    let aside = aside(&scene.lanes[arrow.from.0], axis, arrow.from.1, arrow.class);
+    let [x1, y1, x2, y2] = [ends[0] + aside, ends[1], ends[2] + aside, ends[3]].map(number);
+    let (part, head) = match axis.window.holds(arrow.to.1) {
+        true if axis.window.holds(arrow.from.1) => ("", format!(r#" {}"#, head(class))),
+        true => (" part", format!(r#" {}"#, head(class))),
+        false => (" part", String::new()),
     };
     let element = format!(
-        r#"line class="arrow {class}{stable}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"{head}"#
+        r#"line class="arrow {class}{stable}{part}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"{head}"#
     );
     sheet.told(&element, &story(scene, arrow));
 }
 
+/// Updates of several classes often leave and arrive together: their arrows are drawn side by side,
+/// as otherwise only the last could be seen.
+fn aside(lane: &Lane, axis: &Axis, t: Time, order: Class) -> f64 {
+    let x = axis.x(t);
+    let first = lane.sends.partition_point(|send| axis.x(send.0) < x - NEAR);
+    let near = || lane.sends[first..].iter().take_while(|send| axis.x(send.0) <= x + NEAR);
+    let classes = [Class::Fifo, Class::Causal, Class::Total].into_iter();
+    let before = classes.filter(|class| *class < order && near().any(|send| send.1 == *class));
+    ASIDE * before.count() as f64
+}
+
 /// The ends of an arrow, cut off at the edges of the window.
-fn ends(
-    from: (usize, Time),
-    to: (usize, Time),
-    axis: &Axis,
-    layout: &Layout,
-) -> Option<[String; 4]> {
+fn ends(from: (usize, Time), to: (usize, Time), axis: &Axis, layout: &Layout) -> Option<[f64; 4]> {
     let (y1, y2) = (layout.y(from.0), layout.y(to.0));
     let length = (to.1 - from.1).max(1) as f64;
     let at = |t: Time| {
@@ -193,7 +208,7 @@ fn ends(
     let (x1, start) = at(from.1);
     // What took no time at all is drawn upright, not as a point.
     let (x2, end) = if to.1 > from.1 { at(to.1) } else { (axis.x(to.1), y2) };
-    (x1.is_finite() && x2.is_finite()).then(|| [x1, start, x2, end].map(number))
+    (x1.is_finite() && x2.is_finite()).then_some([x1, start, x2, end])
 }
 
 /// A sender's own delivery, where it is not at the time of its sending.
@@ -209,12 +224,10 @@ fn own(sheet: &mut Sheet, scene: &Scene, arrow: &Arrow, axis: &Axis, layout: &La
 
 fn transfers(sheet: &mut Sheet, scene: &Scene, axis: &Axis, layout: &Layout) {
     for transfer in &scene.transfers {
-        let Some([x1, y1, x2, y2]) = ends(transfer.from, transfer.to, axis, layout) else {
-            continue;
-        };
+        let Some(ends) = ends(transfer.from, transfer.to, axis, layout) else { continue };
+        let [x1, y1, x2, y2] = ends.map(number);
         let size = margins::bytes(transfer.bytes);
-        let who = |lane: usize| name(&scene.lanes[lane].process);
-        let (donor, joiner) = (who(transfer.from.0), who(transfer.to.0));
+        let (donor, joiner) = (scene.who(transfer.from.0), scene.who(transfer.to.0));
         let (view, span) = (transfer.view, span((transfer.from.1, transfer.to.1)));
         let head = r#"marker-end="url(#transfer-head)""#;
         sheet.told(
@@ -234,15 +247,40 @@ fn sizes(sheet: &mut Sheet, scene: &Scene, axis: &Axis, layout: &Layout) {
 
 /// Sendings and ends: on top of all.
 fn points(sheet: &mut Sheet, lane: &Lane, axis: &Axis, y: f64, dense: bool) {
-    let radius = if dense { 2.0 } else { 3.2 };
+    let radius = if dense { 2.2 } else { 3.4 };
     for (t, sent, count) in &lane.sends {
-        let (x, cy, class) = (number(axis.x(*t)), number(y), class(*sent));
-        let element = format!(r#"circle class="{class}-dot" cx="{x}" cy="{cy}" r="{radius}""#);
+        let element = dot(*sent, (axis.x(*t) + aside(lane, axis, *t, *sent), y), radius);
+        let class = class(*sent);
         sheet.told(&element, &format!("sends {count} {class}, {} ms", millis(*t)));
     }
     for (t, end) in &lane.ends {
         mark(sheet, *end, (axis.x(*t), y));
     }
+}
+
+/// The head of an arrow of this class.
+pub(super) fn head(class: &str) -> String {
+    format!(r#"marker-end="url(#{class}-head)""#)
+}
+
+/// A sending. Its shape tells the order to those who cannot go by the colour.
+pub(super) fn dot(order: Class, (x, y): (f64, f64), radius: f64) -> String {
+    let (class, r) = (class(order), radius);
+    let corners = match order {
+        Class::Fifo => {
+            let (x, y) = (number(x), number(y));
+            return format!(r#"circle class="{class}-dot" cx="{x}" cy="{y}" r="{r}""#);
+        }
+        Class::Causal => {
+            let r = r * 1.35;
+            [(x, y - r), (x + r, y), (x, y + r), (x - r, y)]
+        }
+        Class::Total => {
+            let r = r * 0.9;
+            [(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)]
+        }
+    };
+    format!(r#"path class="{class}-dot" d="{} Z""#, path(&corners))
 }
 
 /// The mark of an end.

@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use super::names::{Names, process};
 use super::window::Window;
 use crate::event::{Class, Event, Id, Level, Line, Reason};
 use crate::read::{History, Log};
@@ -23,6 +24,8 @@ pub(super) struct Scene {
     pub(super) transfers: Vec<Transfer>,
     /// Deliveries of updates whose sending nobody wrote down.
     pub(super) untold: u64,
+    /// What the processes are called.
+    pub(super) names: Names,
 }
 
 /// A process.
@@ -131,16 +134,6 @@ pub(super) fn groups(history: &History) -> BTreeMap<(Id, u32), u64> {
         }
     }
     groups
-}
-
-/// The process of a member.
-pub(super) fn process(member: &str) -> &str {
-    member.rsplit_once('@').map_or(member, |(process, _)| process)
-}
-
-/// The name in an id.
-pub(super) fn name(id: &str) -> &str {
-    id.rsplit_once('#').map_or(id, |(name, _)| name)
 }
 
 impl Scene {
@@ -352,6 +345,8 @@ impl<'a> Reading<'a> {
         let entry = |lane: &Lane| lane.bands.first().map_or((u64::MAX, 0), |b| (b.view, b.rank));
         order.sort_by_key(|&lane| (entry(&self.scene.lanes[lane]), lane));
         self.scene.sort_lanes(&order);
+        let processes = self.scene.lanes.iter().map(|lane| lane.process.as_str());
+        self.scene.names = Names::of(processes);
         self.scene
     }
 
@@ -446,6 +441,11 @@ impl<'a> Reading<'a> {
 }
 
 impl Scene {
+    /// What the process of this lane is called.
+    pub(super) fn who(&self, lane: usize) -> &str {
+        self.names.get(&self.lanes[lane].process)
+    }
+
     /// Puts these lanes into this order; nothing may refer to the others.
     fn sort_lanes(&mut self, order: &[usize]) {
         let mut place = vec![0; self.lanes.len()];

@@ -2,6 +2,16 @@
 
 use std::fmt::Write;
 
+/// Sizes of text; the style sheet has the same. A book shows pictures smaller than they are: what
+/// is smaller than this cannot be read there.
+pub(super) const TITLE: f64 = 18.0;
+/// Names of processes.
+pub(super) const NAME: f64 = 14.0;
+/// Legend and views.
+pub(super) const PLAIN: f64 = 13.0;
+/// Labels and numbers.
+pub(super) const SMALL: f64 = 12.0;
+
 /// A document that grows.
 #[derive(Debug, Default)]
 pub(super) struct Sheet {

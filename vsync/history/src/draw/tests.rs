@@ -22,7 +22,7 @@ fn run(members: &[&str], sends: u64) -> History {
     let (last, rest) = members.split_last().expect("members");
     for (at, name) in members.iter().enumerate() {
         let start = Event::Start { wall_us: 5_000, protocol: 1 };
-        let process = scene::process(&id(name)).into();
+        let process = names::process(&id(name)).into();
         let line = Line { t: 0, node: process, group: None, generation: None, event: start };
         logs.push(Log { name: format!("{name}.jsonl"), lines: vec![line] });
         let (all, ids) = (list(members), ids(members));
@@ -65,7 +65,7 @@ fn a_run_is_drawn_with_all_its_parts() {
     assert_eq!(drawing.notes, [""; 0]);
     assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
     assert_eq!(count(svg, r#"<line class="arrow causal""#), 3 * 4 * 2 + 1, "and the legend");
-    assert_eq!(count(svg, r#"class="causal-dot" cx"#), 3 * 4 + 1);
+    assert_eq!(count(svg, r#"class="causal-dot" d="M"#), 3 * 4 + 2, "legend and arrow head");
     assert_eq!(count(svg, r#"class="crash" d"#), 1 + 1);
     assert_eq!(count(svg, r#"class="closed" d"#), 2 + 1);
     assert_eq!(count(svg, " band\""), 3 + 2 + 2, "three in view 1, two in view 2, the list");
@@ -161,6 +161,71 @@ fn a_clock_that_is_behind_is_put_forward() {
     }
     let drawing = draw(&history, &Options::default()).expect("a drawing");
     assert!(drawing.notes[0].contains("a's clock is put forward by 6.96 ms"), "{drawing:?}");
+}
+
+#[test]
+fn a_clock_that_is_years_behind_does_not_move_the_beginning() {
+    let mut history = run(&["a", "bb"], 3);
+    let years = 400_000_000_000_000;
+    if let Event::Start { wall_us, .. } = &mut history.logs[1].lines[0].event {
+        *wall_us += years;
+    }
+    let drawing = draw(&history, &Options::default()).expect("a drawing");
+    assert!(drawing.notes[0].contains("a's clock is put forward"), "{drawing:?}");
+    assert!(drawing.svg.contains("· 1 to 4.1 ms"), "{}", drawing.svg);
+}
+
+#[test]
+fn a_node_that_comes_back_is_told_from_what_it_was() {
+    let mut history = run(&["a", "bb", "ccc"], 2);
+    // All of one name, and incarnations of their own.
+    for log in &mut history.logs {
+        let text = String::from_utf8(log.to_text()).expect("text");
+        let text = text.replace("ccc#13", "a#24").replace("bb#", "a#");
+        log.lines = text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+    }
+    let svg = draw(&history, &Options::default()).expect("a drawing").svg;
+    assert!(svg.contains("0 a#11 · 1 a#12 · 2 a#24"), "{svg}");
+    assert!(svg.contains("− a#24 failed") && svg.contains("a#11 → a#24"));
+}
+
+#[test]
+fn classes_that_travel_together_are_side_by_side() {
+    let mut history = run(&["a", "bb"], 1);
+    for log in &mut history.logs {
+        let mut twins = Vec::new();
+        for line in &mut log.lines {
+            let mut twin = line.clone();
+            match &mut twin.event {
+                Event::Send { seq, class, .. } | Event::Deliver { seq, class, .. } => {
+                    (*seq, *class) = (1, Class::Total);
+                    twins.push(line.clone());
+                    twins.push(twin);
+                }
+                _ => twins.push(twin),
+            }
+        }
+        log.lines = twins;
+    }
+    let svg = draw(&history, &Options::default()).expect("a drawing").svg;
+    let start = |class: &str| -> f64 {
+        let (_, after) = svg.split_once(&format!(r#"<line class="arrow {class}" x1=""#)).unwrap();
+        after.split('"').next().unwrap().parse().unwrap()
+    };
+    assert!((start("total") - start("causal") - 3.0).abs() < 0.11, "{svg}");
+}
+
+#[test]
+fn arrows_that_cross_the_edge_are_faint_and_explained() {
+    let history = run(&["a", "bb"], 50);
+    let window = |from, to| {
+        let options = Options { from: Some(from), to: Some(to), ..Options::default() };
+        draw(&history, &options).expect("a drawing").svg
+    };
+    let crossing = window(3_020, 4_020);
+    assert_eq!(count(&crossing, r#"class="arrow causal part""#), 2 + 1, "{crossing}");
+    assert!(crossing.contains("begins or ends outside the window"));
+    assert!(!window(3_050, 4_050).contains("begins or ends outside"));
 }
 
 #[test]
