@@ -45,3 +45,8 @@ pub(crate) fn peak<R>(run: impl FnOnce() -> R) -> (R, usize) {
     let result = run();
     (result, (PEAK.get() - before).unsigned_abs())
 }
+
+/// Bytes that this thread holds.
+pub(crate) fn live() -> isize {
+    LIVE.get()
+}
