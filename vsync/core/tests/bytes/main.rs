@@ -19,6 +19,13 @@
 //!
 //! `PROPTEST_CASES=100000 cargo test --release -p vsync-core --test bytes` runs for longer.
 
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the core may not reach the world outside; its tests may"
+)]
+
 mod alloc;
 mod corpus;
 mod coverage;
