@@ -47,13 +47,6 @@ use proptest::prelude::*;
 use vsync_core::engine::{DropReason, Input, Output, Outputs};
 use vsync_core::wire::NodeId;
 
-/// Bytes that a frame may make the engine allocate, for each of its own: a batch without updates has
-/// six bytes on the wire, takes eighty decoded, and is in a vector that doubles.
-const FACTOR: usize = 32;
-
-/// What an answer may take on top of that: a window, checkpoint pieces, reserved lists.
-const SLACK: usize = 1 << 20;
-
 fn frames() -> &'static [Bytes] {
     static FRAMES: OnceLock<Vec<Bytes>> = OnceLock::new();
     FRAMES.get_or_init(|| moments().iter().map(|moment| moment.sent.frame.clone()).collect())
@@ -85,7 +78,7 @@ pub(crate) fn give(
     let handle = AssertUnwindSafe(|| engine.handle(now, input, &mut out));
     let (done, bytes) = alloc::peak(|| catch_unwind(handle));
     prop_assert!(done.is_ok(), "panic at {}", shown());
-    let bound = frame.len() * FACTOR + SLACK;
+    let bound = alloc::bound(frame.len());
     prop_assert!(bytes <= bound, "{bytes} bytes allocated, {bound} allowed, at {}", shown());
     let dropped = out.as_slice().iter().filter_map(|output| match output {
         Output::Dropped { reason, .. } => Some(*reason),
