@@ -10,4 +10,5 @@ pub mod log;
 pub mod member;
 pub mod model;
 pub mod properties;
+pub mod requests;
 pub mod setup;

@@ -9,6 +9,7 @@ use stateright::Expectation;
 use vsync_core::bugs::Bugs;
 use vsync_model::bound::{Bound, Named};
 use vsync_model::explore::{Exploration, explore};
+use vsync_model::requests::{Count, Looks, SCHEMES, Scheme, count};
 
 /// Explores the view change exhaustively within a bound, and says what holds.
 #[derive(Parser)]
@@ -23,6 +24,9 @@ struct Args {
     /// Switches a planted bug on; `all`: one after the other. Needs the feature `bug-bank`.
     #[arg(long)]
     bug: Option<String>,
+    /// Instead: two attempts of one request, in every order of their steps (rule S11).
+    #[arg(long)]
+    requests: bool,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -43,6 +47,9 @@ impl Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.requests {
+        return requests();
+    }
     // An engine that panics is a finding: reported as such, not on the terminal.
     panic::set_hook(Box::new(|_| {}));
     let holds = match &args.bug {
@@ -52,10 +59,29 @@ fn main() -> ExitCode {
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Tells what becomes of a request that is carried out twice; only one Commit must survive all.
+fn requests() -> ExitCode {
+    for (looks, what) in [
+        (Looks::Apart, "the attempts want different seats"),
+        (Looks::Anywhere, "the attempts look, and a seat becomes free, at any time"),
+    ] {
+        println!("{what}:");
+        for scheme in SCHEMES {
+            println!("  {:<12} {}", format!("{scheme:?}"), count(scheme, looks));
+        }
+    }
+    let holds = [Looks::Apart, Looks::Anywhere].into_iter().all(|looks| {
+        let Count { bad, misled, .. } = count(Scheme::OneCommit, looks);
+        bad + misled == 0
+    });
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Explores all runs of the bound. What must be reached sometimes, must be reached in one of them.
 fn check(args: &Args, bugs: Bugs) -> bool {
     let mut reached: BTreeMap<&'static str, bool> = BTreeMap::new();
     let mut holds = true;
+    let (mut states, mut unique, mut depth) = (0, 0, 0);
     for bound in args.runs() {
         println!("run: {bound}");
         let Some(run) = args.explore(bound, bugs) else {
@@ -64,6 +90,7 @@ fn check(args: &Args, bugs: Bugs) -> bool {
         };
         report(&run);
         holds &= run.complete && run.violated().is_none();
+        (states, unique, depth) = (states + run.states, unique + run.unique, depth.max(run.depth));
         for verdict in &run.verdicts {
             if verdict.expectation == Expectation::Sometimes {
                 *reached.entry(verdict.name).or_default() |= verdict.found.is_some();
@@ -73,7 +100,12 @@ fn check(args: &Args, bugs: Bugs) -> bool {
     for (name, _) in reached.iter().filter(|(_, reached)| !**reached) {
         println!("NEVER REACHED: {name}");
     }
-    holds && reached.values().all(|&reached| reached)
+    let met = reached.values().filter(|&&reached| reached).count();
+    println!(
+        "in all: {states} states, {unique} of them unique, depth {depth}; {met} of {} sometimes",
+        reached.len()
+    );
+    holds && met == reached.len()
 }
 
 fn report(run: &Exploration) {

@@ -31,6 +31,19 @@ fn the_state_space_is_the_same_every_time() {
     assert_eq!(runs[0].states, runs[1].states);
 }
 
+/// A bound in which nothing goes wrong proves nothing: the program says so, and fails.
+#[test]
+fn what_is_never_reached_fails_the_run() {
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_vsync-model"))
+        .args(["--run", "traffic=half"])
+        .output()
+        .expect("the program runs");
+    let said = String::from_utf8_lossy(&program.stdout);
+    assert_eq!(program.status.code(), Some(1), "{said}");
+    assert!(said.contains("NEVER REACHED: two ballots duelled"), "{said}");
+    assert!(!said.contains("VIOLATED") && said.contains("in all: "), "{said}");
+}
+
 #[test]
 fn first_states_are_as_described() {
     for traffic in [Traffic::Half, Traffic::Fresh, Traffic::Ordered] {

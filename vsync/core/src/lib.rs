@@ -6,6 +6,23 @@
 //! the simulator that drives this crate drives the very code that runs in production.
 #![no_std]
 #![forbid(unsafe_code)]
+// A run is a function of its inputs: `clippy.toml` lists what would break that. Tests may use it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_types,
+        clippy::disallowed_methods,
+        clippy::disallowed_macros,
+        clippy::float_arithmetic,
+        clippy::std_instead_of_core,
+        clippy::std_instead_of_alloc,
+        clippy::fn_to_numeric_cast_any,
+        clippy::ref_as_ptr,
+        clippy::borrow_as_ptr,
+        clippy::pointer_format,
+        clippy::iter_over_hash_type
+    )
+)]
 
 extern crate alloc;
 

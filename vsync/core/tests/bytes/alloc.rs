@@ -45,3 +45,20 @@ pub(crate) fn peak<R>(run: impl FnOnce() -> R) -> (R, usize) {
     let result = run();
     (result, (PEAK.get() - before).unsigned_abs())
 }
+
+/// Bytes that this thread holds.
+pub(crate) fn live() -> isize {
+    LIVE.get()
+}
+
+/// Bytes that a frame may make the engine allocate, for each of its own: a batch without updates has
+/// six bytes on the wire, takes eighty decoded, and is in a vector that doubles.
+const FACTOR: usize = 32;
+
+/// What an answer may take on top of that: a window, checkpoint pieces, reserved lists.
+const SLACK: usize = 1 << 20;
+
+/// What taking in a frame may allocate at its peak, by the frame's length.
+pub(crate) fn bound(length: usize) -> usize {
+    length * FACTOR + SLACK
+}

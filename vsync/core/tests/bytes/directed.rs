@@ -3,18 +3,25 @@
 use vsync_core::engine::DropReason;
 use vsync_core::wire::NodeId;
 
-use crate::mutate::{number_at, put, with_number};
+use crate::corpus::{Moment, moments, number_at};
+use crate::give;
+use crate::mutate::{put, with_number};
 use crate::net::Sent;
-use crate::{Moment, give, moments};
 
 /// Where the message of a group's frame begins, behind its variant.
-fn message_at(frame: &[u8]) -> usize {
+pub(crate) fn message_at(frame: &[u8]) -> usize {
     let length = |at: usize| number_at(frame, at).map_or(0, |(_, length)| length);
     // Variant, group, generation, view, entry, variant of the message.
     (0..6).fold(0, |at, _| at + length(at))
 }
 
-fn of_kind(message: u64) -> impl Iterator<Item = &'static Moment> {
+/// The view that a group's frame belongs to.
+pub(crate) fn view_of(frame: &[u8]) -> u64 {
+    let at = (0..3).fold(0, |at, _| at + number_at(frame, at).map_or(0, |(_, length)| length));
+    number_at(frame, at).map_or(0, |(view, _)| view)
+}
+
+pub(crate) fn of_kind(message: u64) -> impl Iterator<Item = &'static Moment> {
     moments().iter().filter(move |moment| moment.kind == (3, message))
 }
 
@@ -29,7 +36,7 @@ fn forged(frame: &[u8], message: u64, fields: &[u64]) -> Vec<u8> {
 }
 
 /// What becomes of a frame at a moment.
-fn fate(moment: &Moment, frame: &[u8]) -> Vec<DropReason> {
+pub(crate) fn fate(moment: &Moment, frame: &[u8]) -> Vec<DropReason> {
     let Sent { from, to, .. } = moment.sent;
     match give(&moment.net, to, from, frame) {
         Ok(outcome) => outcome.dropped,
@@ -91,52 +98,12 @@ fn a_decision_whose_cut_or_members_do_not_fit_is_dropped() {
         }
         at += number_at(frame, at).map_or(0, |(_, length)| length);
         let (number, _) = number_at(frame, at).expect("a number");
+        // Who tells it from the new view may be further ahead, and know a later decision.
+        if view_of(frame) == number {
+            continue;
+        }
         let spoiled = with_number(frame, at, number + 1);
         assert_eq!(fate(moment, &spoiled), [DropReason::Invalid], "view {number} of {frame:02x?}");
     }
     assert!(seen > 4, "{seen} decisions at members that take part in the change");
-}
-
-/// Lists of many small elements: what is decoded must stay in proportion.
-#[test]
-fn lists_take_memory_in_proportion_to_the_frame() {
-    let Some(moment) = of_kind(0).next() else { panic!("data was recorded") };
-    let head = &moment.sent.frame[..message_at(&moment.sent.frame)];
-    let group = &head[..head.len() - 1];
-    let frame = |message: u64, count: u64, element: &[u8], tail: &[u8]| {
-        let mut out = group.to_vec();
-        put(&mut out, message);
-        put(&mut out, count);
-        for _ in 0..count {
-            out.extend_from_slice(element);
-        }
-        out.extend_from_slice(tail);
-        out
-    };
-    const MANY: u64 = 50_000;
-    // Empty batches: six bytes each.
-    fate(moment, &frame(0, MANY, &[0; 6], &[0, 0, 0]));
-    // Lanes of a fetch, lanes of an answer without batches.
-    fate(moment, &frame(5, MANY, &[0; 3], &[0, 0]));
-    fate(moment, &frame(6, MANY, &[0; 2], &[0]));
-    // Join requests in a nudge.
-    fate(moment, &frame(11, MANY, &[0; 4], &[0, 0, 0]));
-    // Digests of a heartbeat.
-    let mut beat = vec![0];
-    put(&mut beat, MANY);
-    for id in 0..MANY {
-        put(&mut beat, id + 100);
-        beat.extend_from_slice(&[1, 1, 1]);
-    }
-    fate(moment, &beat);
-    // A claimed length without anything behind it, nested as deep as it goes.
-    for message in [0, 5, 6, 11] {
-        let mut bomb = group.to_vec();
-        put(&mut bomb, message);
-        put(&mut bomb, u64::MAX >> 8);
-        fate(moment, &bomb);
-        bomb.push(0);
-        put(&mut bomb, u64::MAX >> 8);
-        fate(moment, &bomb);
-    }
 }

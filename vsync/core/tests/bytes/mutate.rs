@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::corpus::number_at;
+
 /// One change to the bytes of a frame.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
@@ -21,23 +23,16 @@ pub(crate) enum Change {
     Splice { at: usize, other: usize, from: usize },
     /// Repeats a stretch.
     Repeat { at: usize, count: usize },
+    /// Raises one number and lowers another by as much: a sum of lengths or counts stays what it was,
+    /// so that the frame is well-formed as a whole, and lies about its parts.
+    Shift { at: usize, to: usize, by: i8 },
+    /// Replaces a length of four bytes inside a body, as the updates' own lengths are.
+    Length { at: usize, value: u32 },
 }
 
 /// Numbers that overflow what is done with them, if anything does.
 pub(crate) const EXTREMES: [u64; 10] =
     [0, 1, 3, 200, u32::MAX as u64, 1 << 32, (1 << 62) - 1, 1 << 62, u64::MAX - 1, u64::MAX];
-
-/// Reads a varint: its value and length.
-pub(crate) fn number_at(frame: &[u8], at: usize) -> Option<(u64, usize)> {
-    let mut value = 0u64;
-    for (index, byte) in frame.get(at..)?.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f).checked_shl(7 * index as u32).unwrap_or(0);
-        if byte & 0x80 == 0 {
-            return Some((value, index + 1));
-        }
-    }
-    None
-}
 
 /// Writes a varint.
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -91,6 +86,21 @@ impl Change {
                 let stretch = frame[at..frame.len().min(at + count)].to_vec();
                 out.splice(at..at, stretch);
             }
+            Change::Shift { at, to, by } => {
+                // The later place first: the earlier one may change its length.
+                let (at, to) = (place(at).min(place(to)), place(at).max(place(to)));
+                for (at, by) in [(to, by.wrapping_neg()), (at, by)] {
+                    if let Some((value, _)) = number_at(&out, at) {
+                        out = with_number(&out, at, value.wrapping_add_signed(i64::from(by)));
+                    }
+                }
+            }
+            Change::Length { at, value } => {
+                let at = place(at);
+                for (byte, new) in out.iter_mut().skip(at).zip(value.to_le_bytes()) {
+                    *byte = new;
+                }
+            }
         }
         out
     }
@@ -108,6 +118,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
         2 => 0u64..300,
         1 => any::<u64>(),
     ];
+    let length = prop_oneof![0u32..40, Just(u32::MAX), Just(u32::MAX - 3), any::<u32>()];
     prop_oneof![
         3 => (place(), any::<u8>()).prop_map(|(at, bit)| Change::Flip { at, bit }),
         4 => (place(), value).prop_map(|(at, value)| Change::Number { at, value }),
@@ -118,5 +129,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
         2 => (place(), any::<usize>(), place())
             .prop_map(|(at, other, from)| Change::Splice { at, other, from }),
         1 => (place(), 1usize..24).prop_map(|(at, count)| Change::Repeat { at, count }),
+        3 => (place(), place(), -3i8..=3).prop_map(|(at, to, by)| Change::Shift { at, to, by }),
+        2 => (place(), length).prop_map(|(at, value)| Change::Length { at, value }),
     ]
 }

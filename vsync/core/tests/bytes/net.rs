@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use vsync_core::engine::{
-    Class, Engine, EngineConfig, GroupConfig, Input, Level, Output, Outputs, Run,
+    Class, DropReason, Engine, EngineConfig, GroupConfig, Input, Level, Output, Outputs, Run,
 };
 use vsync_core::wire::{GroupId, NodeId};
+
+use crate::corpus::kind;
 
 pub(crate) const GROUP: GroupId = GroupId(7);
 
@@ -25,7 +27,7 @@ pub(crate) struct Sent {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) delivered: Vec<Bytes>,
-    pub(crate) dropped: u64,
+    pub(crate) reasons: Vec<DropReason>,
     pub(crate) over: bool,
 }
 
@@ -39,6 +41,8 @@ pub(crate) struct Net {
     /// Links that lose everything.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     pub(crate) causal: bool,
+    /// What else the network loses.
+    pub(crate) loses: Option<fn(&Sent) -> bool>,
 }
 
 /// Told of each frame that is about to be taken in.
@@ -58,6 +62,7 @@ impl Net {
             seen: BTreeMap::new(),
             cut: BTreeSet::new(),
             causal,
+            loses: None,
         };
         net.heal();
         net
@@ -94,7 +99,7 @@ impl Net {
                 }
                 Output::Deliver(delivery) => seen.delivered.push(delivery.body),
                 Output::TakeCheckpoint { label, .. } => labels.push(label),
-                Output::Dropped { .. } => seen.dropped += 1,
+                Output::Dropped { reason, .. } => seen.reasons.push(reason),
                 Output::Excluded { .. } | Output::Left { .. } => seen.over = true,
                 _ => {}
             }
@@ -149,7 +154,9 @@ impl Net {
                 self.input(node, Input::Close);
             }
             while let Some(sent) = self.frames.pop_front() {
-                if !self.cut.contains(&(sent.from, sent.to)) && self.nodes.contains_key(&sent.to) {
+                let lost = self.cut.contains(&(sent.from, sent.to))
+                    || self.loses.is_some_and(|loses| loses(&sent));
+                if !lost && self.nodes.contains_key(&sent.to) {
                     watch(self, &sent);
                     self.input(sent.to, Input::Frame { peer: sent.from, frame: sent.frame });
                 }
@@ -275,8 +282,13 @@ pub(crate) fn story(causal: bool, watch: Watch<'_>) {
     net.run(400_000, 1_000, watch);
     net.heal();
     net.run(500_000, 1_000, watch);
-    net.join(1, 2, 9, 1);
+    // One more joins while the first still waits for its checkpoint.
+    net.loses = Some(|sent| sent.to == NodeId(4) && kind(&sent.frame) == (3, 16));
     net.join(4, 2, 10, 1);
+    net.run(20_000, 1_000, watch);
+    net.join(1, 2, 9, 1);
+    net.run(20_000, 1_000, watch);
+    net.loses = None;
     net.run(800_000, 1_000, watch);
     // A sender dies whose last updates reached one member only.
     net.load(3, watch);
@@ -286,6 +298,12 @@ pub(crate) fn story(causal: bool, watch: Watch<'_>) {
     net.submit(NodeId(3), Class::Total, Level::Optimistic, "last words");
     net.run(1_000, 1_000, watch);
     net.end(3);
+    if causal {
+        // One member hears of the proposal late: it has to fetch for a decision, not to accept.
+        net.loses = Some(|sent| sent.to == NodeId(1) && kind(&sent.frame) == (3, 7));
+        net.run(50_000, 1_000, watch);
+        net.loses = None;
+    }
     net.run(400_000, 1_000, watch);
     // Leaves, down to none.
     for node in [2, 4, 1] {
