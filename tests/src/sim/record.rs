@@ -13,6 +13,9 @@ pub(crate) struct Recorder {
     history: History,
     ids: HashMap<MemberId, Id>,
     groups: HashMap<GroupId, Id>,
+    /// The hosts of all lines, in the order in which the world wrote them.
+    #[cfg(test)]
+    order: Vec<usize>,
 }
 
 /// Who writes a line, and when.
@@ -36,6 +39,8 @@ impl Recorder {
         let line = Line { t: 0, node: name, group: None, generation: None, event };
         self.history.logs.push(Log { name: format!("n{host}.jsonl"), lines: vec![line] });
         debug_assert_eq!(self.history.logs.len(), host + 1);
+        #[cfg(test)]
+        self.order.push(host);
     }
 
     /// The history.
@@ -55,6 +60,8 @@ impl Recorder {
             event,
         };
         self.history.logs[pen.host].lines.push(line);
+        #[cfg(test)]
+        self.order.push(pen.host);
     }
 
     /// The name of a member.
@@ -87,6 +94,11 @@ impl Recorder {
                 .collect(),
         };
         self.write(pen, event);
+    }
+
+    /// A run of own updates that has no numbers yet.
+    pub(crate) fn submit(&mut self, pen: Pen, count: u64, of: Class) {
+        self.write(pen, Event::Submit { count, class: class(of) });
     }
 
     /// A run of own updates.
@@ -132,5 +144,46 @@ fn reason(reason: LeftReason) -> Reason {
         LeftReason::Left => Reason::Left,
         LeftReason::Failed => Reason::Failed,
         LeftReason::Evicted => Reason::Evicted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vsync_core::bugs::Bugs;
+    use vsync_history::{Expectations, History, Log, check_with};
+
+    use super::Recorder;
+    use crate::sim::world::World;
+
+    /// The first `length` lines of the whole world.
+    fn prefix(recorder: &Recorder, length: usize) -> History {
+        let mut lengths = vec![0; recorder.history.logs.len()];
+        recorder.order[..length].iter().for_each(|&host| lengths[host] += 1);
+        let logs = recorder.history.logs.iter().zip(lengths).map(|(log, length)| Log {
+            name: log.name.clone(),
+            lines: log.lines[..length].to_vec(),
+        });
+        History { logs: logs.collect() }
+    }
+
+    /// A run that stops anywhere has broken nothing yet.
+    #[test]
+    fn no_prefix_of_a_good_run_is_a_violation() {
+        for seed in 0..12 {
+            let mut world = World::new(seed, Bugs::default(), false);
+            world.run();
+            assert!(world.failures().is_empty(), "seed {seed}: {:#?}", world.failures());
+            let recorder = &world.books.recorder;
+            let all = recorder.order.len();
+            for part in 1..40 {
+                let length = all * part / 40 + (seed as usize + part) % 7;
+                let history = prefix(recorder, length.min(all));
+                for complete in [true, false] {
+                    let expectations = Expectations { complete, ..Expectations::default() };
+                    let found = check_with(&history, &expectations);
+                    assert!(found.is_empty(), "seed {seed}, {length} of {all} lines: {found:#?}");
+                }
+            }
+        }
     }
 }

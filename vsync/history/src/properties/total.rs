@@ -6,7 +6,7 @@
 
 use crate::check::Court;
 use crate::event::Class;
-use crate::model::{End, Membership, Range, Span, Step};
+use crate::model::{End, Ending, Membership, Span, Step, Total};
 
 pub(super) fn judge(court: &mut Court<'_>) {
     let group = court.group;
@@ -15,33 +15,29 @@ pub(super) fn judge(court: &mut Court<'_>) {
             positions(court, membership, span);
         }
     }
-    for view in group.views() {
-        let spans: Vec<_> = group.spans_of(view).collect();
-        let moved = spans.iter().any(|(_, _, next)| next.is_some());
-        let mut judged = spans.iter().filter(|(member, _, next)| match moved {
+    for chapter in group.chapters() {
+        let moved = chapter.movers().next().is_some();
+        let excluded = |end: Ending| end.how == End::Excluded;
+        let mut judged = chapter.spans().filter(|(member, _, next)| match moved {
             true => next.is_some(),
-            false => member.end != Some(End::Excluded),
+            false => !member.end.is_some_and(excluded),
         });
         let Some((first, model, _)) = judged.next() else {
             continue;
         };
-        let order: Order = model.totals().collect();
         for (member, span, _) in judged {
-            if let Some(position) = differ(&order, &span.totals().collect::<Order>()) {
-                let id = court.id(first.who).to_owned();
+            if let Some(position) = differ(&model.totals, &span.totals) {
+                let id = court.id(first.who);
                 let what = format!("position {position} is another update than at {id}");
-                court.blame(member, view, what);
+                court.blame(member, chapter.view, what);
             }
         }
     }
 }
 
-/// Totals as delivered: position of the first, rank of the sender, range.
-pub(super) type Order = Vec<(u64, usize, Range)>;
-
 /// The first position at which two orders name different updates. Where one of them ends or has a
 /// hole there is no difference.
-pub(super) fn differ(one: &[(u64, usize, Range)], two: &[(u64, usize, Range)]) -> Option<u64> {
+pub(super) fn differ(one: &[Total], two: &[Total]) -> Option<u64> {
     let (mut i, mut j) = (0, 0);
     while let (Some((p, a, x)), Some((q, b, y))) = (one.get(i), two.get(j)) {
         let from = *p.max(q);
