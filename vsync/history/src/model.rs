@@ -21,6 +21,8 @@ pub(crate) struct Group {
     pub(crate) memberships: Vec<Membership>,
     /// Which membership a member is, if it left lines.
     pub(crate) of: Vec<Option<usize>>,
+    /// Deliveries of what was not sent in their view: membership, span, step.
+    pub(super) strays: Vec<(usize, usize, usize)>,
     /// Who wrote about which view, as indices: view, membership, span; ascending.
     pub(super) about: Vec<(u64, usize, usize)>,
 }
@@ -111,6 +113,8 @@ pub(crate) struct Span {
     pub(crate) sends: Vec<Range>,
     /// The totals delivered in it.
     pub(crate) totals: Vec<Total>,
+    /// How many of these came before the last send: no view change had begun there.
+    pub(crate) ordered: usize,
     /// The counts of its marks, one after the other.
     pub(super) counts: Vec<u64>,
 }
@@ -217,11 +221,17 @@ impl Span {
         &self.counts[mark.at..mark.at + self.members.len()]
     }
 
-    /// Whether every update of `range` was sent in this view, with its class.
-    pub(crate) fn has_sent(&self, range: &Range) -> bool {
+    /// Whether every update of `range` was sent in this view, with its class. `from` is where to
+    /// look first: what is asked next mostly lies behind.
+    pub(crate) fn has_sent(&self, range: &Range, from: &mut usize) -> bool {
         let mut at = range.seq;
-        let first = self.sends.partition_point(|run| run.end() <= at);
-        for run in &self.sends[first..] {
+        if self.sends.get(*from).is_some_and(|run| run.seq > at) {
+            *from = self.sends.partition_point(|run| run.end() <= at);
+        }
+        while self.sends.get(*from).is_some_and(|run| run.end() <= at) {
+            *from += 1;
+        }
+        for run in self.sends.get(*from..).unwrap_or_default() {
             if at >= range.end() {
                 break;
             }
@@ -284,6 +294,24 @@ impl Group {
     /// The membership of a member.
     pub(crate) fn membership(&self, who: Who) -> Option<&Membership> {
         self.of[who].map(|at| &self.memberships[at])
+    }
+
+    /// Deliveries of what was not sent in their view, with who delivered.
+    pub(crate) fn strays(&self) -> impl Iterator<Item = (&Membership, &Span, Who, &Range)> {
+        self.strays.iter().filter_map(|&(membership, span, step)| {
+            let membership = &self.memberships[membership];
+            let span = &membership.spans[span];
+            match &span.steps[step] {
+                Step::Deliver { who, range, .. } => Some((membership, span, *who, range)),
+                _ => None,
+            }
+        })
+    }
+
+    /// The view in which a member sent a range, wherever that is.
+    pub(crate) fn sent_in(&self, who: Who, range: &Range) -> Option<u64> {
+        let spans = &self.membership(who)?.spans;
+        spans.iter().find(|span| span.has_sent(range, &mut 0)).map(|span| span.view)
     }
 
     /// What was written about `view`.

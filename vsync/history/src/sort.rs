@@ -56,6 +56,8 @@ impl Sorter {
             group.about.extend(spans.map(|(span, it)| (it.view, at, span)));
         }
         group.about.sort_unstable();
+        let all = group.memberships.iter().enumerate();
+        group.strays = all.flat_map(|(at, membership)| strays(&group, at, membership)).collect();
         group
     }
 
@@ -262,10 +264,36 @@ impl Sorter {
     }
 }
 
+/// The deliveries of one member that its senders did not send in that view.
+fn strays(group: &Group, at: usize, membership: &Membership) -> Vec<(usize, usize, usize)> {
+    let mut strays = Vec::new();
+    let mut lanes: Vec<(Option<&Span>, usize)> = Vec::new();
+    for (number, span) in membership.spans.iter().enumerate() {
+        lanes.clear();
+        let senders = span.members.iter().map(|&who| group.membership(who));
+        lanes.extend(senders.map(|sender| (sender.and_then(|it| it.span(span.view)), 0)));
+        for (place, step) in span.steps.iter().enumerate() {
+            let Step::Deliver { sender, range, .. } = step else {
+                continue;
+            };
+            let lane = sender.map(|rank| &mut lanes[rank]);
+            let sent = lane
+                .is_some_and(|(lane, from)| lane.is_some_and(|lane| lane.has_sent(range, from)));
+            if !sent {
+                strays.push((at, number, place));
+            }
+        }
+    }
+    strays
+}
+
 /// What a step adds to what is known of its view.
 fn note(span: &mut Span, step: &Step) {
     match step {
-        Step::Send(range) => span.sends.push(*range),
+        Step::Send(range) => {
+            span.sends.push(*range);
+            span.ordered = span.totals.len();
+        }
         Step::Deliver { sender: Some(rank), range, position, .. } => {
             span.delivered[*rank] = span.delivered[*rank].max(range.end());
             span.totals.extend(position.map(|position| (position, *rank, *range)));

@@ -84,26 +84,34 @@ fn past(membership: &Membership, span: &Span, tracked: bool) -> Past {
 
 fn deliveries(court: &mut Court<'_>, pasts: &[Past], membership: &Membership, span: &Span) {
     let mut have = vec![0; span.members.len()];
+    // For each lane the run to look at next, and the past last found covered: it stays so.
+    let mut places: Vec<(usize, Option<usize>)> = vec![(0, None); span.members.len()];
     for step in &span.steps {
         let Step::Deliver { sender: Some(rank), who, range, .. } = step else {
             continue;
         };
         let past = &pasts[*rank];
-        let first = past.runs.partition_point(|(end, _)| *end <= range.seq);
-        for (end, at) in &past.runs[first..] {
-            let must = at.map_or(&[][..], |at| &past.seen[at..at + have.len()]);
-            if let Some(lacks) = must.iter().zip(&have).position(|(must, have)| must > have) {
-                let what = format!(
-                    "delivers {:?} {}..{} of {} with {} of {}, its sender had delivered {}",
-                    range.class,
-                    range.seq,
-                    range.end(),
-                    court.id(*who),
-                    have[lacks],
-                    court.id(span.members[lacks]),
-                    must[lacks],
-                );
-                court.blame(membership, span.view, what);
+        let (place, covered) = &mut places[*rank];
+        while past.runs.get(*place).is_some_and(|(end, _)| *end <= range.seq) {
+            *place += 1;
+        }
+        for (end, at) in past.runs.get(*place..).unwrap_or_default() {
+            if at.is_some() && at != covered {
+                match lacking(past, *at, &have) {
+                    None => *covered = *at,
+                    Some((lacks, must)) => {
+                        let what = format!(
+                            "delivers {:?} {}..{} of {} with {} of {}, its sender had delivered {must}",
+                            range.class,
+                            range.seq,
+                            range.end(),
+                            court.id(*who),
+                            have[lacks],
+                            court.id(span.members[lacks]),
+                        );
+                        court.blame(membership, span.view, what);
+                    }
+                }
             }
             if *end >= range.end() {
                 break;
@@ -111,6 +119,13 @@ fn deliveries(court: &mut Court<'_>, pasts: &[Past], membership: &Membership, sp
         }
         have[*rank] = have[*rank].max(range.end());
     }
+}
+
+/// A lane of which there is not yet what a past has of it, and how much that is.
+fn lacking(past: &Past, at: Option<usize>, have: &[u64]) -> Option<(usize, u64)> {
+    let must = &past.seen[at?..];
+    let rank = must.iter().zip(have).position(|(must, have)| must > have)?;
+    Some((rank, must[rank]))
 }
 
 #[cfg(test)]

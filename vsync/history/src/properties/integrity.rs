@@ -13,6 +13,12 @@ pub(super) fn judge(court: &mut Court<'_>) {
             deliveries(court, membership, span);
         }
     }
+    for (membership, span, who, range) in group.strays() {
+        if span.rank(who).is_some() && group.sent_in(who, range).is_none() {
+            let what = format!("delivers {}, which was not sent", name(court, range, who));
+            court.blame(membership, span.view, what);
+        }
+    }
 }
 
 /// The sends of one member in one view: numbered from 0 without a hole, by active members only.
@@ -31,12 +37,6 @@ fn sends(court: &mut Court<'_>, membership: &Membership, span: &Span) {
 }
 
 fn deliveries(court: &mut Court<'_>, membership: &Membership, span: &Span) {
-    let group = court.group;
-    let lanes: Vec<Option<&Span>> = span
-        .members
-        .iter()
-        .map(|&who| group.membership(who).and_then(|sender| sender.span(span.view)))
-        .collect();
     let mut next = vec![0; span.members.len()];
     let mut own = 0;
     for step in &span.steps {
@@ -58,15 +58,9 @@ fn deliveries(court: &mut Court<'_>, membership: &Membership, span: &Span) {
             court.blame(membership, span.view, what);
         }
         next[rank] = next[rank].max(range.end());
-        let sent = lanes[rank].is_some_and(|lane| lane.has_sent(range));
-        let anywhere = || {
-            let sender = group.membership(who);
-            sender.is_some_and(|sender| sender.spans.iter().any(|span| span.has_sent(range)))
-        };
-        if range.count == 0 || (!sent && !anywhere()) {
-            let what = format!("delivers {}, which was not sent", name(court, range, who));
-            court.blame(membership, span.view, what);
-        } else if sent && who == membership.who && range.end() > own {
+        if range.count == 0 {
+            court.blame(membership, span.view, "delivers nothing".into());
+        } else if who == membership.who && range.end() > own && span.has_sent(range, &mut 0) {
             let what = format!("delivers {} before its own send", name(court, range, who));
             court.blame(membership, span.view, what);
         }

@@ -1,7 +1,7 @@
 //! Same-view delivery: an update is delivered, by whoever delivers it, in the view it was sent in.
 
 use crate::check::Court;
-use crate::model::{Membership, Misplaced, Span, Step};
+use crate::model::Misplaced;
 
 pub(super) fn judge(court: &mut Court<'_>) {
     let group = court.group;
@@ -11,34 +11,12 @@ pub(super) fn judge(court: &mut Court<'_>) {
                 court.report(membership.who, None, what.clone());
             }
         }
-        for span in &membership.spans {
-            deliveries(court, membership, span);
-        }
     }
-}
-
-/// Whoever never sent it at all is judged by `integrity`.
-fn deliveries(court: &mut Court<'_>, membership: &Membership, span: &Span) {
-    let group = court.group;
-    for step in &span.steps {
-        let Step::Deliver { who, range, .. } = step else {
-            continue;
-        };
-        let Some(sender) = group.membership(*who) else {
-            continue;
-        };
-        if sender.span(span.view).is_some_and(|lane| lane.has_sent(range)) {
-            continue;
-        }
-        if let Some(lane) = sender.spans.iter().find(|lane| lane.has_sent(range)) {
-            let what = format!(
-                "delivers {:?} {}..{} of {}, sent in view {}",
-                range.class,
-                range.seq,
-                range.end(),
-                court.id(*who),
-                lane.view
-            );
+    // What nobody sent at all is judged by `integrity`.
+    for (membership, span, who, range) in group.strays() {
+        if let Some(view) = group.sent_in(who, range) {
+            let (class, seq, end, id) = (range.class, range.seq, range.end(), court.id(who));
+            let what = format!("delivers {class:?} {seq}..{end} of {id}, sent in view {view}");
             court.blame(membership, span.view, what);
         }
     }
