@@ -1,7 +1,7 @@
 //! A history as the checkers see it: members are numbers, events are sorted by membership and view.
 //!
-//! What every checker asks for is worked out once, while the lines are read: what a member delivered
-//! and sent in each view, its totals, and who wrote anything about a view.
+//! What every checker asks for is worked out once, while the lines are read (`sort`): what a member
+//! delivered and sent in each view, its totals, and who wrote anything about a view.
 
 use crate::event::{Class, Id, Level};
 

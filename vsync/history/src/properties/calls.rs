@@ -12,6 +12,20 @@ struct Wait {
     submitted: u64,
 }
 
+impl Wait {
+    /// What was there and is not stable, with this much stable in a view and of own updates.
+    fn lacks(&self, view: u64, stable: &[u64], own: u64) -> Option<String> {
+        let covered = self.delivered.iter().zip(stable).all(|(count, stable)| count <= stable);
+        if self.view == view && !covered {
+            Some(format!("{:?} delivered, {stable:?} of that", self.delivered))
+        } else if self.submitted > own {
+            Some(format!("{} submitted, {own} of that", self.submitted))
+        } else {
+            None
+        }
+    }
+}
+
 pub(super) fn judge(court: &mut Court<'_>) {
     let group = court.group;
     for membership in &group.memberships {
@@ -54,14 +68,8 @@ fn answers(court: &mut Court<'_>, membership: &Membership) {
                     };
                     let wait = open.swap_remove(at);
                     let own = before + rank.map_or(0, |rank| stable[rank]);
-                    let lacks = wait.view == span.view
-                        && wait.delivered.iter().zip(&stable).any(|(have, stable)| have > stable);
-                    if lacks || wait.submitted > own {
-                        let what = format!(
-                            "flush {id} of {:?} delivered, {} submitted is answered with {stable:?} \
-                             stable, {own} own",
-                            wait.delivered, wait.submitted
-                        );
+                    if let Some(lacks) = wait.lacks(span.view, &stable, own) {
+                        let what = format!("flush {id} is answered too early: {lacks} stable");
                         court.blame(membership, span.view, what);
                     }
                 }

@@ -101,7 +101,7 @@ fn deliveries(court: &mut Court<'_>, pasts: &[Past], membership: &Membership, sp
                     None => *covered = *at,
                     Some((lacks, must)) => {
                         let what = format!(
-                            "delivers {:?} {}..{} of {} with {} of {}, its sender had delivered {must}",
+                            "delivers {:?} {}..{} of {} with {} of {}, its sender had {must}",
                             range.class,
                             range.seq,
                             range.end(),
