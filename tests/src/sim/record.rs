@@ -1,7 +1,5 @@
 //! Writes the history of a simulated run, in memory, as the runtime writes it to files.
 
-use std::collections::HashMap;
-
 use vsync_core::engine::{Class, Delivery, Install, Level, Run};
 use vsync_core::wire::{Cut, GroupId, LeftReason, MemberId, NodeId, View};
 use vsync_history::event::{self, Counts, Event, Gone, Id, Line, Member, Reason};
@@ -11,8 +9,9 @@ use vsync_history::{History, Log};
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     history: History,
-    ids: HashMap<MemberId, Id>,
-    groups: HashMap<GroupId, Id>,
+    /// Names of members and groups. A world has few, and the newest are asked for most.
+    ids: Vec<(MemberId, Id)>,
+    groups: Vec<(GroupId, Id)>,
     /// The hosts of all lines, in the order in which the world wrote them.
     #[cfg(test)]
     order: Vec<usize>,
@@ -50,8 +49,7 @@ impl Recorder {
 
     /// Writes a line.
     pub(crate) fn write(&mut self, pen: Pen, event: Event) {
-        let group = self.groups.entry(pen.group);
-        let group = group.or_insert_with(|| format!("g{}", pen.group.0).into()).clone();
+        let group = named(&mut self.groups, pen.group, |group| format!("g{}", group.0));
         let line = Line {
             t: pen.t,
             node: self.id(pen.member),
@@ -66,9 +64,9 @@ impl Recorder {
 
     /// The name of a member.
     pub(crate) fn id(&mut self, member: MemberId) -> Id {
-        let id = self.ids.entry(member);
         // One name for all processes: what tells them apart is the incarnation.
-        id.or_insert_with(|| format!("n#{:x}@{}", member.node.0, member.entry).into()).clone()
+        let spell = |member: MemberId| format!("n#{:x}@{}", member.node.0, member.entry);
+        named(&mut self.ids, member, spell)
     }
 
     /// A view.
@@ -129,6 +127,20 @@ impl Recorder {
         let members = view.members.iter().zip(&cut.counts);
         members.map(|(member, &count)| (self.id(member.id), count)).collect()
     }
+}
+
+/// The name of something, which is spelled once.
+fn named<T: Copy + PartialEq>(
+    names: &mut Vec<(T, Id)>,
+    what: T,
+    spell: impl FnOnce(T) -> String,
+) -> Id {
+    if let Some((_, name)) = names.iter().rev().find(|(known, _)| *known == what) {
+        return name.clone();
+    }
+    let name: Id = spell(what).into();
+    names.push((what, name.clone()));
+    name
 }
 
 fn class(class: Class) -> event::Class {
