@@ -7,7 +7,7 @@ use vsync_core::engine::{DropReason, Engine, Input, Output, Outputs, Refusal, Tr
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 use vsync_history::event::Event;
 
-use super::judge::Judge;
+use super::judge::{Judge, Submitted};
 use super::record::Recorder;
 use super::seat::{Desk, Phase, Seat};
 use super::trace::Trace;
@@ -270,13 +270,15 @@ impl Host {
                 seat.write(desk, Event::Resumed { reason: "quorum".into() });
             }
             Output::Excluded { group, view, decided } => {
-                self.seat(group).on_end(desk, view, decided, Event::Excluded { view });
+                let event = Event::Excluded { view, own: decided };
+                self.seat(group).on_end(desk, view, decided, event);
                 effects.push(Effect::Excluded { group });
             }
             Output::Left { group, view, decided } => {
                 let seat = self.seat(group);
                 let member = seat.me;
-                seat.on_end(desk, view, Some(decided), Event::Closed { view });
+                let event = Event::Closed { view, own: Some(decided) };
+                seat.on_end(desk, view, Some(decided), event);
                 effects.push(Effect::Left { group, member, view });
             }
             Output::Refused { group, reason } => {
@@ -291,11 +293,40 @@ impl Host {
         }
     }
 
-    /// Writes the digest of the state where the host stands.
-    pub(crate) fn write_state(&mut self, now: u64, group: GroupId, books: &mut Books) {
+    /// Its part in a group, and where that writes.
+    fn at_desk<'a>(
+        &'a mut self,
+        now: u64,
+        group: GroupId,
+        books: &'a mut Books,
+    ) -> (&'a mut Seat, Desk<'a>) {
         let Books { judge, recorder, .. } = books;
-        let desk = &mut Desk { host: self.index, node: self.node, t: now, judge, recorder };
-        let seat = &self.seats[group.0 as usize];
+        let desk = Desk { host: self.index, node: self.node, t: now, judge, recorder };
+        (&mut self.seats[group.0 as usize], desk)
+    }
+
+    /// Updates are about to be handed to the engine.
+    pub(crate) fn submit(
+        &mut self,
+        now: u64,
+        group: GroupId,
+        (updates, bytes): (&[Submitted], u64),
+        books: &mut Books,
+    ) {
+        let (seat, mut desk) = self.at_desk(now, group, books);
+        seat.submit(&mut desk, updates, bytes);
+    }
+
+    /// A flush is about to be asked for.
+    pub(crate) fn flush(&mut self, now: u64, group: GroupId, id: u64, books: &mut Books) {
+        let (seat, mut desk) = self.at_desk(now, group, books);
+        seat.flush(&mut desk, id);
+    }
+
+    /// Writes where the host stands at rest: the digest of its state, and what is left in memory.
+    pub(crate) fn write_state(&mut self, now: u64, group: GroupId, books: &mut Books) {
+        let status = self.engine.status(group);
+        let (seat, mut desk) = self.at_desk(now, group, books);
         let Some(view) = &seat.view else { return };
         let mut cut = seat.stable.clone();
         cut.counts.clone_from(&seat.delivered);
@@ -305,7 +336,11 @@ impl Host {
             cut: desk.recorder.cut(view, &cut),
             hash: format!("{:016x}", seat.app.digest()),
         };
-        seat.write(desk, event);
+        seat.write(&mut desk, event);
+        if let Some(status) = status {
+            let (retained, queued) = (status.retained as u64, status.queued as u64);
+            seat.write(&mut desk, Event::Idle { retained, queued });
+        }
     }
 
     /// The members it believes in.

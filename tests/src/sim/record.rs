@@ -1,7 +1,5 @@
 //! Writes the history of a simulated run, in memory, as the runtime writes it to files.
 
-use std::collections::HashMap;
-
 use vsync_core::engine::{Class, Delivery, Install, Level, Run};
 use vsync_core::wire::{Cut, GroupId, LeftReason, MemberId, NodeId, View};
 use vsync_history::event::{self, Counts, Event, Gone, Id, Line, Member, Reason};
@@ -11,10 +9,11 @@ use vsync_history::{Expectations, History, Log, check_with};
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     history: History,
-    /// The logs of all lines, in the order in which they were written.
+    /// The hosts of all lines, in the order in which the world wrote them.
     order: Vec<u32>,
-    ids: HashMap<MemberId, Id>,
-    groups: HashMap<GroupId, Id>,
+    /// Names of members and groups. A world has few, and the newest are asked for most.
+    ids: Vec<(MemberId, Id)>,
+    groups: Vec<(GroupId, Id)>,
     /// When each host started.
     born: Vec<u64>,
 }
@@ -100,8 +99,7 @@ impl Recorder {
 
     /// Writes a line.
     pub(crate) fn write(&mut self, pen: Pen, event: Event) {
-        let group = self.groups.entry(pen.group);
-        let group = group.or_insert_with(|| format!("g{}", pen.group.0).into()).clone();
+        let group = named(&mut self.groups, pen.group, |group| format!("g{}", group.0));
         let line = Line {
             t: pen.t - self.born[pen.host],
             node: self.id(pen.member),
@@ -115,9 +113,9 @@ impl Recorder {
 
     /// The name of a member.
     pub(crate) fn id(&mut self, member: MemberId) -> Id {
-        let id = self.ids.entry(member);
         // One name for all processes: what tells them apart is the incarnation.
-        id.or_insert_with(|| format!("n#{:x}@{}", member.node.0, member.entry).into()).clone()
+        let spell = |member: MemberId| format!("n#{:x}@{}", member.node.0, member.entry);
+        named(&mut self.ids, member, spell)
     }
 
     /// A view.
@@ -143,6 +141,11 @@ impl Recorder {
                 .collect(),
         };
         self.write(pen, event);
+    }
+
+    /// A run of own updates that has no numbers yet.
+    pub(crate) fn submit(&mut self, pen: Pen, count: u64, of: Class) {
+        self.write(pen, Event::Submit { count, class: class(of) });
     }
 
     /// A run of own updates.
@@ -175,6 +178,20 @@ impl Recorder {
     }
 }
 
+/// The name of something, which is spelled once.
+fn named<T: Copy + PartialEq>(
+    names: &mut Vec<(T, Id)>,
+    what: T,
+    spell: impl FnOnce(T) -> String,
+) -> Id {
+    if let Some((_, name)) = names.iter().rev().find(|(known, _)| *known == what) {
+        return name.clone();
+    }
+    let name: Id = spell(what).into();
+    names.push((what, name.clone()));
+    name
+}
+
 fn class(class: Class) -> event::Class {
     match class {
         Class::Fifo => event::Class::Fifo,
@@ -188,5 +205,34 @@ fn reason(reason: LeftReason) -> Reason {
         LeftReason::Left => Reason::Left,
         LeftReason::Failed => Reason::Failed,
         LeftReason::Evicted => Reason::Evicted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vsync_history::{Expectations, check_with};
+
+    use crate::sim::Setting;
+    use crate::sim::world::World;
+
+    /// A run that stops anywhere has broken nothing yet.
+    #[test]
+    fn no_prefix_of_a_good_run_is_a_violation() {
+        for seed in 0..12 {
+            let mut world = World::new(seed, &Setting::default());
+            world.run();
+            assert!(world.failures().is_empty(), "seed {seed}: {:#?}", world.failures());
+            let recorder = &world.books.recorder;
+            let all = recorder.lines();
+            for part in 1..40 {
+                let length = all * part / 40 + (seed as usize + part) % 7;
+                let history = recorder.prefix(length.min(all));
+                for complete in [true, false] {
+                    let expectations = Expectations { complete, ..Expectations::default() };
+                    let found = check_with(&history, &expectations);
+                    assert!(found.is_empty(), "seed {seed}, {length} of {all} lines: {found:#?}");
+                }
+            }
+        }
     }
 }

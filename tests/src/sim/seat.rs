@@ -130,15 +130,21 @@ impl Seat {
         self.view.as_ref().is_some_and(|view| view.is_active(self.rank))
     }
 
-    /// Updates were submitted.
-    pub(crate) fn submit(&mut self, updates: &[Submitted], bytes: u64) {
+    /// Updates are handed to the engine.
+    pub(crate) fn submit(&mut self, desk: &mut Desk<'_>, updates: &[Submitted], bytes: u64) {
+        if let Some(pen) = self.pen(desk) {
+            updates.chunk_by(|one, other| one.class == other.class).for_each(|run| {
+                desk.recorder.submit(pen, run.len() as u64, run[0].class);
+            });
+        }
         self.submitted += updates.len() as u64;
         self.pending.extend(updates);
         self.credit = self.credit.saturating_sub(bytes);
     }
 
-    /// A flush was asked for.
-    pub(crate) fn flush(&mut self, id: u64) {
+    /// A flush is asked for.
+    pub(crate) fn flush(&mut self, desk: &mut Desk<'_>, id: u64) {
+        self.write(desk, Event::Flush { id });
         let (view, delivered) = (self.number(), self.delivered.clone());
         self.waits.insert(id, Wait { view, delivered, submitted: self.submitted });
     }
@@ -312,6 +318,7 @@ impl Seat {
         let Some(wait) = self.waits.remove(&id) else {
             return desk.fail("flush", format!("flush {id} was not asked for"));
         };
+        self.write(desk, Event::Flushed { id });
         let now = self.number();
         let covered = |rank: usize, count: u64| count <= self.stable.count(rank);
         if wait.view == now

@@ -70,7 +70,8 @@ impl World {
             return;
         }
         self.totals.updates += updates.len() as u64;
-        self.hosts[host].seat(group).submit(&updates, body.len() as u64);
+        let submitted = (&updates[..], body.len() as u64);
+        self.hosts[host].submit(self.now, group, submitted, &mut self.books);
         let wall = self.hosts[host].clock.local(self.now);
         let urgent = self.dice.chance(300);
         let body = Bytes::from(body);
@@ -94,7 +95,7 @@ impl World {
         }
         self.totals.flushes += 1;
         let id = self.totals.flushes;
-        self.hosts[host].seat(group).flush(id);
+        self.hosts[host].flush(self.now, group, id, &mut self.books);
         self.step(host, Input::Flush { group, id });
     }
 

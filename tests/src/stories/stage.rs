@@ -100,7 +100,7 @@ impl Stage {
             }),
             "flush" => numbers(words).for_each(|host| {
                 self.updates += 1;
-                self.hosts[host].seat(GROUP).flush(self.updates);
+                self.hosts[host].flush(self.now, GROUP, self.updates, &mut self.books);
                 self.give(host, Input::Flush { group: GROUP, id: self.updates });
             }),
             "flow" | "lose" => self.links(words, command == "flow"),
@@ -215,7 +215,8 @@ impl Stage {
             body.extend_from_slice(&self.updates.to_le_bytes());
             updates.push(Submitted { id: self.updates, length: 8, class, level });
         }
-        self.hosts[host].seat(GROUP).submit(&updates, body.len() as u64);
+        let submitted = (&updates[..], body.len() as u64);
+        self.hosts[host].submit(self.now, GROUP, submitted, &mut self.books);
         let runs = vec![Run { class, level, count: count as u32 }];
         let (body, wall) = (Bytes::from(body), self.now);
         self.give(host, Input::Submit { group: GROUP, runs, body, wall, urgent: false });

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::model::{Group, Membership, Who};
 use crate::properties;
 use crate::read::History;
+use crate::sort::groups;
 
 /// A property that a history breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn check(history: &History) -> Vec<Violation> {
 /// Holds a history to all properties, knowing more of its run.
 pub fn check_with(history: &History, expectations: &Expectations) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for (name, group) in &Group::of(history) {
+    for (name, group) in &groups(history) {
         for (property, judge) in properties::ALL {
             let mut court = Court { property, name, group, expectations, found: Vec::new() };
             judge(&mut court);
@@ -87,6 +88,12 @@ impl Court<'_> {
     /// Reports a violation of a membership.
     pub(crate) fn blame(&mut self, membership: &Membership, view: u64, what: String) {
         self.report(membership.who, Some(view), what);
+    }
+
+    /// Whether the caller vouches that a member was there, idle and connected at the end.
+    pub(crate) fn is_settled(&self, who: Who) -> bool {
+        let id = self.id(who);
+        self.expectations.settled.iter().any(|name| name == id)
     }
 
     /// The name of a member.

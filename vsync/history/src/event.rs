@@ -1,15 +1,13 @@
 //! The events of a history: one JSON object per line.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::counts::Counts;
+
 /// The id of a member, `"name#incarnation@entry"`, or of a process, `"name#incarnation"`.
 pub type Id = Arc<str>;
-
-/// A cut as histories write it: a count per member.
-pub type Counts = BTreeMap<Id, u64>;
 
 /// One line of a history file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +126,13 @@ pub enum Event {
         /// Who is gone.
         left: Vec<Gone>,
     },
+    /// A run of own updates of one class was handed in, and has no numbers yet.
+    Submit {
+        /// How many.
+        count: u64,
+        /// Their order.
+        class: Class,
+    },
     /// A run of own updates of one class got its numbers.
     Send {
         /// The view.
@@ -212,6 +217,23 @@ pub enum Event {
         /// The digest.
         hash: String,
     },
+    /// Somebody waits until everything delivered or submitted here so far is stable.
+    Flush {
+        /// Which flush: the writer counts them.
+        id: u64,
+    },
+    /// A flush was answered.
+    Flushed {
+        /// Which.
+        id: u64,
+    },
+    /// What is left in memory where everything has come to rest.
+    Idle {
+        /// Bytes of updates kept.
+        retained: u64,
+        /// Updates without a number.
+        queued: u64,
+    },
     /// The group cannot go on.
     Blocked {
         /// Why.
@@ -226,6 +248,9 @@ pub enum Event {
     Excluded {
         /// The last view installed.
         view: u64,
+        /// How many own updates of that view are in its final cut, if the decision is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        own: Option<u64>,
     },
     /// The member asked to leave.
     Leaving {
@@ -236,6 +261,9 @@ pub enum Event {
     Closed {
         /// The last view installed.
         view: u64,
+        /// How many own updates of that view are in its final cut, if the decision is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        own: Option<u64>,
     },
     /// A client's request arrived.
     Request {
@@ -290,6 +318,7 @@ mod tests {
             r#"{{{head},"event":"view","view":1,"members":[{{"id":"p#2a@1","active":true}}],
             "together":["p#2a@1"],"joined":["p#2a@1"],"left":[{{"id":"q#1@1","reason":"failed"}}]}}"#
         ));
+        round(&format!(r#"{{{head},"event":"submit","count":3,"class":"causal"}}"#));
         round(&format!(r#"{{{head},"event":"send","view":1,"seq":0,"count":3,"class":"causal"}}"#));
         round(&format!(
             r#"{{{head},"event":"deliver","view":1,"sender":"p#2a@1","seq":0,"count":3,
@@ -307,6 +336,16 @@ mod tests {
             r#"{{{head},"event":"loaded","view":2,"bytes":9,"hash":"0f","from":"p#2a@1"}}"#
         ));
         round(&format!(r#"{{{head},"event":"blocked","reason":"quorum"}}"#));
-        round(&format!(r#"{{{head},"event":"closed","view":4}}"#));
+        round(&format!(r#"{{{head},"event":"flush","id":1}}"#));
+        round(&format!(r#"{{{head},"event":"flushed","id":1}}"#));
+        round(&format!(r#"{{{head},"event":"idle","retained":0,"queued":0}}"#));
+        round(&format!(r#"{{{head},"event":"excluded","view":4}}"#));
+        round(&format!(r#"{{{head},"event":"closed","view":4,"own":3}}"#));
+    }
+
+    #[test]
+    fn an_event_that_is_not_on_the_page_is_an_error() {
+        let text = r#"{"event":"news","t":5,"group":"g","generation":1,"node":"p#2a@1"}"#;
+        assert!(serde_json::from_str::<Line>(text).is_err());
     }
 }

@@ -10,11 +10,13 @@
 //! so every delivery must have one.
 
 mod check;
+mod counts;
 pub mod draw;
 pub mod event;
 mod model;
 mod properties;
 mod read;
+mod sort;
 
 pub use check::{Expectations, Violation, check, check_with};
 pub use read::{Directory, History, Log, ReadError};

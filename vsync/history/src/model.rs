@@ -1,9 +1,9 @@
 //! A history as the checkers see it: members are numbers, events are sorted by membership and view.
+//!
+//! What every checker asks for is worked out once, while the lines are read (`sort`): what a member
+//! delivered and sent in each view, its totals, and who wrote anything about a view.
 
-use std::collections::HashMap;
-
-use crate::event::{Class, Counts, Event, Gone, Id, Level, Line};
-use crate::read::History;
+use crate::event::{Class, Id, Level};
 
 /// A member as a number: an index into [`Group::ids`].
 pub(crate) type Who = usize;
@@ -13,11 +13,18 @@ pub(crate) type Who = usize;
 pub(crate) struct Group {
     /// Every member that is named anywhere.
     pub(crate) ids: Vec<Id>,
+    /// The view by which each of them came in, as its id tells.
+    pub(crate) entries: Vec<Option<u64>>,
+    /// The process of each of them: the first member of the same one.
+    pub(crate) nodes: Vec<Who>,
     /// The memberships that left lines, in the order of the logs.
     pub(crate) memberships: Vec<Membership>,
     /// Which membership a member is, if it left lines.
     pub(crate) of: Vec<Option<usize>>,
-    numbers: HashMap<Id, Who>,
+    /// Deliveries of what was not sent in their view: membership, span, step.
+    pub(super) strays: Vec<(usize, usize, usize)>,
+    /// Who wrote about which view, as indices: view, membership, span; ascending.
+    pub(super) about: Vec<(u64, usize, usize)>,
 }
 
 /// What one member wrote.
@@ -30,12 +37,36 @@ pub(crate) struct Membership {
     /// Its views, in the order of its lines.
     pub(crate) spans: Vec<Span>,
     /// How it ended, where a line says so.
-    pub(crate) end: Option<End>,
-    /// Lines where none may be: before the first view, after the end, or for another view.
-    pub(crate) misplaced: Vec<String>,
+    pub(crate) end: Option<Ending>,
+    /// What was in memory at rest, where a line says so: bytes retained, updates queued.
+    pub(crate) idle: Option<(u64, u64)>,
+    /// Lines where none may be.
+    pub(crate) misplaced: Vec<(Misplaced, String)>,
+}
+
+/// Why there may be no such line there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    /// Before the first view, or out of the order of views.
+    Outside,
+    /// Updates of another view than the writer's.
+    OtherView,
+    /// After the end of the membership, or after its node had come back as another member.
+    AfterEnd,
 }
 
 /// How a membership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// By whose wish.
+    pub(crate) how: End,
+    /// Its last view.
+    pub(crate) view: u64,
+    /// How many own updates are in that view's final cut, if it was told.
+    pub(crate) own: Option<u64>,
+}
+
+/// By whose wish a membership ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// By the others' decision.
@@ -60,7 +91,7 @@ pub(crate) struct Loaded {
 }
 
 /// What a member wrote in one view.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Span {
     /// The view's number.
     pub(crate) view: u64,
@@ -76,11 +107,31 @@ pub(crate) struct Span {
     pub(crate) left: Vec<Who>,
     /// What happened in it.
     pub(crate) steps: Vec<Step>,
+    /// How much of each lane was delivered in it, by rank.
+    pub(crate) delivered: Vec<u64>,
+    /// The runs sent in it.
+    pub(crate) sends: Vec<Range>,
+    /// The totals delivered in it.
+    pub(crate) totals: Vec<Total>,
+    /// How many of these came before the last send: no view change had begun there.
+    pub(crate) ordered: usize,
+    /// The counts of its marks, one after the other.
+    pub(super) counts: Vec<u64>,
 }
+
+/// Totals as delivered: position of the first, rank of the sender, range.
+pub(crate) type Total = (u64, usize, Range);
 
 /// One event within a view. A rank is `None` where the member named is not in the view.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// Own updates were handed in.
+    Submit {
+        /// How many.
+        count: u64,
+        /// Their order.
+        class: Class,
+    },
     /// Own updates were numbered.
     Send(Range),
     /// Updates were delivered.
@@ -98,6 +149,10 @@ pub(crate) enum Step {
     },
     /// This much survives.
     Stable(Mark),
+    /// A flush was asked for.
+    Flush(u64),
+    /// A flush was answered.
+    Flushed(u64),
     /// All of a proposal is held.
     Accepted {
         /// The proposal's hash.
@@ -134,11 +189,11 @@ pub(crate) struct Range {
     pub(crate) class: Class,
 }
 
-/// A cut: counts by rank, and positions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A cut: counts by rank, kept in the span ([`Span::cut`]), and positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Updates, by rank.
-    pub(crate) counts: Vec<u64>,
+    /// Where the counts begin.
+    pub(super) at: usize,
     /// Positions.
     pub(crate) extent: u64,
     /// Whether it names somebody who is not in the view.
@@ -156,34 +211,36 @@ impl Span {
         self.rank(who).is_some_and(|rank| self.active[rank])
     }
 
-    /// How much of each lane was delivered in this view, at its end.
-    pub(crate) fn delivered(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.members.len()];
-        for step in &self.steps {
-            if let Step::Deliver { sender: Some(rank), range, .. } = step {
-                counts[*rank] = counts[*rank].max(range.end());
-            }
-        }
-        counts
-    }
-
-    /// The totals delivered in this view: position of the first, rank of the sender, range.
-    pub(crate) fn totals(&self) -> impl Iterator<Item = (u64, usize, Range)> + '_ {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Deliver { sender: Some(rank), range, position: Some(position), .. } => {
-                Some((*position, *rank, *range))
-            }
-            _ => None,
-        })
-    }
-
     /// How many own updates were numbered in this view.
     pub(crate) fn sent(&self) -> u64 {
-        let ends = self.steps.iter().map(|step| match step {
-            Step::Send(range) => range.end(),
-            _ => 0,
-        });
-        ends.max().unwrap_or(0)
+        self.sends.iter().map(Range::end).max().unwrap_or(0)
+    }
+
+    /// The counts of a mark, by rank.
+    pub(crate) fn cut(&self, mark: &Mark) -> &[u64] {
+        &self.counts[mark.at..mark.at + self.members.len()]
+    }
+
+    /// Whether every update of `range` was sent in this view, with its class. `from` is where to
+    /// look first: what is asked next mostly lies behind.
+    pub(crate) fn has_sent(&self, range: &Range, from: &mut usize) -> bool {
+        let mut at = range.seq;
+        if self.sends.get(*from).is_some_and(|run| run.seq > at) {
+            *from = self.sends.partition_point(|run| run.end() <= at);
+        }
+        while self.sends.get(*from).is_some_and(|run| run.end() <= at) {
+            *from += 1;
+        }
+        for run in self.sends.get(*from..).unwrap_or_default() {
+            if at >= range.end() {
+                break;
+            }
+            if run.seq > at || run.class != range.class {
+                return false;
+            }
+            at = run.end();
+        }
+        at >= range.end()
     }
 }
 
@@ -207,208 +264,69 @@ impl Membership {
     }
 }
 
-impl Group {
-    /// Everything of `history`, by group and generation.
-    pub(crate) fn of(history: &History) -> Vec<(String, Group)> {
-        let mut groups: Vec<((Id, u32), Group)> = Vec::new();
-        for log in &history.logs {
-            let mut last = 0;
-            for line in &log.lines {
-                let Some(name) = &line.group else { continue };
-                let generation = line.generation.unwrap_or(0);
-                let is = |(key, _): &((Id, u32), Group)| key.0 == *name && key.1 == generation;
-                if !groups.get(last).is_some_and(is) {
-                    last = groups.iter().position(is).unwrap_or_else(|| {
-                        groups.push(((name.clone(), generation), Group::default()));
-                        groups.len() - 1
-                    });
-                }
-                groups[last].1.add(line);
-            }
-        }
-        let label = |(name, generation): (Id, u32)| format!("{name}/{generation}");
-        groups.into_iter().map(|(key, group)| (label(key), group)).collect()
+/// Who wrote about one view.
+#[derive(Clone, Copy)]
+pub(crate) struct Chapter<'a> {
+    group: &'a Group,
+    /// The view.
+    pub(crate) view: u64,
+    about: &'a [(u64, usize, usize)],
+}
+
+impl<'a> Chapter<'a> {
+    /// Everything written, with who wrote it and the view that followed there.
+    pub(crate) fn spans(
+        self,
+    ) -> impl Iterator<Item = (&'a Membership, &'a Span, Option<&'a Span>)> {
+        self.about.iter().map(move |&(_, membership, span)| {
+            let membership = &self.group.memberships[membership];
+            (membership, &membership.spans[span], membership.spans.get(span + 1))
+        })
     }
 
+    /// What those wrote who went on to another view, and that one.
+    pub(crate) fn movers(self) -> impl Iterator<Item = (&'a Membership, &'a Span, &'a Span)> {
+        self.spans().filter_map(|(member, span, next)| Some((member, span, next?)))
+    }
+}
+
+impl Group {
     /// The membership of a member.
     pub(crate) fn membership(&self, who: Who) -> Option<&Membership> {
         self.of[who].map(|at| &self.memberships[at])
     }
 
-    /// All that was written about `view`, with who wrote it and the view that followed.
-    pub(crate) fn spans_of(
-        &self,
-        view: u64,
-    ) -> impl Iterator<Item = (&Membership, &Span, Option<&Span>)> {
-        self.memberships.iter().filter_map(move |membership| {
-            let at = membership.spans.partition_point(|span| span.view < view);
-            let span = membership.spans.get(at).filter(|span| span.view == view)?;
-            Some((membership, span, membership.spans.get(at + 1)))
+    /// Deliveries of what was not sent in their view, with who delivered.
+    pub(crate) fn strays(&self) -> impl Iterator<Item = (&Membership, &Span, Who, &Range)> {
+        self.strays.iter().filter_map(|&(membership, span, step)| {
+            let membership = &self.memberships[membership];
+            let span = &membership.spans[span];
+            match &span.steps[step] {
+                Step::Deliver { who, range, .. } => Some((membership, span, *who, range)),
+                _ => None,
+            }
         })
     }
 
-    /// The numbers of all views that anybody installed, ascending.
-    pub(crate) fn views(&self) -> Vec<u64> {
-        let spans = self.memberships.iter().flat_map(|membership| &membership.spans);
-        let mut views: Vec<u64> = spans.map(|span| span.view).collect();
-        views.sort_unstable();
-        views.dedup();
-        views
+    /// The view in which a member sent a range, wherever that is.
+    pub(crate) fn sent_in(&self, who: Who, range: &Range) -> Option<u64> {
+        let spans = &self.membership(who)?.spans;
+        spans.iter().find(|span| span.has_sent(range, &mut 0)).map(|span| span.view)
     }
 
-    fn number(&mut self, id: &Id) -> Who {
-        if let Some(&who) = self.numbers.get(id) {
-            return who;
-        }
-        let who = self.ids.len();
-        self.ids.push(id.clone());
-        self.of.push(None);
-        self.numbers.insert(id.clone(), who);
-        who
+    /// What was written about `view`.
+    pub(crate) fn chapter(&self, view: u64) -> Chapter<'_> {
+        let from = self.about.partition_point(|about| about.0 < view);
+        let until = self.about.partition_point(|about| about.0 <= view);
+        Chapter { group: self, view, about: &self.about[from..until] }
     }
 
-    fn add(&mut self, line: &Line) {
-        let who = self.number(&line.node);
-        let at = *self.of[who].get_or_insert_with(|| {
-            self.memberships.push(Membership {
-                who,
-                loaded: Vec::new(),
-                spans: Vec::new(),
-                end: None,
-                misplaced: Vec::new(),
-            });
-            self.memberships.len() - 1
-        });
-        match &line.event {
-            Event::View { .. } => self.add_view(at, &line.event),
-            Event::Loaded { view, bytes, hash, from } => {
-                let from = self.number(from);
-                let membership = &mut self.memberships[at];
-                let after_views = membership.spans.len();
-                let hash = hash.clone();
-                let loaded = Loaded { view: *view, bytes: *bytes, hash, from, after_views };
-                membership.loaded.push(loaded);
-            }
-            Event::Excluded { .. } => self.memberships[at].end = Some(End::Excluded),
-            Event::Closed { .. } => self.memberships[at].end = Some(End::Closed),
-            Event::Start { .. }
-            | Event::Blocked { .. }
-            | Event::Resumed { .. }
-            | Event::Leaving { .. }
-            | Event::Request { .. }
-            | Event::Reply { .. } => {}
-            Event::Send { view, .. }
-            | Event::Deliver { view, .. }
-            | Event::Stable { view, .. }
-            | Event::Accepted { view, .. }
-            | Event::Checkpoint { view, .. }
-            | Event::State { view, .. } => self.add_step(at, *view, &line.event),
-        }
-    }
-
-    fn add_view(&mut self, at: usize, event: &Event) {
-        let Event::View { view, members, together, joined, left } = event else {
-            return;
-        };
-        let span = Span {
-            view: *view,
-            members: members.iter().map(|member| self.number(&member.id)).collect(),
-            active: members.iter().map(|member| member.active).collect(),
-            together: together.iter().map(|id| self.number(id)).collect(),
-            joined: joined.iter().map(|id| self.number(id)).collect(),
-            left: left.iter().map(|Gone { id, .. }| self.number(id)).collect(),
-            steps: Vec::new(),
-        };
-        let membership = &mut self.memberships[at];
-        if membership.end.is_some() {
-            membership.misplaced.push(format!("view {view} after the end"));
-        }
-        match membership.spans.last() {
-            // Look-ups by number rely on this order.
-            Some(last) if last.view >= *view => {
-                membership.misplaced.push(format!("view {view} after view {}", last.view));
-            }
-            _ => membership.spans.push(span),
-        }
-    }
-
-    fn add_step(&mut self, at: usize, view: u64, event: &Event) {
-        let step = self.step(at, event);
-        let membership = &mut self.memberships[at];
-        let what = || format!("{} in view {view}", kind(event));
-        let ended = membership.end.is_some() && !matches!(event, Event::State { .. });
-        match membership.spans.last_mut() {
-            Some(_) if ended => membership.misplaced.push(what() + " after the end"),
-            None => membership.misplaced.push(what() + " before the first view"),
-            Some(last) if last.view != view => {
-                let current = last.view;
-                membership.misplaced.push(format!("{} while in view {current}", what()));
-            }
-            Some(last) => last.steps.extend(step),
-        }
-    }
-
-    fn step(&mut self, at: usize, event: &Event) -> Option<Step> {
-        // A count of zero says nothing, and would make ranges empty.
-        Some(match event {
-            Event::Send { seq, count, class, .. } => {
-                Step::Send(Range { seq: *seq, count: *count, class: *class })
-            }
-            Event::Deliver { sender, seq, count, class, position, level, .. } => {
-                let who = self.number(sender);
-                Step::Deliver {
-                    sender: self.memberships[at].spans.last()?.rank(who),
-                    who,
-                    range: Range { seq: *seq, count: *count, class: *class },
-                    position: *position,
-                    level: *level,
-                }
-            }
-            Event::Stable { cut, extent, .. } => Step::Stable(self.mark(at, cut, *extent)?),
-            Event::Accepted { proposal, cut, extent, .. } => {
-                Step::Accepted { proposal: proposal.clone(), mark: self.mark(at, cut, *extent)? }
-            }
-            Event::Checkpoint { bytes, hash, r#for, .. } => {
-                Step::Checkpoint { bytes: *bytes, hash: hash.clone(), joiner: self.number(r#for) }
-            }
-            Event::State { cut, extent, hash, .. } => {
-                Step::State { mark: self.mark(at, cut, *extent)?, hash: hash.clone() }
-            }
-            _ => return None,
+    /// All views that anybody installed, ascending.
+    pub(crate) fn chapters(&self) -> impl Iterator<Item = Chapter<'_>> {
+        self.about.chunk_by(|one, other| one.0 == other.0).map(|about| Chapter {
+            group: self,
+            view: about[0].0,
+            about,
         })
-    }
-
-    fn mark(&mut self, at: usize, cut: &Counts, extent: u64) -> Option<Mark> {
-        let span = self.memberships[at].spans.last()?;
-        let mut mark = Mark { counts: vec![0; span.members.len()], extent, stranger: false };
-        for (id, &count) in cut {
-            match self.numbers.get(id).and_then(|&who| span.rank(who)) {
-                Some(rank) => mark.counts[rank] = count,
-                None => mark.stranger |= count > 0,
-            }
-        }
-        Some(mark)
-    }
-}
-
-/// The event's name in the file.
-fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::Start { .. } => "start",
-        Event::View { .. } => "view",
-        Event::Send { .. } => "send",
-        Event::Deliver { .. } => "deliver",
-        Event::Stable { .. } => "stable",
-        Event::Accepted { .. } => "accepted",
-        Event::Checkpoint { .. } => "checkpoint",
-        Event::Loaded { .. } => "loaded",
-        Event::State { .. } => "state",
-        Event::Blocked { .. } => "blocked",
-        Event::Resumed { .. } => "resumed",
-        Event::Excluded { .. } => "excluded",
-        Event::Leaving { .. } => "leaving",
-        Event::Closed { .. } => "closed",
-        Event::Request { .. } => "request",
-        Event::Reply { .. } => "reply",
     }
 }

@@ -273,6 +273,8 @@ impl Driver {
         if parcel.count == 0 {
             return;
         }
+        let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
+        slot.submitted(&parcel.runs, &mut record);
         slot.callers.submitted(parcel.count, parcel.waiters);
         self.step(Input::Submit {
             group,
@@ -289,6 +291,8 @@ impl Driver {
         match self.slots.get_mut(&group) {
             Some(slot) if slot.view().is_some() => {
                 let id = slot.callers.flush(tell);
+                let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
+                slot.note(|_| Line::Flush { id }, &mut record);
                 self.step(Input::Flush { group, id });
             }
             Some(_) => drop(tell.send(Err(GroupError::NoState))),
@@ -502,7 +506,10 @@ enum After {
 /// The outputs that say how the membership itself goes.
 fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After {
     match output {
-        Output::Flushed { id, .. } => slot.callers.flushed(id),
+        Output::Flushed { id, .. } => {
+            slot.note(|_| Line::Flushed { id }, record);
+            slot.callers.flushed(id);
+        }
         Output::Credit { bytes, .. } => slot.seat.grant(bytes),
         Output::Accepted { view, ballot, proposal, cut, .. } => {
             slot.accepted(view, ballot, proposal, &cut, record);

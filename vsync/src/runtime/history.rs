@@ -163,6 +163,12 @@ pub(crate) fn view(install: &Install, names: &Names, before: &Names) -> Event {
     }
 }
 
+/// The line of own updates of one class that have no numbers yet.
+pub(crate) fn submit(runs: &[Run]) -> Event {
+    let count = runs.iter().map(|run| u64::from(run.count)).sum();
+    Event::Submit { count, class: runs.first().map_or(event::Class::Fifo, |run| class(run.class)) }
+}
+
 /// The line of own updates that got their numbers.
 pub(crate) fn send(view: u64, seq: u64, run: Run) -> Event {
     Event::Send { view, seq, count: run.count.into(), class: class(run.class) }

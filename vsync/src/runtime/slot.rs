@@ -94,6 +94,15 @@ impl Slot {
         self.standing.as_ref().map(|standing| &standing.view)
     }
 
+    /// Own updates are about to be handed to the engine.
+    pub(crate) fn submitted(&self, runs: &[Run], record: &mut Record<'_>) {
+        if record.on() {
+            for run in runs.chunk_by(|one, other| one.class == other.class) {
+                record.write(self.subject.as_ref(), || history::submit(run));
+            }
+        }
+    }
+
     /// Own updates got their numbers.
     pub(crate) fn sent(&mut self, view: u64, seq: u64, run: Run, record: &mut Record<'_>) {
         record.write(self.subject.as_ref(), || history::send(view, seq, run));
@@ -238,7 +247,7 @@ impl Slot {
     /// The others went on without this node: callers are told, the state is void, and the slot is
     /// ready to join again.
     pub(crate) fn excluded(&mut self, view: u64, decided: Option<u64>, record: &mut Record<'_>) {
-        record.write(self.subject.as_ref(), || Event::Excluded { view });
+        record.write(self.subject.as_ref(), || Event::Excluded { view, own: decided });
         self.seat.outbox.reset(&NotApplied::Excluded);
         self.callers.end(Ending::Excluded { decided });
         self.replica.void();
@@ -260,7 +269,8 @@ impl Slot {
                     history::state(number, &cut, &bytes, &self.names)
                 });
             }
-            record.write(self.subject.as_ref(), || Event::Closed { view: number });
+            let event = || Event::Closed { view: number, own: decided };
+            record.write(self.subject.as_ref(), event);
         }
         self.seat.close();
         self.seat.outbox.reset(&NotApplied::Closed);

@@ -186,6 +186,12 @@ impl Stage {
     }
 
     fn input(&mut self, node: u64, input: Input) {
+        if let Input::Submit { runs, .. } = &input {
+            for run in runs {
+                let (count, class) = (run.count.into(), class(run.class));
+                self.write(node, Event::Submit { count, class });
+            }
+        }
         let mut out = Outputs::new();
         let Some(seat) = self.seats.get_mut(&node) else { return };
         seat.engine.handle(self.now, input, &mut out);

@@ -49,7 +49,7 @@ fn run(members: &[&str], sends: u64) -> History {
         let (members, together) = (list(rest), ids(rest));
         let view = Event::View { view: 2, members, together, joined: vec![], left };
         write(&mut logs, at, end, view);
-        write(&mut logs, at, end + 500, Event::Closed { view: 2 });
+        write(&mut logs, at, end + 500, Event::Closed { view: 2, own: None });
     }
     History { logs }
 }

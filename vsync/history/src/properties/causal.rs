@@ -5,31 +5,34 @@
 //! promises only that the totals which its sender had delivered come before it. What was delivered in
 //! earlier views needs no check here: all who are in a view agree on them.
 
-use std::collections::HashMap;
-use std::rc::Rc;
-
 use crate::check::Court;
 use crate::event::Class;
-use crate::model::{Group, Membership, Span, Step, Who};
-
-/// For each run of a lane: where it ends, and what must be delivered before it, by rank.
-type Pasts = HashMap<(Who, u64), Vec<(u64, Rc<[u64]>)>>;
+use crate::model::{Group, Membership, Span, Step};
 
 pub(super) fn judge(court: &mut Court<'_>) {
     let group = court.group;
     let tracked = has_causal(group);
-    let mut pasts = Pasts::new();
-    for membership in &group.memberships {
-        for span in &membership.spans {
-            let lane = lane(membership, span, tracked);
-            if !lane.is_empty() {
-                pasts.insert((membership.who, span.view), lane);
+    for chapter in group.chapters() {
+        let Some((_, first, _)) = chapter.spans().next() else {
+            continue;
+        };
+        let mut pasts: Vec<Past> = Vec::new();
+        pasts.resize_with(first.members.len(), Past::default);
+        for (membership, span, _) in chapter.spans() {
+            // Lists that differ are a violation of `views`.
+            if let Some(rank) = first.rank(membership.who)
+                && span.members == first.members
+            {
+                pasts[rank] = past(membership, span, tracked);
             }
         }
-    }
-    for membership in &group.memberships {
-        for span in &membership.spans {
-            deliveries(court, &pasts, membership, span);
+        if pasts.iter().all(|past| past.seen.is_empty()) {
+            continue;
+        }
+        for (membership, span, _) in chapter.spans() {
+            if span.members == first.members {
+                deliveries(court, &pasts, membership, span);
+            }
         }
     }
 }
@@ -37,66 +40,92 @@ pub(super) fn judge(court: &mut Court<'_>) {
 /// Whether the group's type has causal updates, as far as this run shows.
 fn has_causal(group: &Group) -> bool {
     let spans = group.memberships.iter().flat_map(|membership| &membership.spans);
-    spans
-        .flat_map(|span| &span.steps)
-        .any(|step| matches!(step, Step::Send(range) if range.class == Class::Causal))
+    spans.flat_map(|span| &span.sends).any(|range| range.class == Class::Causal)
 }
 
 /// What came before each run that one member sent in one view.
-fn lane(membership: &Membership, span: &Span, tracked: bool) -> Vec<(u64, Rc<[u64]>)> {
+#[derive(Default)]
+struct Past {
+    /// Where each run ends, and where in `seen` its past begins; fifo runs have none.
+    runs: Vec<(u64, Option<usize>)>,
+    /// Counts by rank, one past after the other.
+    seen: Vec<u64>,
+}
+
+fn past(membership: &Membership, span: &Span, tracked: bool) -> Past {
+    let mut past = Past::default();
+    if span.sends.iter().all(|range| range.class == Class::Fifo) {
+        return past;
+    }
     let mut seen = vec![0; span.members.len()];
-    let nothing: Rc<[u64]> = Rc::from([]);
-    let mut past: Option<Rc<[u64]>> = None;
-    let mut lane = Vec::new();
+    let mut at = None;
     for step in &span.steps {
         match step {
             Step::Deliver { sender: Some(rank), who, range, .. } => {
                 let matters = tracked || range.class == Class::Total;
                 if matters && *who != membership.who {
                     seen[*rank] = seen[*rank].max(range.end());
-                    past = None;
+                    at = None;
                 }
             }
+            Step::Send(range) if range.class == Class::Fifo => past.runs.push((range.end(), None)),
             Step::Send(range) => {
-                let before = match range.class {
-                    Class::Fifo => nothing.clone(),
-                    _ => past.get_or_insert_with(|| Rc::from(&seen[..])).clone(),
-                };
-                lane.push((range.end(), before));
+                let at = *at.get_or_insert_with(|| {
+                    past.seen.extend_from_slice(&seen);
+                    past.seen.len() - seen.len()
+                });
+                past.runs.push((range.end(), Some(at)));
             }
             _ => {}
         }
     }
-    lane
+    past
 }
 
-fn deliveries(court: &mut Court<'_>, pasts: &Pasts, membership: &Membership, span: &Span) {
+fn deliveries(court: &mut Court<'_>, pasts: &[Past], membership: &Membership, span: &Span) {
     let mut have = vec![0; span.members.len()];
+    // For each lane the run to look at next, and the past last found covered: it stays so.
+    let mut places: Vec<(usize, Option<usize>)> = vec![(0, None); span.members.len()];
     for step in &span.steps {
         let Step::Deliver { sender: Some(rank), who, range, .. } = step else {
             continue;
         };
-        let lane = pasts.get(&(*who, span.view)).map_or(&[][..], Vec::as_slice);
-        let first = lane.partition_point(|(end, _)| *end <= range.seq);
-        let until = lane.partition_point(|(end, _)| *end < range.end());
-        for (_, past) in lane.iter().take(until + 1).skip(first) {
-            let lacks = past.iter().zip(&have).position(|(must, have)| must > have);
-            if let Some(lacks) = lacks {
-                let what = format!(
-                    "delivers {:?} {}..{} of {} with {} of {}, its sender had delivered {}",
-                    range.class,
-                    range.seq,
-                    range.end(),
-                    court.id(*who),
-                    have[lacks],
-                    court.id(span.members[lacks]),
-                    past[lacks],
-                );
-                court.blame(membership, span.view, what);
+        let past = &pasts[*rank];
+        let (place, covered) = &mut places[*rank];
+        while past.runs.get(*place).is_some_and(|(end, _)| *end <= range.seq) {
+            *place += 1;
+        }
+        for (end, at) in past.runs.get(*place..).unwrap_or_default() {
+            if at.is_some() && at != covered {
+                match lacking(past, *at, &have) {
+                    None => *covered = *at,
+                    Some((lacks, must)) => {
+                        let what = format!(
+                            "delivers {:?} {}..{} of {} with {} of {}, its sender had {must}",
+                            range.class,
+                            range.seq,
+                            range.end(),
+                            court.id(*who),
+                            have[lacks],
+                            court.id(span.members[lacks]),
+                        );
+                        court.blame(membership, span.view, what);
+                    }
+                }
+            }
+            if *end >= range.end() {
+                break;
             }
         }
         have[*rank] = have[*rank].max(range.end());
     }
+}
+
+/// A lane of which there is not yet what a past has of it, and how much that is.
+fn lacking(past: &Past, at: Option<usize>, have: &[u64]) -> Option<(usize, u64)> {
+    let must = &past.seen[at?..];
+    let rank = must.iter().zip(have).position(|(must, have)| must > have)?;
+    Some((rank, must[rank]))
 }
 
 #[cfg(test)]

@@ -3,55 +3,57 @@
 //! Two views that could both follow one would need two quorums, and any two quorums meet.
 
 use crate::check::Court;
-use crate::model::{Mark, Membership, Span, Step, Who};
+use crate::model::{Chapter, Membership, Span, Step};
 
 pub(super) fn judge(court: &mut Court<'_>) {
-    let group = court.group;
-    for view in group.views() {
-        let spans: Vec<_> = group.spans_of(view).collect();
-        one_cut(court, &spans);
+    for chapter in court.group.chapters() {
+        one_cut(court, chapter);
         // A joining member says nothing of the cut by which it left: it may have joined later.
-        let moved = spans.iter().find(|(member, span, next)| {
-            next.is_some_and(|next| next.view == view + 1) && span.is_active(member.who)
-        });
-        let Some((mover, old, _)) = moved else {
-            continue;
-        };
-        let cut = old.delivered();
-        let held: Vec<Who> = spans
-            .iter()
-            .filter(|(member, span, _)| {
-                holds(span, &cut) || (!court.expectations.complete && may_have(member, span))
-            })
-            .map(|(member, _, _)| member.who)
-            .collect();
-        let silent = |who: Who| {
-            !court.expectations.complete && group.membership(who).is_none_or(|m| m.spans.is_empty())
-        };
-        let votes: Vec<bool> =
-            old.members.iter().map(|&who| held.contains(&who) || silent(who)).collect();
-        if !quorum(old, &votes) {
-            let what = format!("no quorum of view {view} accepted the cut {cut:?}");
-            court.blame(mover, view + 1, what);
+        let moved = chapter
+            .movers()
+            .find(|(member, span, next)| next.view == span.view + 1 && span.is_active(member.who));
+        if let Some((mover, old, _)) = moved {
+            decided(court, chapter, mover, old);
         }
     }
 }
 
+/// Whether a quorum accepted the cut by which a member left its view.
+fn decided(court: &mut Court<'_>, chapter: Chapter<'_>, mover: &Membership, old: &Span) {
+    let (group, cut) = (court.group, &old.delivered);
+    let complete = court.expectations.complete;
+    let mut votes: Vec<bool> = old
+        .members
+        .iter()
+        .map(|&who| !complete && group.membership(who).is_none_or(|m| m.spans.is_empty()))
+        .collect();
+    for (member, span, _) in chapter.spans() {
+        if let Some(rank) = old.rank(member.who) {
+            votes[rank] |= holds(span, cut) || (!complete && may_have(member, span));
+        }
+    }
+    if !quorum(old, &votes) {
+        let what = format!("no quorum of view {} accepted the cut {cut:?}", chapter.view);
+        court.blame(mover, chapter.view + 1, what);
+    }
+}
+
 /// One proposal, one cut.
-fn one_cut(court: &mut Court<'_>, spans: &[(&Membership, &Span, Option<&Span>)]) {
-    let mut known: Vec<(&str, &Mark)> = Vec::new();
-    for (member, span, _) in spans {
+fn one_cut(court: &mut Court<'_>, chapter: Chapter<'_>) {
+    let mut known: Vec<(&str, &[u64], u64)> = Vec::new();
+    for (member, span, _) in chapter.spans() {
         for step in &span.steps {
             let Step::Accepted { proposal, mark } = step else {
                 continue;
             };
-            match known.iter().find(|(name, _)| name == proposal) {
-                Some((_, first)) if *first != mark => {
+            let cut = span.cut(mark);
+            match known.iter().find(|(name, ..)| name == proposal) {
+                Some(first) if (first.1, first.2) != (cut, mark.extent) => {
                     let what = format!("proposal {proposal} has two cuts");
                     court.blame(member, span.view, what);
                 }
                 Some(_) => {}
-                None => known.push((proposal, mark)),
+                None => known.push((proposal, cut, mark.extent)),
             }
         }
     }
@@ -59,7 +61,8 @@ fn one_cut(court: &mut Court<'_>, spans: &[(&Membership, &Span, Option<&Span>)])
 
 /// Whether somebody accepted this very cut in this view.
 fn holds(span: &Span, cut: &[u64]) -> bool {
-    span.steps.iter().any(|step| matches!(step, Step::Accepted { mark, .. } if mark.counts == cut))
+    let is = |step: &Step| matches!(step, Step::Accepted { mark, .. } if span.cut(mark) == cut);
+    span.steps.iter().any(is)
 }
 
 /// Whether a killed process may have lost the line that says so: only if it wrote nothing later.

@@ -4,18 +4,12 @@
 //! Only members that the caller vouches for are judged (`Expectations::settled`).
 
 use crate::check::Court;
-use crate::model::{Mark, Membership, Span, Step};
+use crate::model::{Membership, Span, Step};
 
 pub(super) fn judge(court: &mut Court<'_>) {
     let group = court.group;
-    let settled: Vec<&Membership> = group
-        .memberships
-        .iter()
-        .filter(|member| {
-            let id = &*group.ids[member.who];
-            court.expectations.settled.iter().any(|name| name == id)
-        })
-        .collect();
+    let settled: Vec<&Membership> =
+        group.memberships.iter().filter(|member| court.is_settled(member.who)).collect();
     let newest = settled.iter().filter_map(|member| Some(member.spans.last()?.view)).max();
     let Some(view) = newest else { return };
     for &member in &settled {
@@ -35,12 +29,11 @@ fn at_rest(court: &mut Court<'_>, settled: &[&Membership], member: &Membership, 
     if !span.is_active(member.who) {
         court.blame(member, span.view, "never became active".into());
     }
-    let delivered = span.delivered();
+    let delivered = &span.delivered;
     let mark = span.steps.iter().rev().find_map(|step| match step {
-        Step::Stable(mark) => Some(mark.clone()),
+        Step::Stable(mark) => Some(span.cut(mark)),
         _ => None,
     });
-    let mark = mark.unwrap_or_else(Mark::default);
     for sender in settled {
         let sent = sender.span(span.view).map_or(0, Span::sent);
         let Some(rank) = span.rank(sender.who) else {
@@ -53,7 +46,7 @@ fn at_rest(court: &mut Court<'_>, settled: &[&Membership], member: &Membership, 
             let what = format!("delivered {} of {sent} updates of {id}", delivered[rank]);
             court.blame(member, span.view, what);
         }
-        let stable = mark.counts.get(rank).copied().unwrap_or(0);
+        let stable = mark.map_or(0, |cut| cut[rank]);
         if stable < sent {
             let what = format!("{stable} of {sent} updates of {id} became stable");
             court.blame(member, span.view, what);
@@ -75,22 +68,35 @@ mod tests {
 
     #[test]
     fn something_undelivered() {
-        rejects_settled(&["a", "b"], &format!("{TWO} b deliver a 0 1 fifo; b stable a=2"));
+        rejects_settled(
+            "settled",
+            &["a", "b"],
+            &format!("{TWO} b deliver a 0 1 fifo; b stable a=2"),
+        );
     }
 
     #[test]
     fn something_unstable() {
-        rejects_settled(&["a", "b"], &format!("{TWO} b deliver a 0 2 fifo; b stable a=1"));
+        rejects_settled(
+            "settled",
+            &["a", "b"],
+            &format!("{TWO} b deliver a 0 2 fifo; b stable a=1"),
+        );
     }
 
     #[test]
     fn two_views() {
-        rejects_settled(&["a", "b"], "a view 1 a b; b view 1 a b; a accepted; a view 2 a");
+        rejects_settled(
+            "settled",
+            &["a", "b"],
+            "a view 1 a b; b view 1 a b; a accepted; a view 2 a",
+        );
     }
 
     #[test]
     fn a_joiner_that_never_becomes_active() {
         rejects_settled(
+            "settled",
             &["a", "b"],
             "a view 1 a; a accepted; a view 2 a +b; a point b 1 2; b load 2 a 1 2; b view 2 a +b",
         );

@@ -3,62 +3,62 @@
 //! Two kinds of lines say so: `stable`, and every delivery of level `stable`. They bind the others
 //! even if who wrote them died at once.
 
-use super::total::{Order, differ};
+use super::total::differ;
 use crate::check::Court;
 use crate::event::Level;
-use crate::model::{Mark, Membership, Range, Span, Step, Who};
+use crate::model::{Membership, Span, Step, Total, Who};
 
 /// What one member called stable in one view.
-struct Claim {
+struct Claim<'a> {
     who: Who,
     counts: Vec<u64>,
     extent: u64,
-    /// What it delivered at these positions.
-    order: Order,
+    /// What it delivered, at these positions and beyond.
+    order: &'a [Total],
 }
 
 pub(super) fn judge(court: &mut Court<'_>) {
     let group = court.group;
-    for view in group.views() {
-        let spans: Vec<_> = group.spans_of(view).collect();
-        let claims: Vec<Claim> =
-            spans.iter().filter_map(|(member, span, _)| claim(court, member, span)).collect();
-        for (member, span, next) in &spans {
-            if next.is_some() {
-                hold(court, &claims, member, span);
-            }
-        }
+    for chapter in group.chapters() {
+        let claims: Vec<Claim<'_>> =
+            chapter.spans().filter_map(|(member, span, _)| claim(court, member, span)).collect();
         let Some(longest) = claims.iter().max_by_key(|claim| claim.extent) else {
             continue;
         };
+        let most = most(&claims);
+        for (member, span, _) in chapter.movers() {
+            hold(court, &most, longest, member, span);
+        }
         for claim in &claims {
-            if let Some(position) = differ(&claim.order, &longest.order) {
+            let differ = differ(claim.order, longest.order);
+            if let Some(position) = differ.filter(|position| *position < claim.extent) {
                 let id = court.id(longest.who).to_owned();
                 let what = format!("stable position {position} is another update at {id}");
-                court.report(claim.who, Some(view), what);
+                court.report(claim.who, Some(chapter.view), what);
             }
         }
     }
 }
 
 /// Everything that a member called stable in a view.
-fn claim(court: &mut Court<'_>, member: &Membership, span: &Span) -> Option<Claim> {
+fn claim<'a>(court: &mut Court<'_>, member: &Membership, span: &'a Span) -> Option<Claim<'a>> {
     let mut counts = vec![0; span.members.len()];
     let mut extent = 0;
     let mut said = false;
     for step in &span.steps {
         match step {
-            Step::Stable(Mark { counts: cut, extent: positions, stranger }) => {
-                if *stranger {
+            Step::Stable(mark) => {
+                let cut = span.cut(mark);
+                if mark.stranger {
                     court.blame(member, span.view, "stable updates of a stranger".into());
                 }
-                if cut.iter().zip(&counts).any(|(new, old)| new < old) || *positions < extent {
+                if cut.iter().zip(&counts).any(|(new, old)| new < old) || mark.extent < extent {
                     // Deliveries of level stable may run ahead of the line, marks never fall.
-                    let what = format!("stable fell to {cut:?} and {positions} positions");
+                    let what = format!("stable fell to {cut:?} and {} positions", mark.extent);
                     court.blame(member, span.view, what);
                 }
                 raise(&mut counts, cut);
-                extent = extent.max(*positions);
+                extent = extent.max(mark.extent);
                 said = true;
             }
             Step::Deliver { sender: Some(rank), range, position, level: Level::Stable, .. } => {
@@ -69,8 +69,7 @@ fn claim(court: &mut Court<'_>, member: &Membership, span: &Span) -> Option<Clai
             _ => {}
         }
     }
-    let order = span.totals().filter_map(|total| within(total, extent)).collect();
-    said.then_some(Claim { who: member.who, counts, extent, order })
+    said.then_some(Claim { who: member.who, counts, extent, order: &span.totals })
 }
 
 fn raise(counts: &mut [u64], by: &[u64]) {
@@ -79,41 +78,53 @@ fn raise(counts: &mut [u64], by: &[u64]) {
     }
 }
 
-/// The part of a run of totals that lies below a position.
-fn within(total: (u64, usize, Range), extent: u64) -> Option<(u64, usize, Range)> {
-    let (position, rank, range) = total;
-    let count = extent.saturating_sub(position).min(range.count);
-    (count > 0).then_some((position, rank, Range { count, ..range }))
+/// The most that anybody called stable of each lane, with who did.
+fn most(claims: &[Claim<'_>]) -> Vec<(u64, Who)> {
+    let mut most: Vec<(u64, Who)> = Vec::new();
+    for claim in claims {
+        most.resize(most.len().max(claim.counts.len()), (0, claim.who));
+        for (most, count) in most.iter_mut().zip(&claim.counts) {
+            if *count > most.0 {
+                *most = (*count, claim.who);
+            }
+        }
+    }
+    most
 }
 
-/// Whether a member that moved on has all that was claimed.
-fn hold(court: &mut Court<'_>, claims: &[Claim], member: &Membership, span: &Span) {
-    let delivered = span.delivered();
-    let order: Order = span.totals().collect();
-    let positions = order.last().map_or(0, |(position, _, range)| position + range.count);
-    for claim in claims {
-        let claimant = court.id(claim.who).to_owned();
-        let lacks = claim.counts.iter().zip(&delivered).position(|(must, have)| must > have);
-        if let Some(rank) = lacks {
-            let what = format!(
-                "moves on with {} updates of {}, {} were stable at {claimant}",
-                delivered[rank],
-                court.id(span.members[rank]),
-                claim.counts[rank],
-            );
-            court.blame(member, span.view, what);
-        }
-        if claim.extent > positions {
-            let what = format!(
-                "moves on with {positions} positions, {} were stable at {claimant}",
-                claim.extent
-            );
-            court.blame(member, span.view, what);
-        }
-        if let Some(position) = differ(&claim.order, &order) {
-            let what = format!("position {position} was stable as another update at {claimant}");
-            court.blame(member, span.view, what);
-        }
+/// Whether a member that moved on has all that was claimed. That the claims agree with the longest
+/// one is looked at apart.
+fn hold(
+    court: &mut Court<'_>,
+    most: &[(u64, Who)],
+    longest: &Claim<'_>,
+    member: &Membership,
+    span: &Span,
+) {
+    let delivered = &span.delivered;
+    let lacks = most.iter().zip(delivered).position(|((must, _), have)| must > have);
+    if let Some(rank) = lacks {
+        let (must, who) = most[rank];
+        let what = format!(
+            "moves on with {} updates of {}, {must} were stable at {}",
+            delivered[rank],
+            court.id(span.members[rank]),
+            court.id(who),
+        );
+        court.blame(member, span.view, what);
+    }
+    let positions = span.totals.last().map_or(0, |(position, _, range)| position + range.count);
+    let extent = longest.extent;
+    if extent > positions {
+        let id = court.id(longest.who);
+        let what = format!("moves on with {positions} positions, {extent} were stable at {id}");
+        court.blame(member, span.view, what);
+    }
+    let differ = differ(longest.order, &span.totals);
+    if let Some(position) = differ.filter(|position| *position < extent) {
+        let id = court.id(longest.who);
+        let what = format!("position {position} was stable as another update at {id}");
+        court.blame(member, span.view, what);
     }
 }
 

@@ -20,11 +20,12 @@ pub(super) fn judge(court: &mut Court<'_>) {
                 let Step::State { mark, hash } = step else {
                     continue;
                 };
-                let key = (span.view, &mark.counts, mark.extent);
+                let cut = span.cut(mark);
+                let key = (span.view, cut, mark.extent);
                 let (first, other) = *known.entry(key).or_insert((membership.who, hash));
                 if other != hash {
                     let id = court.id(first).to_owned();
-                    let what = format!("state {hash} at {:?}, {id} has {other}", mark.counts);
+                    let what = format!("state {hash} at {cut:?}, {id} has {other}");
                     court.blame(membership, span.view, what);
                 }
             }

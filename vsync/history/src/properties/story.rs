@@ -1,12 +1,17 @@
 //! Histories written by hand, for the checkers' own tests.
 //!
 //! Statements are separated by `;`: `WHO view N MEMBERS… [together=…]` (`+` before a joining member),
-//! `WHO send SEQ COUNT CLASS`, `WHO deliver SENDER SEQ COUNT CLASS [POSITION] [stable]`,
-//! `WHO stable CUT`, `WHO accepted CUT [#HASH]`, `WHO state HASH CUT` (a cut is `a=2 b=1 ^3`, `^` before the
-//! positions), `WHO point JOINER BYTES HASH`, `WHO load LABEL DONOR BYTES HASH`, `WHO excluded`,
-//! `WHO closed`.
+//! `WHO submit COUNT CLASS`, `WHO send SEQ COUNT CLASS [in=VIEW]`,
+//! `WHO deliver SENDER SEQ COUNT CLASS [POSITION] [stable] [in=VIEW]`, `WHO stable CUT`,
+//! `WHO flush ID`, `WHO flushed ID`, `WHO accepted CUT [#HASH]`, `WHO state HASH CUT` (a cut is
+//! `a=2 b=1 ^3`, `^` before the positions), `WHO point JOINER BYTES HASH`,
+//! `WHO load LABEL DONOR BYTES HASH`, `WHO idle BYTES UPDATES`, `WHO excluded [own=COUNT]`,
+//! `WHO closed [own=COUNT]`.
+//!
+//! `b'` is another member of the node of `b`. What a member sends it has submitted just before,
+//! unless there is a `submit` of its own in the story.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{Expectations, Violation, check_with};
 use crate::event::{Class, Counts, Event, Gone, Id, Level, Line, Member, Reason};
@@ -40,11 +45,11 @@ pub(super) fn rejects_complete(property: &str, text: &str) {
     assert!(found.iter().any(|violation| violation.property == property), "{found:#?}");
 }
 
-/// These members are not at rest.
+/// This property does not hold, with these members at rest in the end.
 #[track_caller]
-pub(super) fn rejects_settled(settled: &[&str], text: &str) {
+pub(super) fn rejects_settled(property: &str, settled: &[&str], text: &str) {
     let found = run(text, &rest(settled));
-    assert!(found.iter().any(|violation| violation.property == "settled"), "{found:#?}");
+    assert!(found.iter().any(|violation| violation.property == property), "{found:#?}");
 }
 
 fn rest(settled: &[&str]) -> Expectations {
@@ -60,18 +65,23 @@ fn run(text: &str, expectations: &Expectations) -> Vec<Violation> {
 /// Members of a view: name, whether active.
 type List = Vec<(String, bool)>;
 
+#[derive(Default)]
 struct Writer {
     lists: BTreeMap<u64, List>,
     entries: BTreeMap<String, u64>,
     current: BTreeMap<String, u64>,
+    /// Who has `submit` statements.
+    submits: BTreeSet<String>,
 }
 
 impl Writer {
     /// Learns all views first, so that ids carry the view of entry.
     fn new(text: &str) -> Self {
-        let mut writer =
-            Writer { lists: BTreeMap::new(), entries: BTreeMap::new(), current: BTreeMap::new() };
+        let mut writer = Writer::default();
         for words in statements(text) {
+            if words[1] == "submit" {
+                writer.submits.insert(words[0].to_owned());
+            }
             if words[1] != "view" {
                 continue;
             }
@@ -87,7 +97,8 @@ impl Writer {
     }
 
     fn id(&self, name: &str) -> Id {
-        format!("{name}#1@{}", self.entries.get(name).copied().unwrap_or(1)).into()
+        let entry = self.entries.get(name).copied().unwrap_or(1);
+        format!("{}#1@{entry}", name.trim_end_matches('\'')).into()
     }
 
     fn write(mut self, text: &str) -> History {
@@ -95,23 +106,37 @@ impl Writer {
         for (t, words) in statements(text).enumerate() {
             let name = words[0];
             let event = self.event(name, &words[1..]);
-            let line = Line {
+            let submit = match event {
+                Event::Send { count, class, .. } if !self.submits.contains(name) => {
+                    Some(Event::Submit { count, class })
+                }
+                _ => None,
+            };
+            let log = logs.entry(name.trim_end_matches('\'').to_owned()).or_default();
+            log.lines.extend(submit.into_iter().chain([event]).map(|event| Line {
                 t: t as u64,
                 node: self.id(name),
                 group: Some("g".into()),
                 generation: Some(1),
                 event,
-            };
-            logs.entry(name.to_owned()).or_default().lines.push(line);
+            }));
         }
         History { logs: logs.into_values().collect() }
     }
 
     fn event(&mut self, name: &str, words: &[&str]) -> Event {
+        let named = |key: &str| -> Option<u64> {
+            words.iter().find_map(|word| word.strip_prefix(key)).map(|it| it.parse().expect(key))
+        };
         let view = self.current.get(name).copied().unwrap_or(1);
+        let view = named("in=").unwrap_or(view);
         let number = |at: usize| -> u64 { words[at].parse().expect("a number") };
         match words[0] {
             "view" => self.view(name, words),
+            "submit" => Event::Submit { count: number(1), class: class(words[2]) },
+            "flush" => Event::Flush { id: number(1) },
+            "flushed" => Event::Flushed { id: number(1) },
+            "idle" => Event::Idle { retained: number(1), queued: number(2) },
             "send" => {
                 Event::Send { view, seq: number(1), count: number(2), class: class(words[3]) }
             }
@@ -122,9 +147,9 @@ impl Writer {
                 count: number(3),
                 class: class(words[4]),
                 position: words.get(5).and_then(|word| word.parse().ok()),
-                level: match words.last() {
-                    Some(&"stable") => Level::Stable,
-                    _ => Level::Optimistic,
+                level: match words.contains(&"stable") {
+                    true => Level::Stable,
+                    false => Level::Optimistic,
                 },
             },
             "stable" => {
@@ -154,8 +179,8 @@ impl Writer {
                 hash: words[4].into(),
                 from: self.id(words[2]),
             },
-            "excluded" => Event::Excluded { view },
-            "closed" => Event::Closed { view },
+            "excluded" => Event::Excluded { view, own: named("own=") },
+            "closed" => Event::Closed { view, own: named("own=") },
             other => panic!("no statement: {other}"),
         }
     }
@@ -194,16 +219,16 @@ impl Writer {
     }
 
     fn cut(&self, words: &[&str]) -> (Counts, u64) {
-        let mut cut = Counts::new();
+        let mut cut = Vec::new();
         let mut extent = 0;
         for word in words {
             if let Some(positions) = word.strip_prefix('^') {
                 extent = positions.parse().expect("positions");
             } else if let Some((name, count)) = word.split_once('=') {
-                cut.insert(self.id(name), count.parse().expect("a count"));
+                cut.push((self.id(name), count.parse().expect("a count")));
             }
         }
-        (cut, extent)
+        (Counts::from_iter(cut), extent)
     }
 }
 

@@ -4,20 +4,16 @@
 use crate::check::Court;
 
 pub(super) fn judge(court: &mut Court<'_>) {
-    let group = court.group;
-    for sender in &group.memberships {
-        for (span, next) in sender.moves() {
+    for chapter in court.group.chapters() {
+        for (sender, span, _) in chapter.movers() {
             let sent = span.sent();
-            let Some(rank) = span.rank(sender.who) else {
+            let Some(rank) = span.rank(sender.who).filter(|_| sent > 0) else {
                 continue;
             };
-            if next.is_none() || sent == 0 {
-                continue;
-            }
-            for (member, span, next) in group.spans_of(span.view) {
-                let delivered = span.delivered().get(rank).copied().unwrap_or(0);
-                if next.is_some() && delivered < sent {
-                    let id = court.id(sender.who).to_owned();
+            for (member, span, _) in chapter.movers() {
+                let delivered = span.delivered.get(rank).copied().unwrap_or(0);
+                if delivered < sent {
+                    let id = court.id(sender.who);
                     let what = format!("moves on with {delivered} of {sent} updates of {id}");
                     court.blame(member, span.view, what);
                 }

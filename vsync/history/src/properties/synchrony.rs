@@ -5,26 +5,23 @@ use crate::check::Court;
 use crate::model::{Membership, Span, Who};
 
 pub(super) fn judge(court: &mut Court<'_>) {
-    let group = court.group;
-    for view in group.views() {
-        let movers: Vec<(&Membership, &Span, &Span)> = group
-            .spans_of(view)
-            .filter_map(|(member, span, next)| Some((member, span, next?)))
-            .collect();
-        let Some(&(first, old, _)) = movers.first() else {
+    let mut went: Vec<Who> = Vec::new();
+    for chapter in court.group.chapters() {
+        let Some((first, old, _)) = chapter.movers().next() else {
             continue;
         };
-        let cut = old.delivered();
-        for &(member, span, _) in &movers[1..] {
-            let other = span.delivered();
+        let cut = &old.delivered;
+        went.clear();
+        for (member, span, _) in chapter.movers() {
+            went.push(member.who);
+            let other = &span.delivered;
             if other != cut {
-                let id = court.id(first.who).to_owned();
+                let id = court.id(first.who);
                 let what = format!("leaves with {other:?} delivered, {id} with {cut:?}");
-                court.blame(member, view, what);
+                court.blame(member, chapter.view, what);
             }
         }
-        let went: Vec<Who> = movers.iter().map(|(member, ..)| member.who).collect();
-        for &(member, old, new) in &movers {
+        for (member, old, new) in chapter.movers() {
             together(court, &went, member, old, new);
         }
     }
