@@ -255,8 +255,9 @@ impl Membership {
         self.send(turn, to, Traffic::Control, Message::Installed);
         self.plan_transfers(turn);
         self.watch_quorum(turn);
-        if !turn.bugs().has(Bug::NeverDissolve) {
-            // With that bug the change would have a reason for ever, within one call.
+        let bugs = turn.bugs();
+        if !bugs.has(Bug::NeverDissolve) && !bugs.has(Bug::TakeUpOldMembership) {
+            // With these bugs the change would have a reason for ever, within one call.
             self.consider(turn);
         }
     }
