@@ -107,3 +107,18 @@ fn a_decision_whose_cut_or_members_do_not_fit_is_dropped() {
     }
     assert!(seen > 4, "{seen} decisions at members that take part in the change");
 }
+
+/// What a fetch brings is of lanes that the view has, and not of the receiver's own.
+#[test]
+fn fetched_lanes_of_nobody_are_dropped() {
+    let mut seen = 0;
+    for moment in of_kind(6).filter(|moment| fate(moment, &moment.sent.frame).is_empty()) {
+        seen += 1;
+        for rank in [64, 1 << 20, u64::from(u32::MAX)] {
+            // One lane without batches, no records.
+            let frame = forged(&moment.sent.frame, 6, &[1, rank, 0, 0]);
+            assert_eq!(fate(moment, &frame), [DropReason::Invalid], "rank {rank}");
+        }
+    }
+    assert!(seen > 4, "{seen} moments");
+}
