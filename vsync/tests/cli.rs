@@ -50,6 +50,8 @@ fn alone(incarnation: &str, updates: u64) -> String {
             r#"{{"t":5,{h},"event":"view","view":1,"members":[{{"id":"{n}","active":true}}],"#,
             r#""together":["{n}"],"joined":["{n}"],"left":[]}}"#,
             "\n",
+            r#"{{"t":7,{h},"event":"submit","count":{c},"class":"fifo"}}"#,
+            "\n",
             r#"{{"t":7,{h},"event":"send","view":1,"seq":0,"count":{c},"class":"fifo"}}"#,
             "\n",
             r#"{{"t":8,{h},"event":"deliver","view":1,"sender":"{n}","seq":0,"count":{c},"#,
@@ -79,7 +81,7 @@ const DRAW: &[&str] = &["history", "draw", ".", "-o", "run.svg"];
 #[test]
 fn a_clean_history_is_summed_up() {
     let dir = Dir::with(&[("a.jsonl", &alone("a", 3)), ("b.jsonl", &alone("b", 4)), ("c", "?")]);
-    let summary = "2 files, 8 events, 2 groups, 2 members, 2 views, 7 deliveries, 0 violations";
+    let summary = "2 files, 10 events, 2 groups, 2 members, 2 views, 7 deliveries, 0 violations";
     expect(&dir.vsync(CHECK), 0, &[summary]);
 }
 
@@ -95,7 +97,7 @@ fn violations_are_named_and_counted() {
 fn a_last_line_cut_short_is_noted() {
     let text = alone("a", 1);
     let dir = Dir::with(&[("a.jsonl", &text[..text.len() - 30])]);
-    expect(&dir.vsync(CHECK), 0, &["note: a.jsonl: the last line is cut short", "3 events"]);
+    expect(&dir.vsync(CHECK), 0, &["note: a.jsonl: the last line is cut short", "4 events"]);
     expect(&dir.vsync(DRAW), 0, &["note: a.jsonl: the last line is cut short"]);
 }
 

@@ -22,14 +22,11 @@ pub(super) fn judge(court: &mut Court<'_>) {
 fn decided(court: &mut Court<'_>, chapter: Chapter<'_>, mover: &Membership, old: &Span) {
     let (group, cut) = (court.group, &old.delivered);
     let complete = court.expectations.complete;
-    let mut votes: Vec<bool> = old
-        .members
-        .iter()
-        .map(|&who| !complete && group.membership(who).is_none_or(|m| m.spans.is_empty()))
-        .collect();
+    let lost = |who| !complete && may_have(group.membership(who), chapter.view);
+    let mut votes: Vec<bool> = old.members.iter().map(|&who| lost(who)).collect();
     for (member, span, _) in chapter.spans() {
         if let Some(rank) = old.rank(member.who) {
-            votes[rank] |= holds(span, cut) || (!complete && may_have(member, span));
+            votes[rank] |= holds(span, cut);
         }
     }
     if !quorum(old, &votes) {
@@ -65,10 +62,12 @@ fn holds(span: &Span, cut: &[u64]) -> bool {
     span.steps.iter().any(is)
 }
 
-/// Whether a killed process may have lost the line that says so: only if it wrote nothing later.
-fn may_have(member: &Membership, span: &Span) -> bool {
-    let last = member.spans.last().is_some_and(|last| last.view == span.view);
-    last && member.end.is_none()
+/// Whether a killed process may have lost the line that says so, and with it the install of the view:
+/// only if it wrote nothing later.
+fn may_have(member: Option<&Membership>, view: u64) -> bool {
+    member.is_none_or(|member| {
+        member.end.is_none() && member.spans.last().is_none_or(|last| last.view <= view)
+    })
 }
 
 /// More than half of the active members, or half with the lowest-ranked.
@@ -95,6 +94,16 @@ mod tests {
     #[test]
     fn one_of_three_is_no_quorum() {
         rejects_complete("chain", &format!("{THREE} a accepted; a view 2 a b; b view 2 a b"));
+    }
+
+    #[test]
+    fn who_may_have_lost_its_last_lines_may_have_accepted() {
+        let lost = "a view 1 a b c; b view 1 a b c; c view 1 a b c; a accepted; b accepted;
+            a view 2 a b c; b view 2 a b c; b accepted; b view 3 b c;";
+        // Of c nothing is there but its first view.
+        accepts(lost);
+        rejects_complete("chain", lost);
+        rejects("chain", &format!("{lost} c excluded; a excluded"));
     }
 
     #[test]
