@@ -124,15 +124,22 @@ impl World {
         }
     }
 
-    /// Whether nobody is in the group any more, and so nobody can come in. A leaver alone cannot end
-    /// it if it has handed over to a member that died before it installed: only that one could.
+    /// Whether nobody is in the group any more, and so nobody can come in. Who is stuck in an older view
+    /// without a place in the newest is not in it. A leaver alone cannot end it if it has handed over to
+    /// a member that died before it installed: only that one could.
     fn is_over(&self, group: GroupId) -> bool {
+        let listed = |host: &Host| {
+            let newest = self.books.judge.newest(group);
+            let active = newest.map_or(&[][..], |view| &view.members[..view.active]);
+            active.iter().any(|member| Some(member.id) == host.member(group))
+        };
         let any = |wanted: Phase| {
             let is = |host: &Host| {
                 let seat = &host.seats[group.0 as usize];
                 seat.phase == wanted && seat.is_active()
             };
-            self.hosts.iter().any(|host| host.is_alive() && is(host))
+            let counts = |host: &Host| host.is_alive() && is(host) && listed(host);
+            self.hosts.iter().any(counts)
         };
         let newest = self.books.judge.newest(group);
         let whole = newest.is_some_and(|view| {

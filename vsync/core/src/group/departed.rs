@@ -11,7 +11,7 @@ use super::{Header, Incoming, Turn, fetch};
 use crate::engine::{Output, Traffic};
 use crate::membership::is_quorum;
 use crate::multicast::Multicast;
-use crate::wire::messages::{Message, Proposal};
+use crate::wire::messages::{Digest, Message, Proposal};
 use crate::wire::{Micros, NodeId, ViewNumber};
 
 /// How often the decision is told before it is given up: the others are unreachable then.
@@ -32,6 +32,8 @@ pub(crate) struct Departed {
     leaver: Option<u64>,
     due: Micros,
     tries: u32,
+    /// All who should confirm it are silent: strangers are asked (seed 45275).
+    lost: bool,
     done: bool,
 }
 
@@ -54,6 +56,7 @@ impl Departed {
             leaver,
             due,
             tries: 0,
+            lost: false,
             done: false,
         };
         departed.finish(turn);
@@ -72,6 +75,17 @@ impl Departed {
 
     pub(crate) fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Whether nobody who should confirm the decision is heard any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost && !self.done
+    }
+
+    /// Where it stands, for heartbeats: whoever has gone on since knows the decision.
+    pub(crate) fn digest(&self) -> Digest {
+        let Header { group, generation, view, entry } = self.header;
+        (group, generation, view, entry)
     }
 
     pub(crate) fn deadline(&self) -> Micros {
@@ -143,6 +157,17 @@ impl Departed {
                 self.installed.insert(peer);
                 self.finish(turn);
             }
+            // Views ahead: a quorum of the next view has installed it, else there were no later one.
+            Message::Excluded { entry } if *entry == self.header.entry => {
+                self.installed.extend(self.audience());
+                self.finish(turn);
+            }
+            Message::Install { proposal }
+                if *proposal == self.decision && incoming.view > self.header.view =>
+            {
+                self.installed.insert(peer);
+                self.finish(turn);
+            }
             Message::Fetch { lanes, records } if incoming.view == self.header.view => {
                 if let Some((message, bodies)) =
                     fetch::answer(&self.multicast, peer, lanes, *records)
@@ -196,6 +221,8 @@ impl Departed {
         let audience = self.audience();
         let to = audience.into_iter().filter(|node| !self.installed.contains(node));
         self.tell(turn, to);
+        let silent = |node: &NodeId| self.installed.contains(node) || turn.detector.suspects(*node);
+        self.lost = self.audience().iter().all(silent);
         self.finish(turn);
     }
 }

@@ -157,9 +157,11 @@ impl Group {
         Group { id, joining: None, member: None, departed: Vec::new(), beyond, generation: 0 }
     }
 
-    /// Whether this node is a member that sees no quorum.
+    /// Whether whoever this node knows in the group may be gone: it is a member that sees no quorum, or
+    /// was one and waits for somebody to confirm its last decision.
     pub(crate) fn is_lost(&self) -> bool {
-        self.member.as_ref().is_some_and(|member| member.is_lost())
+        let member = self.member.as_ref().is_some_and(|member| member.is_lost());
+        member || self.departed.iter().any(Departed::is_lost)
     }
 
     pub(crate) fn generation(&self) -> u32 {
@@ -437,7 +439,9 @@ impl Group {
 
     /// Generation, view and entry, for heartbeats to `peer`.
     pub(crate) fn digest(&self, peer: NodeId) -> Option<Digest> {
-        let member = self.member.as_ref()?;
+        let Some(member) = &self.member else {
+            return self.departed.iter().find(|it| it.is_lost()).map(Departed::digest);
+        };
         let view = member.view();
         if !member.is_lost() {
             view.rank_of_node(peer)?;

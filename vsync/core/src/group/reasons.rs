@@ -25,7 +25,16 @@ impl Membership {
     /// Whether this member's own promise has something to tell.
     fn wishes(&self) -> bool {
         let promoted = self.is_active() || !self.loading.is_done();
-        !promoted || self.loading.wants_restart() || self.leaving == Leaving::Asking
+        !promoted || self.loading.wants_restart() || self.may_leave()
+    }
+
+    /// Whether a change can let this member go. The only active one stays as long as somebody joins
+    /// (L8): were its leave a reason all the same, one change would follow the other without a pause
+    /// until somebody has the state (seed 8618).
+    fn may_leave(&self) -> bool {
+        let alone = self.is_active() && self.view().active == 1;
+        let awaited = self.view().members.len() > 1 || !self.joins.is_empty();
+        self.leaving == Leaving::Asking && !(alone && awaited)
     }
 
     fn reasons(&self) -> Nudge {
