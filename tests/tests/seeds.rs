@@ -25,6 +25,39 @@ fn a_seed_is_one_run() {
     }
 }
 
+/// What each of these found is told in the commit that mended it. A seed is another run when the
+/// simulator changes, so most of them have a story, too.
+#[test]
+fn seeds_that_once_failed() {
+    for seed in [8618, 12_826, 45_275, 64_684, 125_800, 132_319, 156_230, 206_714, 219_662] {
+        let outcome = sim::run(seed, Bugs::default());
+        assert!(outcome.failures.is_empty(), "seed {seed}: {:#?}", outcome.failures);
+    }
+}
+
+/// The checkers judge a run at every step, not only when it is over: nothing is wrong on the way, and
+/// judging changes nothing.
+#[test]
+fn every_step_is_judged() {
+    for seed in [3, 4, 7, 12] {
+        let outcome = sim::run_by_steps(seed, &Setting::default(), 12);
+        assert!(outcome.failures.is_empty(), "seed {seed}: {:#?}", outcome.failures);
+        assert_eq!(outcome.hash, sim::run(seed, Bugs::default()).hash, "seed {seed}");
+    }
+}
+
+/// Without some faults it is another run, but the rest of them are as they were.
+#[test]
+fn faults_can_be_left_out() {
+    let whole = sim::run(5, Bugs::default());
+    assert!(whole.faults.len() > 3, "{:?}", whole.faults);
+    let only = Some(whole.faults.iter().copied().collect());
+    let same = sim::run_as(5, &Setting { only, ..Setting::default() });
+    assert_eq!(same.hash, whole.hash);
+    let none = sim::run_as(5, &Setting { only: Some([].into()), ..Setting::default() });
+    assert!(none.faults.is_empty() && none.failures.is_empty(), "{none:#?}");
+}
+
 #[test]
 fn what_is_told_is_what_was_run() {
     let everything = Setting { text: Text::Everything, ..Setting::default() };
@@ -72,4 +105,30 @@ fn quick_bugs_are_caught() {
     for bug in quick {
         assert!(bank::by_seeds(bug, 0, 400, 2).is_some(), "{bug:?} goes unseen");
     }
+}
+
+/// A failing run shrinks to fewer faults, which still make it fail by the same check; the line after
+/// which a property does not hold is named.
+#[cfg(feature = "bug-bank")]
+#[test]
+fn a_failing_seed_shrinks() {
+    use std::time::Duration;
+    use vsync_core::bugs::Bug;
+    use vsync_tests::sim::shrink::shrink;
+
+    let setting = Setting::with(Bugs::with(Bug::QuorumOffByOne));
+    let found = (0..200).find_map(|seed| {
+        let outcome = sim::run_as(seed, &setting);
+        let failure = outcome.failures.first()?.clone();
+        (failure.check == "stability" && outcome.faults.len() > 4)
+            .then_some((seed, outcome, failure))
+    });
+    let (seed, whole, failure) = found.expect("a seed that fails");
+    assert!(failure.what.contains("first seen at n"), "{}", failure.what);
+    let left = shrink(seed, &setting, Duration::from_secs(60)).expect("it fails");
+    assert!(left.minimal && left.only.len() < whole.faults.len(), "{left:#?}");
+    assert_eq!(left.outcome.failures.first().map(|it| it.check), Some("stability"));
+    let again = Setting { only: Some(left.only), ..setting };
+    assert_eq!(sim::run_as(seed, &again).hash, left.outcome.hash);
+    assert!(shrink(seed, &Setting::default(), Duration::from_secs(1)).is_none());
 }

@@ -80,6 +80,6 @@ pub use replicated::{
     ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
 };
 pub use view::{Left, Member, MemberId, Reason, Time, View};
-pub use vsync_core::engine::{Class, Level};
+pub use vsync_core::engine::{Class, DropReason, Level};
 pub use vsync_macros::replicated;
 pub use vsync_net::Stats as NetworkStats;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
-use vsync_core::engine::EngineConfig;
+use vsync_core::engine::{DropReason, EngineConfig};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_net::Transport;
 
@@ -17,6 +17,7 @@ use crate::directory;
 use crate::error::{JoinError, StartError};
 use crate::group::Group;
 use crate::replicated::Replicated;
+use crate::runtime::dropped::Dropped;
 use crate::runtime::history::Writer;
 use crate::runtime::rpc::Rpc;
 use crate::runtime::{Command, Driver, Notice, Parts};
@@ -37,6 +38,7 @@ const QUESTION: Duration = Duration::from_secs(2);
 pub struct Node {
     core: Arc<Core>,
     patience: Duration,
+    dropped: Arc<Dropped>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -68,6 +70,7 @@ impl Node {
         let (notices, told) = mpsc::unbounded_channel();
         let (ask, asked) = mpsc::channel(QUESTIONS);
         let rpc = Arc::new(Rpc::new(Arc::clone(&transport), Some(ask)));
+        let dropped = Arc::new(Dropped::default());
         let driver = Driver::new(Parts {
             config: engine_config(&builder, id),
             transport: Arc::clone(&transport),
@@ -75,6 +78,7 @@ impl Node {
             commands: driver_commands,
             notices: notices.clone(),
             history,
+            dropped: Arc::clone(&dropped),
         });
         let seeds = builder.seeds.clone();
         let core =
@@ -88,7 +92,7 @@ impl Node {
             tokio::spawn(steward::attend(Arc::clone(&core), told)).abort_handle(),
             tokio::spawn(service::serve(Arc::clone(&core), asked)).abort_handle(),
         ];
-        let node = Node { core, patience: builder.patience, tasks };
+        let node = Node { core, patience: builder.patience, dropped, tasks };
         node.enter_cluster(builder.bootstrap).await?;
         Ok(node)
     }
@@ -157,6 +161,14 @@ impl Node {
     /// What the network below has counted since the node's start.
     pub fn network(&self) -> vsync_net::Stats {
         self.core.transport.stats()
+    }
+
+    /// What other nodes sent that the protocol dropped since this node's start, by reason; reasons that
+    /// never came are left out. Most are harmless: a message of a view that is over, or a range whose
+    /// predecessor was lost and is sent again. [`Malformed`](DropReason::Malformed) and
+    /// [`Invalid`](DropReason::Invalid) are not: no correct node sends such frames.
+    pub fn dropped(&self) -> BTreeMap<DropReason, u64> {
+        self.dropped.read()
     }
 
     /// The group of this name, to be created or joined.

@@ -38,8 +38,8 @@ struct Args {
     /// With one seed: prints every input and output.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// With one seed: prints the hash of the run.
-    #[arg(long, requires = "seed")]
+    /// Prints the hash of the run, or of all runs.
+    #[arg(long)]
     hash: bool,
     /// With one seed: writes its history there, a file per process.
     #[arg(long, requires = "seed")]
@@ -62,7 +62,7 @@ struct Args {
 }
 
 /// From this many seeds on, a branch that none of them took is a failure.
-const MANY: u64 = 2000;
+const MANY: u64 = 3000;
 
 /// So many failing seeds are shrunk, for so long each.
 const SHRUNK: usize = 3;
@@ -181,6 +181,9 @@ fn many(seeds: Range<u64>, args: &Args) -> ExitCode {
     print!("{}", harvest.totals);
     let ran = harvest.totals.seeds;
     let rate = ran as f64 / seconds;
+    if args.hash {
+        println!("{:016x}", harvest.hash);
+    }
     println!("{ran} seeds, {first}..{}, in {seconds:.1} s, {rate:.0} seeds/s", harvest.end);
     let vacuous = harvest.totals.vacuous();
     let enough = ran >= MANY;

@@ -39,6 +39,8 @@ pub(crate) struct Decision {
     pub(crate) cut: Cut,
     /// State at the install.
     state: App,
+    /// Who has installed it.
+    installers: Vec<MemberId>,
 }
 
 /// More changes in a row that change nothing than all faults of a run can bring about.
@@ -73,6 +75,26 @@ impl Judge {
     pub(crate) fn newest(&self, group: GroupId) -> Option<&View> {
         let range = self.decisions.range((group, 0)..=(group, u64::MAX));
         range.last().map(|(_, decision)| &decision.view)
+    }
+
+    /// The newest view that was installed by a member of which something is so.
+    pub(crate) fn newest_of(&self, group: GroupId, is: impl Fn(MemberId) -> bool) -> Option<&View> {
+        let range = self.decisions.range((group, 0)..=(group, u64::MAX)).rev();
+        let mut known = range.filter(|(_, it)| it.installers.iter().any(|&member| is(member)));
+        known.next().map(|(_, decision)| &decision.view)
+    }
+
+    /// Whether a member has installed a view.
+    pub(crate) fn has_installed(&self, group: GroupId, view: u64, member: MemberId) -> bool {
+        let decision = self.decisions.get(&(group, view));
+        decision.is_some_and(|decision| decision.installers.contains(&member))
+    }
+
+    /// The final cut of a view, and its members, where anybody has installed the next.
+    pub(crate) fn closed(&self, group: GroupId, view: u64) -> Option<(&Cut, &View)> {
+        let (closed, next) =
+            (self.decisions.get(&(group, view))?, self.decisions.get(&(group, view + 1))?);
+        Some((&next.cut, &closed.view))
     }
 
     /// Own updates got their numbers.
@@ -130,12 +152,17 @@ impl Judge {
     /// nobody had installed it before.
     pub(crate) fn install(&mut self, host: usize, install: &Install, state: App) -> bool {
         let (group, number) = (install.group, install.view.number);
-        let Some(known) = self.decisions.get(&(group, number)) else {
+        let me = install.view.members.get(install.rank).map(|member| member.id);
+        let Some(known) = self.decisions.get_mut(&(group, number)) else {
             self.note_change(group, &install.view);
             let (view, cut) = (install.view.clone(), install.cut.clone());
-            self.decisions.insert((group, number), Decision { view, cut, state });
+            self.decisions.insert(
+                (group, number),
+                Decision { view, cut, state, installers: me.into_iter().collect() },
+            );
             return true;
         };
+        known.installers.extend(me);
         let what = if known.view != install.view {
             Some(format!("{:?}, not {:?}", install.view, known.view))
         } else if known.cut != install.cut {
@@ -169,6 +196,11 @@ impl Judge {
     /// A member was told how many of its own updates are in the final cut of its last view.
     pub(crate) fn told(&mut self, group: GroupId, view: u64, member: MemberId, own: u64) {
         self.told.push((group, view, member, own));
+    }
+
+    /// Whether a member was told of the decision that ended its view.
+    pub(crate) fn was_told_to(&self, group: GroupId, view: u64, member: MemberId) -> bool {
+        self.told.iter().any(|told| (told.0, told.1, told.2) == (group, view, member))
     }
 
     /// Whether anybody was told of a decision that ended a view.

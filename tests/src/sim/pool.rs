@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use super::app::mix;
 use super::{Outcome, Setting, Totals, run_as};
 
 /// How many seeds went how.
@@ -17,6 +18,8 @@ pub struct Harvest {
     pub failed: Vec<Outcome>,
     /// The first seed that was not begun.
     pub end: u64,
+    /// Hash of all runs: the same for the same seeds.
+    pub hash: u64,
 }
 
 /// Runs seeds on `jobs` threads, until a moment at most. `seen` is called after each; `false` stops the
@@ -48,6 +51,8 @@ pub fn run_all(
                         break;
                     };
                     harvest.totals.add(&outcome.totals);
+                    // They come in any order.
+                    harvest.hash ^= mix(outcome.seed ^ mix(outcome.hash));
                     if !outcome.failures.is_empty() {
                         harvest.failed.push(outcome);
                     }

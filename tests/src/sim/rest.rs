@@ -70,18 +70,43 @@ impl World {
     /// anybody alive has installed: else nobody can find out about a newer one.
     pub(crate) fn has_quorum(&self, group: GroupId, without: &[usize]) -> bool {
         let Some(newest) = self.books.judge.newest(group) else { return true };
-        let alive = self.hosts.iter().filter(|host| host.is_alive());
-        let views = alive.filter_map(|host| host.engine.status(group)?.view);
-        let known = views.max_by_key(|view| view.number);
-        let lives = |view: &View| self.quorum_lives(view, without);
-        lives(newest) && known.is_none_or(|known| known.number == newest.number || lives(&known))
+        // Also by members that have ended since: they knew no better.
+        let known = self.books.judge.newest_of(group, |member| self.lives(member, without));
+        let lives = |view: &View| self.quorum_lives(group, view, without);
+        lives(newest) && known.is_none_or(|known| known.number == newest.number || lives(known))
     }
 
-    fn quorum_lives(&self, view: &View, without: &[usize]) -> bool {
+    fn quorum_lives(&self, group: GroupId, view: &View, without: &[usize]) -> bool {
         let members = view.members[..view.active].iter();
-        let lives: Vec<bool> = members.map(|member| self.lives(member.id, without)).collect();
+        let comes = self.may_enter(group, view, without);
+        let lives: Vec<bool> = members
+            .map(|member| {
+                let id = member.id;
+                let installed = self.books.judge.has_installed(group, view.number, id);
+                self.lives(id, without) && (installed || comes)
+            })
+            .collect();
         let count = lives.iter().filter(|&&lives| lives).count();
         2 * count > view.active || (2 * count == view.active && lives.first() == Some(&true))
+    }
+
+    /// Whether a member that has not installed a view can do so: somebody that lives still has all of
+    /// the view before it. Those who decided it may have died with it, a quorum of it, too.
+    fn may_enter(&self, group: GroupId, view: &View, without: &[usize]) -> bool {
+        let judge = &self.books.judge;
+        let before = view.number.saturating_sub(1);
+        let Some((cut, closed)) = judge.closed(group, before) else { return true };
+        let holds = |member: MemberId| {
+            let host = self.hosts.iter().find(|host| host.node == member.node);
+            let status = host.and_then(|host| host.engine.status(group));
+            let here = status.is_some_and(|status| {
+                let same = status.view.is_some_and(|view| view.number == before);
+                same && (0..cut.counts.len()).all(|r| cut.count(r) <= status.received.count(r))
+            });
+            here || judge.has_installed(group, view.number, member)
+                || judge.was_told_to(group, before, member)
+        };
+        closed.members.iter().any(|member| self.lives(member.id, without) && holds(member.id))
     }
 
     /// Whether the others no longer need a member that has left after a view: somebody has installed

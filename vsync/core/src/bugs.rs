@@ -47,6 +47,8 @@ pub const ALL: &[Bug] = &[
     Bug::SkipWaitForCut,
     Bug::ProposeUnfetched,
     Bug::LabelOffByOne,
+    Bug::LeaveInVain,
+    Bug::AskNoStrangers,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -135,6 +137,10 @@ pub enum Bug {
     ProposeUnfetched,
     /// A joiner takes its checkpoint for that of the next install.
     LabelOffByOne,
+    /// A leaver that has to stay for the joiners makes one change after the other.
+    LeaveInVain,
+    /// A leaver whose successors are silent does not ask whoever else is there.
+    AskNoStrangers,
 }
 
 #[cfg(feature = "bug-bank")]

@@ -20,6 +20,7 @@ use vsync_history::event::Event as Line;
 use vsync_net::{Event, PeerId, PeerInfo, Transport};
 
 use super::clock::{Clock, wall};
+use super::dropped::Dropped;
 use super::frames::Frames;
 use super::history::Writer;
 use super::replica::Broken;
@@ -46,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     pub(crate) history: Option<Writer>,
+    pub(crate) dropped: Arc<Dropped>,
 }
 
 /// The owner of the engine.
@@ -58,6 +60,7 @@ pub(crate) struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     notices: mpsc::UnboundedSender<Notice>,
     history: Option<Writer>,
+    dropped: Arc<Dropped>,
     slots: HashMap<GroupId, Slot>,
     peers: HashSet<PeerId>,
     /// Inputs that outputs have led to; they go in before anything else.
@@ -88,6 +91,7 @@ impl Driver {
             commands: parts.commands,
             notices: parts.notices,
             history: parts.history,
+            dropped: parts.dropped,
             slots: HashMap::new(),
             peers: HashSet::new(),
             later: VecDeque::new(),
@@ -375,6 +379,7 @@ impl Driver {
                 Ok(())
             }
             (Output::Dropped { peer, reason }, _) => {
+                self.dropped.count(reason);
                 tracing::trace!(?peer, ?reason, "dropped");
                 Ok(())
             }

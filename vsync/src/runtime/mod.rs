@@ -4,6 +4,7 @@
 pub(crate) mod callers;
 pub(crate) mod clock;
 mod driver;
+pub(crate) mod dropped;
 mod frames;
 pub(crate) mod history;
 pub(crate) mod outbox;

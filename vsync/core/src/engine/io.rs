@@ -247,6 +247,21 @@ pub enum DropReason {
     Invalid,
 }
 
+impl DropReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [DropReason; 9] = [
+        DropReason::Malformed,
+        DropReason::UnknownGroup,
+        DropReason::WrongGeneration,
+        DropReason::OldView,
+        DropReason::EarlyFull,
+        DropReason::NotMember,
+        DropReason::Gap,
+        DropReason::Frozen,
+        DropReason::Invalid,
+    ];
+}
+
 /// What the engine wants done, in order. `Deliver`, `Install`, `TakeCheckpoint` and `Loaded` of one
 /// group are one ordered stream: the position of a checkpoint is a fact, not a protocol.
 #[derive(Clone, Debug)]

@@ -197,17 +197,17 @@ impl Membership {
         let announced = core::mem::replace(&mut self.install, install.clone());
         turn.marks.views += 1;
         if self.loading.is_done() {
-            let installed = BTreeSet::from([self.me.node]);
-            self.closed = Some(Closed { multicast: previous, installed });
-            self.on_installed(self.me.node, self.view().number);
             turn.out.push(Output::Install(install));
         } else {
-            // A joiner keeps it for its replay; others are served from there no more.
-            self.closed = None;
-            let held =
-                HeldView { multicast: previous, install: announced, decided: decided.clone() };
+            // A joiner needs it for its replay, too.
+            let multicast = previous.clone();
+            let held = HeldView { multicast, install: announced, decided: decided.clone() };
             self.loading.hold(held, &self.multicast.view, rank);
         }
+        // Whoever lives may be the last to have it, a joiner as well (seed 125800).
+        let installed = BTreeSet::from([self.me.node]);
+        self.closed = Some(Closed { multicast: previous, installed });
+        self.on_installed(self.me.node, self.view().number);
         self.decision = Some(bytes);
         self.reset_for_view(turn, own, &old);
         self.settle(turn);
@@ -256,7 +256,8 @@ impl Membership {
         self.plan_transfers(turn);
         self.watch_quorum(turn);
         let bugs = turn.bugs();
-        if !bugs.has(Bug::NeverDissolve) && !bugs.has(Bug::TakeUpOldMembership) {
+        let endless = [Bug::NeverDissolve, Bug::TakeUpOldMembership, Bug::LeaveInVain];
+        if !endless.into_iter().any(|bug| bugs.has(bug)) {
             // With these bugs the change would have a reason for ever, within one call.
             self.consider(turn);
         }

@@ -476,7 +476,9 @@ impl Membership {
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
-        let closed = self.closed.as_ref().map_or(0, |closed| closed.multicast.retained());
+        // What a joiner holds it shares with the view before.
+        let closed = self.closed.as_ref().filter(|_| self.loading.is_done());
+        let closed = closed.map_or(0, |closed| closed.multicast.retained());
         GroupStatus {
             view: Some(self.view().clone()),
             me: Some(self.me),

@@ -312,8 +312,18 @@ impl Group {
                     any || m.id.entry == decided.view.number && m.nonce == joining.nonce
                 });
                 if mine {
-                    self.enter(turn, proposal.clone(), decided);
+                    return self.enter(turn, proposal.clone(), decided);
                 }
+                // It counts on a membership that this node has no more: a leaver may wait for its word
+                // (seed 156230).
+                let header = Header {
+                    group: self.id,
+                    generation: joining.config.generation,
+                    view: incoming.view,
+                    entry: 0,
+                };
+                let message = Message::NotHere { beyond: self.beyond };
+                turn.cast(header, [incoming.peer], Traffic::Control, message, &[]);
             }
             Message::Refused { nonce, reason } if *nonce == joining.nonce => {
                 if *reason == Refusal::UnknownGroup {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::Turn;
 use super::member::{Ending, Leaving, Membership};
 use super::viewchange::want;
-use crate::bugs::Bug;
+use crate::bugs::{Bug, Bugs};
 use crate::engine::{DropReason, Refusal, Traffic};
 use crate::membership::is_quorum;
 use crate::wire::bounds::MAX_MEMBERS;
@@ -23,24 +23,24 @@ impl Membership {
     }
 
     /// Whether this member's own promise has something to tell.
-    fn wishes(&self) -> bool {
+    fn wishes(&self, bugs: Bugs) -> bool {
         let promoted = self.is_active() || !self.loading.is_done();
-        !promoted || self.loading.wants_restart() || self.may_leave()
+        !promoted || self.loading.wants_restart() || self.may_leave(bugs)
     }
 
     /// Whether a change can let this member go. The only active one stays as long as somebody joins
     /// (L8): were its leave a reason all the same, one change would follow the other without a pause
     /// until somebody has the state (seed 8618).
-    fn may_leave(&self) -> bool {
+    fn may_leave(&self, bugs: Bugs) -> bool {
         let alone = self.is_active() && self.view().active == 1;
         let awaited = self.view().members.len() > 1 || !self.joins.is_empty();
-        self.leaving == Leaving::Asking && !(alone && awaited)
+        self.leaving == Leaving::Asking && !(alone && awaited && !bugs.has(Bug::LeaveInVain))
     }
 
-    fn reasons(&self) -> Nudge {
+    fn reasons(&self, bugs: Bugs) -> Nudge {
         Nudge {
             joins: self.joins.values().cloned().collect(),
-            wish: self.wishes() || self.wished,
+            wish: self.wishes(bugs) || self.wished,
             stalled: None,
             evict: self.evict.iter().map(|&rank| rank as u32).collect(),
         }
@@ -70,7 +70,7 @@ impl Membership {
             return;
         }
         let leads = candidate == self.rank() && self.is_active();
-        let mut reasons = self.reasons();
+        let mut reasons = self.reasons(turn.bugs());
         if leads {
             // The leader of a change is never its victim.
             reasons.evict.retain(|&rank| rank as usize != candidate);
@@ -105,7 +105,7 @@ impl Membership {
         if candidate == self.rank() && self.is_active() {
             return self.lead(turn);
         }
-        let reasons = Nudge { stalled: Some(self.change.promised), ..self.reasons() };
+        let reasons = Nudge { stalled: Some(self.change.promised), ..self.reasons(turn.bugs()) };
         let to = self.node(candidate);
         self.send(turn, [to], Traffic::Control, Message::Nudge(reasons));
     }
@@ -199,6 +199,10 @@ impl Membership {
     /// here may be the last.
     pub(crate) fn find_quorum(&mut self, turn: &mut Turn<'_>) {
         let Some(since) = self.superseded else { return };
+        if self.change.installing.is_some() {
+            // It is in the successor itself, and may be all that is left of it (seed 132319).
+            return;
+        }
         let lost = |rank: Rank| {
             let node = self.node(rank);
             self.ended.contains(&node) || turn.detector.has_ended(node)
@@ -277,12 +281,12 @@ impl Membership {
     }
 
     /// Whether there is unfinished work: an idle group has no timer.
-    fn is_busy(&self) -> bool {
+    fn is_busy(&self, bugs: Bugs) -> bool {
         self.is_frozen()
             || !self.joins.is_empty()
             || !self.evict.is_empty()
             || self.wished
-            || self.wishes()
+            || self.wishes(bugs)
             || self.leaving != Leaving::No
             || !self.loading.is_done()
             || self.outgoing.is_busy()
@@ -295,7 +299,7 @@ impl Membership {
     }
 
     pub(crate) fn arm_chores(&mut self, turn: &Turn<'_>) {
-        if self.chores_due.is_none() && self.is_busy() {
+        if self.chores_due.is_none() && self.is_busy(turn.bugs()) {
             self.chores_due = Some(turn.now + turn.config.change_retry);
         }
     }
