@@ -158,9 +158,13 @@ impl Departed {
                 self.installed.insert(peer);
                 self.finish(turn);
             }
-            // Views ahead: a quorum of the next view has installed it, else there were no later one.
+            // Beyond the next view: a quorum of that has installed it, else there were no later one. Who
+            // is in the next view itself speaks for itself alone (seed 206395).
             Message::Excluded { entry } if *entry == self.header.entry => {
-                self.installed.extend(self.audience());
+                match incoming.view > self.header.view + 1 {
+                    true => self.installed.extend(self.audience()),
+                    false => drop(self.installed.insert(peer)),
+                }
                 self.finish(turn);
             }
             Message::Install { proposal }
