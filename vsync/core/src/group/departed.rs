@@ -226,8 +226,14 @@ impl Departed {
         let audience = self.audience();
         let to = audience.into_iter().filter(|node| !self.installed.contains(node));
         self.tell(turn, to);
-        let silent = |node: &NodeId| self.installed.contains(node) || turn.detector.suspects(*node);
-        self.lost = self.audience().iter().all(silent) && !turn.bugs().has(Bug::AskNoStrangers);
+        // Others may vouch for one that cannot be reached from here.
+        let silent = |node: &NodeId| {
+            self.installed.contains(node)
+                || turn.detector.suspects(*node)
+                || !turn.detector.is_connected(*node)
+        };
+        let asks = !turn.bugs().has(Bug::AskNoStrangers);
+        self.lost = asks && self.audience().iter().all(silent);
         self.finish(turn);
     }
 }
