@@ -49,6 +49,8 @@ pub const ALL: &[Bug] = &[
     Bug::LabelOffByOne,
     Bug::LeaveInVain,
     Bug::AskNoStrangers,
+    Bug::JoinerFreesClosed,
+    Bug::IgnoreThePast,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -141,6 +143,10 @@ pub enum Bug {
     LeaveInVain,
     /// A leaver whose successors are silent does not ask whoever else is there.
     AskNoStrangers,
+    /// A joiner that installs a view forgets the lanes of the one before.
+    JoinerFreesClosed,
+    /// A node that joins anew does not say that an earlier membership of it is over.
+    IgnoreThePast,
 }
 
 #[cfg(feature = "bug-bank")]
@@ -162,11 +168,11 @@ impl Bug {
             Bug::EvictionNotBinding => "L1",
             Bug::NoNudge => "L2",
             Bug::NoDigest => "L3",
-            Bug::ForgetDecision => "L4",
+            Bug::ForgetDecision | Bug::JoinerFreesClosed => "L4",
             Bug::RecordsNotResent => "L5",
             Bug::AcceptStaleView => "L6",
             Bug::PromotedFirst => "L7",
-            Bug::NeverDissolve => "L8",
+            Bug::NeverDissolve | Bug::LeaveInVain => "L8",
             Bug::PromoteUnloaded => "L9",
             Bug::IgnoreExclusion => "L10",
             Bug::WrongOutcome => "A1",
