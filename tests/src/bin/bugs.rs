@@ -13,7 +13,7 @@ use vsync_tests::bank::{APART, Catch, by_seeds, by_story};
 #[derive(Parser)]
 struct Args {
     /// Most seeds for one bug, in each sample.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 3000)]
     seeds: u64,
     /// How often each bug is looked for, in other seeds each time; the median is shown.
     #[arg(long, default_value_t = 1)]
