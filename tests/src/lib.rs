@@ -1,6 +1,6 @@
 //! What the protocol core of vsync is tested with: a simulator that derives whole runs from seeds
-//! ([`sim`]), directed stories as text files ([`stories`]), and a bank of planted bugs that both must
-//! catch.
+//! ([`sim`]), directed stories as text files ([`stories`]), and a bank of planted bugs that both
+//! must catch.
 
 #[cfg(feature = "bug-bank")]
 pub mod bank;

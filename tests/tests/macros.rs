@@ -1,5 +1,5 @@
-//! What `#[replicated]` generates, without a group: updates as bytes, replies, checkpoints; and what
-//! it says of code that cannot be replicated.
+//! What `#[replicated]` generates, without a group: updates as bytes, replies, checkpoints; and
+//! what it says of code that cannot be replicated.
 
 use std::any::Any;
 use std::collections::BTreeMap;

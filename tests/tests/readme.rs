@@ -1,5 +1,5 @@
-//! The papers are true of the code: links lead somewhere, snippets exist, and the pages that list names
-//! of the code list all of them. (That the README shows `quickstart.rs` is tested there.)
+//! The papers are true of the code: links lead somewhere, snippets exist, and the pages that list
+//! names of the code list all of them. (That the README shows `quickstart.rs` is tested there.)
 
 use std::fmt::Write as _;
 use std::fs;

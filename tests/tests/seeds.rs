@@ -35,8 +35,8 @@ fn seeds_that_once_failed() {
     }
 }
 
-/// The checkers judge a run at every step, not only when it is over: nothing is wrong on the way, and
-/// judging changes nothing.
+/// The checkers judge a run at every step, not only when it is over: nothing is wrong on the way,
+/// and judging changes nothing.
 #[test]
 fn every_step_is_judged() {
     for seed in [3, 4, 7, 12] {
@@ -67,8 +67,8 @@ fn what_is_told_is_what_was_run() {
     assert!(vsync_history::check(&story.history).is_empty());
 }
 
-/// Processes that are killed lose their last lines, but nothing before a `send`. The checkers must not
-/// take that for a violation, wherever the ends are.
+/// Processes that are killed lose their last lines, but nothing before a `send`. The checkers must
+/// not take that for a violation, wherever the ends are.
 #[test]
 fn lost_lines_are_no_violation() {
     for seed in 0..60 {
@@ -107,8 +107,8 @@ fn quick_bugs_are_caught() {
     }
 }
 
-/// A failing run shrinks to fewer faults, which still make it fail by the same check; the line after
-/// which a property does not hold is named.
+/// A failing run shrinks to fewer faults, which still make it fail by the same check; the line
+/// after which a property does not hold is named.
 #[cfg(feature = "bug-bank")]
 #[test]
 fn a_failing_seed_shrinks() {

@@ -69,10 +69,10 @@ use crate::parse::Errors;
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///
 /// # Ids
-/// Without `id = …` a method's id is a hash of its name, so that methods may be reordered and added:
-/// 32-bit FNV-1a of the name's bytes, modulo 2²¹ − 128, plus 128. It takes two or three bytes on the
-/// wire. Ids below 128 take one; only `id = …` gives them. Two methods of a type with one id are an
-/// error, updates and queries together.
+/// Without `id = …` a method's id is a hash of its name, so that methods may be reordered and
+/// added: 32-bit FNV-1a of the name's bytes, modulo 2²¹ − 128, plus 128. It takes two or three
+/// bytes on the wire. Ids below 128 take one; only `id = …` gives them. Two methods of a type with
+/// one id are an error, updates and queries together.
 ///
 /// # Generated
 /// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update and query;

@@ -163,9 +163,9 @@ impl Node {
         self.core.transport.stats()
     }
 
-    /// What other nodes sent that the protocol dropped since this node's start, by reason; reasons that
-    /// never came are left out. Most are harmless: a message of a view that is over, or a range whose
-    /// predecessor was lost and is sent again. [`Malformed`](DropReason::Malformed) and
+    /// What other nodes sent that the protocol dropped since this node's start, by reason; reasons
+    /// that never came are left out. Most are harmless: a message of a view that is over, or a
+    /// range whose predecessor was lost and is sent again. [`Malformed`](DropReason::Malformed) and
     /// [`Invalid`](DropReason::Invalid) are not: no correct node sends such frames.
     pub fn dropped(&self) -> BTreeMap<DropReason, u64> {
         self.dropped.read()

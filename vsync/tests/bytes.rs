@@ -1,8 +1,8 @@
 //! What the runtime and the generated code decode survives arbitrary bytes: checkpoints, updates,
 //! queries of clients, and frames that a peer sends to a node.
 //!
-//! A failure of `load` or `apply` is an error of its own kind, never a panic, and leaves the state as
-//! it was; what the driver does with it (the membership ends) is tested elsewhere.
+//! A failure of `load` or `apply` is an error of its own kind, never a panic, and leaves the state
+//! as it was; what the driver does with it (the membership ends) is tested elsewhere.
 //! `PROPTEST_CASES=100000 cargo test -p vsync --test bytes` runs for longer.
 
 use std::collections::BTreeMap;

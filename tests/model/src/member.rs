@@ -147,8 +147,8 @@ impl Member {
             Happening::Silence => {
                 self.now += SILENCE;
                 self.input(Input::Tick, &mut sent);
-                // And nobody answers within the time that a leader grants to a suspected member whose
-                // connection is up; the timer itself is late.
+                // And nobody answers within the time that a leader grants to a suspected member
+                // whose connection is up; the timer itself is late.
                 self.now += CHANGE_RETRY;
             }
             Happening::Retry => {
@@ -188,9 +188,9 @@ impl Member {
     }
 }
 
-/// Makes each time relative to the clock. What is longer ago than a retry is just that: every timer is
-/// due, and every rate limit over. The mean time between signs of life (`gap`) matters never: a silence
-/// is longer than the longest patience made from it.
+/// Makes each time relative to the clock. What is longer ago than a retry is just that: every timer
+/// is due, and every rate limit over. The mean time between signs of life (`gap`) matters never: a
+/// silence is longer than the longest patience made from it.
 fn without_times(text: &str, now: Micros) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

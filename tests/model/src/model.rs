@@ -163,13 +163,14 @@ type Step = (Arc<Member>, Arc<[Sending]>);
 pub struct ViewChange {
     bound: Bound,
     first: State,
-    /// A member's step is a function of its state and of what happens to it, and the same few meet in
-    /// very many states of the whole.
+    /// A member's step is a function of its state and of what happens to it, and the same few meet
+    /// in very many states of the whole.
     steps: RwLock<HashMap<(u128, u64), Step>>,
 }
 
 impl ViewChange {
-    /// The model with a bound, and perhaps a planted bug. `None`: the first state cannot be reached.
+    /// The model with a bound, and perhaps a planted bug. `None`: the first state cannot be
+    /// reached.
     pub fn new(bound: Bound, bugs: Bugs) -> Option<Self> {
         let setup = Setup::new(bugs, bound.traffic);
         if !setup.is_complete() {

@@ -123,8 +123,8 @@ fn agreement(state: &State) -> bool {
     })
 }
 
-/// At most one proposal is accepted in a ballot; and what a quorum has accepted is the only proposal
-/// that is accepted in any later ballot.
+/// At most one proposal is accepted in a ballot; and what a quorum has accepted is the only
+/// proposal that is accepted in any later ballot.
 fn consensus(state: &State) -> bool {
     by_view(state).values().all(|views| {
         let mut ballots: BTreeMap<Ballot, (u64, Vec<usize>)> = BTreeMap::new();

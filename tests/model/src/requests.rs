@@ -7,19 +7,19 @@
 //! comes in the one total order anywhere among what the second submits: a survivor's queued updates
 //! go out in the next view (protocol, section 3).
 //!
-//! How it is counted. The first attempt, A, gets no further than its first `k` steps, the second, B,
-//! through all of its steps; an interleaving is an order of A's `k` steps and B's steps. With two
-//! steps there are 1 + 3 + 6 for `k` = 0, 1, 2: ten. Before them seat 0, which was another client's,
-//! has become free; A had looked before, and B looks after it, so they want different seats
-//! ([`Looks::Apart`]). The outcome is bad if the client holds anything but nothing unpaid and
-//! uncharged, or one seat and has paid for exactly that. These are the numbers of protocol.md: nine
-//! bad without a table, three with an id for each step, none with one Commit; they came out as given
-//! there. (With one Commit the steps of an attempt are its own affair, and its Commit stands in the order
-//! where its last step does; as orders of Commits these ten are three.)
+//! How it is counted. The first attempt, A, gets no further than its first `k` steps, the second,
+//! B, through all of its steps; an interleaving is an order of A's `k` steps and B's steps. With
+//! two steps there are 1 + 3 + 6 for `k` = 0, 1, 2: ten. Before them seat 0, which was another
+//! client's, has become free; A had looked before, and B looks after it, so they want different
+//! seats ([`Looks::Apart`]). The outcome is bad if the client holds anything but nothing unpaid and
+//! uncharged, or one seat and has paid for exactly that: nine of ten without a table, three with an
+//! id for each step, none with one Commit. (With one Commit the steps of an attempt are its own
+//! affair, and its Commit stands in the order where its last step does; as orders of Commits these
+//! ten are three.)
 //!
-//! [`Looks::Anywhere`] is less of a set-up: when each attempt looks, and when the seat becomes free, are
-//! events of the order, too. All of it is enumerated: there is nothing to merge in spaces this small,
-//! and the ways are what is counted.
+//! [`Looks::Anywhere`] is less of a set-up: when each attempt looks, and when the seat becomes
+//! free, are events of the order, too. All of it is enumerated: there is nothing to merge in spaces
+//! this small, and the ways are what is counted.
 
 use std::fmt;
 
@@ -56,7 +56,8 @@ pub struct Count {
     pub all: usize,
     /// Those after which the client's seats and payments do not fit.
     pub bad: usize,
-    /// Those after which an attempt that came to its end tells the client a seat that it does not hold.
+    /// Those after which an attempt that came to its end tells the client a seat that it does not
+    /// hold.
     pub misled: usize,
 }
 

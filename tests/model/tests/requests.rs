@@ -2,8 +2,8 @@
 
 use vsync_model::requests::{Count, Looks, SCHEMES, Scheme, count};
 
-/// protocol.md, section 6: ten interleavings, nine bad without a table, three mixed with per-step ids,
-/// none with one Commit.
+/// Ten interleavings: nine bad without a table, three mixed with per-step ids, none with one
+/// Commit.
 #[test]
 fn ten_interleavings_and_only_one_commit_survives_all() {
     let bad = SCHEMES.map(|scheme| {
@@ -21,8 +21,8 @@ fn whenever_the_attempts_look_one_commit_is_right() {
     assert_eq!(counts.map(|count| count.bad), [170, 26, 0, 0], "{SCHEMES:?}");
 }
 
-/// Where each attempt tells what it meant to do, the client hears of seats that it does not have; the
-/// table's answer is always right.
+/// Where each attempt tells what it meant to do, the client hears of seats that it does not have;
+/// the table's answer is always right.
 #[test]
 fn answers_come_from_the_table() {
     for looks in [Looks::Apart, Looks::Anywhere] {

@@ -1,5 +1,5 @@
-//! Generic state: bounds on the struct, on the `impl`, in `where` clauses; parameters that no update
-//! mentions; a default.
+//! Generic state: bounds on the struct, on the `impl`, in `where` clauses; parameters that no
+//! update mentions; a default.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;

@@ -1,5 +1,6 @@
 //! A user of vsync as picky as they come: the crate has another name, everything has to be
-//! documented, nothing may be public in vain, and types are private or generic wherever they can be.
+//! documented, nothing may be public in vain, and types are private or generic wherever they can
+//! be.
 #![deny(missing_docs, unreachable_pub, unused, private_interfaces, private_bounds)]
 #![deny(rust_2018_idioms, clippy::all, clippy::pedantic)]
 #![allow(clippy::needless_pass_by_value, reason = "arguments travel: they are owned")]

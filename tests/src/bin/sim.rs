@@ -26,7 +26,7 @@ struct Args {
     /// One seed alone.
     #[arg(long, conflicts_with_all = ["seeds", "seconds"])]
     seed: Option<u64>,
-    /// With one seed: only these of its faults happen, by their numbers in the time line (`3,7,12`).
+    /// With one seed: only these of its faults happen, by their numbers in the time line (`3,7`).
     #[arg(long, value_delimiter = ',', requires = "seed")]
     only: Option<Vec<u32>>,
     /// With one seed: leaves out the faults that it does not need to fail.
@@ -146,13 +146,9 @@ fn shrunk(seed: u64, setting: &Setting) -> Option<String> {
     let (outcome, story) = sim::tell(seed, &told);
     let numbers: Vec<String> = left.only.iter().map(ToString::to_string).collect();
     let sure = if left.minimal { "none can be left out" } else { "the time was up" };
-    let mut text = format!(
-        "seed {seed} fails with {} of its faults ({} runs; {sure}):\n  {COMMAND} --seed {seed} --only {} \
-         --timeline\n",
-        left.only.len(),
-        left.runs,
-        numbers.join(","),
-    );
+    let (count, runs, only) = (left.only.len(), left.runs, numbers.join(","));
+    let mut text = format!("seed {seed} fails with {count} of its faults ({runs} runs; {sure}):\n");
+    text += &format!("  {COMMAND} --seed {seed} --only {only} --timeline\n");
     for line in story.text.lines() {
         text += &format!("  {line}\n");
     }

@@ -1,9 +1,9 @@
 //! The replicated application of the simulator: a state that shows every mistake.
 //!
 //! Totals are chained in order, all others enter a sum that does not depend on order: members with
-//! the same deliveries have the same state, whatever the order of concurrent updates. A checkpoint is
-//! the whole state, with a filling that follows from it, so that a chunk that is lost or mixed up
-//! cannot go unseen.
+//! the same deliveries have the same state, whatever the order of concurrent updates. A checkpoint
+//! is the whole state, with a filling that follows from it, so that a chunk that is lost or mixed
+//! up cannot go unseen.
 
 use bytes::Bytes;
 use vsync_core::engine::{Class, Delivery};

@@ -97,7 +97,8 @@ pub fn tell(seed: u64, setting: &Setting) -> (Outcome, Story) {
     (outcome, Story { text, history })
 }
 
-/// Runs one seed; the checkers judge its history after every so many lines of it, not only at its end.
+/// Runs one seed; the checkers judge its history after every so many lines of it, not only at its
+/// end.
 pub fn run_by_steps(seed: u64, setting: &Setting, every: usize) -> Outcome {
     let mut world = World::new(seed, setting);
     conduct(seed, &mut world, |world| world.run_by_steps(every))

@@ -139,7 +139,8 @@ impl Plan {
         self.engine.heartbeat = 100_000;
     }
 
-    /// Bounds what a run costs, where each member sends to each: more seeds see more than longer ones.
+    /// Bounds what a run costs, where each member sends to each: more seeds see more than longer
+    /// ones.
     fn bound_cost(&mut self) {
         if self.faults == NEVER {
             // Nothing comes after the doom.

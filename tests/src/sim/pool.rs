@@ -22,8 +22,8 @@ pub struct Harvest {
     pub hash: u64,
 }
 
-/// Runs seeds on `jobs` threads, until a moment at most. `seen` is called after each; `false` stops the
-/// rest.
+/// Runs seeds on `jobs` threads, until a moment at most. `seen` is called after each; `false` stops
+/// the rest.
 pub fn run_all(
     seeds: Range<u64>,
     until: Option<Instant>,

@@ -66,8 +66,8 @@ impl World {
         }
     }
 
-    /// Whether a quorum of the newest view lives, without some hosts, and one of the newest view that
-    /// anybody alive has installed: else nobody can find out about a newer one.
+    /// Whether a quorum of the newest view lives, without some hosts, and one of the newest view
+    /// that anybody alive has installed: else nobody can find out about a newer one.
     pub(crate) fn has_quorum(&self, group: GroupId, without: &[usize]) -> bool {
         let Some(newest) = self.books.judge.newest(group) else { return true };
         // Also by members that have ended since: they knew no better.
@@ -90,8 +90,8 @@ impl World {
         2 * count > view.active || (2 * count == view.active && lives.first() == Some(&true))
     }
 
-    /// Whether a member that has not installed a view can do so: somebody that lives still has all of
-    /// the view before it. Those who decided it may have died with it, a quorum of it, too.
+    /// Whether a member that has not installed a view can do so: somebody that lives still has all
+    /// of the view before it. Those who decided it may have died with it, a quorum of it, too.
     fn may_enter(&self, group: GroupId, view: &View, without: &[usize]) -> bool {
         let judge = &self.books.judge;
         let before = view.number.saturating_sub(1);
@@ -109,8 +109,8 @@ impl World {
         closed.members.iter().any(|member| self.lives(member.id, without) && holds(member.id))
     }
 
-    /// Whether the others no longer need a member that has left after a view: somebody has installed
-    /// the next one, or nobody else was left in it.
+    /// Whether the others no longer need a member that has left after a view: somebody has
+    /// installed the next one, or nobody else was left in it.
     pub(crate) fn is_free(&self, group: GroupId, member: MemberId, view: u64) -> bool {
         self.books.judge.newest(group).is_none_or(|newest| {
             let mut others = newest.members[..newest.active].iter().filter(|it| it.id != member);
@@ -149,9 +149,9 @@ impl World {
         }
     }
 
-    /// Whether nobody is in the group any more, and so nobody can come in. Who is stuck in an older view
-    /// without a place in the newest is not in it. A leaver alone cannot end it if it has handed over to
-    /// a member that died before it installed: only that one could.
+    /// Whether nobody is in the group any more, and so nobody can come in. Who is stuck in an older
+    /// view without a place in the newest is not in it. A leaver alone cannot end it if it has
+    /// handed over to a member that died before it installed: only that one could.
     fn is_over(&self, group: GroupId) -> bool {
         let listed = |host: &Host| {
             let newest = self.books.judge.newest(group);

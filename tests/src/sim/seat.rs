@@ -1,5 +1,5 @@
-//! What a host is to one group: its membership as the application sees it. Every output of the engine
-//! is held against what came before it.
+//! What a host is to one group: its membership as the application sees it. Every output of the
+//! engine is held against what came before it.
 
 use std::collections::{BTreeMap, VecDeque};
 

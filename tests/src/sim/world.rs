@@ -68,8 +68,8 @@ pub(crate) struct World {
     bugs: Bugs,
 }
 
-/// More events than any run needs: beyond it something goes round in circles. (Seed 35696, two groups
-/// of six under heavy load, needs more than 400,000.)
+/// More events than any run needs: beyond it something goes round in circles. (Seed 35696, two
+/// groups of six under heavy load, needs more than 400,000.)
 const MOST_EVENTS: u64 = 2_000_000;
 
 /// How often somebody looks how far things are.

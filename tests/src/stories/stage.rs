@@ -327,8 +327,8 @@ impl Stage {
         });
     }
 
-    /// Lets everything flow between some hosts (all, if none are named) for some milliseconds, until
-    /// something is so.
+    /// Lets everything flow between some hosts (all, if none are named) for some milliseconds,
+    /// until something is so.
     fn pass(&mut self, time: u64, among: &[usize], done: impl Fn(&Stage) -> bool) {
         let end = self.now + time * 1_000;
         let joins = |host: usize| among.is_empty() || among.contains(&host);

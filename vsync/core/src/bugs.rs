@@ -129,7 +129,8 @@ pub enum Bug {
     AcceptLowerBallot,
     /// The open batch is not counted in the promise.
     UncountedOpenBatch,
-    /// Order records take effect when the sequencer's batch before them is delivered, not on receipt.
+    /// Order records take effect when the sequencer's batch before them is delivered, not on
+    /// receipt.
     RecordsOnDelivery,
     /// A batch that comes again, after a reconnect, is taken for a new one.
     ReceiveTwice,

@@ -1,9 +1,9 @@
 //! The vsync protocol without I/O: virtually synchronous groups as one state machine.
 //!
 //! [`engine::Engine`] holds all groups of one node. Everything that happens goes in through
-//! [`engine::Engine::handle`], with the time; everything that is to be done comes out of it. There is
-//! no clock, thread, lock, I/O, randomness or logging here, so a run is a function of its inputs, and
-//! the simulator that drives this crate drives the very code that runs in production.
+//! [`engine::Engine::handle`], with the time; everything that is to be done comes out of it. There
+//! is no clock, thread, lock, I/O, randomness or logging here, so a run is a function of its
+//! inputs, and the simulator that drives this crate drives the very code that runs in production.
 #![no_std]
 #![forbid(unsafe_code)]
 // A run is a function of its inputs: `clippy.toml` lists what would break that. Tests may use it.

@@ -5,9 +5,9 @@
 //! has a file of its own under `properties/`. [`draw`](draw::draw) makes a picture of it.
 //!
 //! Processes that were killed may have lost their last lines, so nothing is demanded of lines that
-//! may be missing: a killed process is judged by what it wrote, and others are not judged by what it
-//! did not write, with one exception: a `send` line is written before its updates leave the process,
-//! so every delivery must have one.
+//! may be missing: a killed process is judged by what it wrote, and others are not judged by what
+//! it did not write, with one exception: a `send` line is written before its updates leave the
+//! process, so every delivery must have one.
 
 mod check;
 mod counts;

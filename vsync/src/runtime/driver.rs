@@ -1,8 +1,8 @@
 //! The driver: one task per node, which owns the engine and is its only caller.
 //!
 //! It drains what has come (frames, commands, the deadline) in bounded bursts, lets the engine
-//! close its open batches when the network has room, and moves what comes out: deliveries to replicas,
-//! completions to callers, lines to the history, and only then frames to the network.
+//! close its open batches when the network has room, and moves what comes out: deliveries to
+//! replicas, completions to callers, lines to the history, and only then frames to the network.
 //!
 //! A method of the user's that panics ends this node's membership in that group, as a crash that
 //! the others handle: the replica's state may have changed half way. Its callers are told, the

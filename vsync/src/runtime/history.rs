@@ -1,4 +1,5 @@
-//! Writing down what this node does (the book's chapter on histories says what): off by default, and free when off.
+//! Writing down what this node does (the book's chapter on histories says what): off by default,
+//! and free when off.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

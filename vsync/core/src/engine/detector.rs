@@ -1,8 +1,8 @@
 //! The failure detector: one per node, shared by all groups. It only suspects.
 //!
-//! Heartbeats with a timeout that adapts to what the link shows. A silence is looked into first: other
-//! nodes are asked whether they hear the silent one. A node that was itself paused suspects nobody
-//! until it has caught up.
+//! Heartbeats with a timeout that adapts to what the link shows. A silence is looked into first:
+//! other nodes are asked whether they hear the silent one. A node that was itself paused suspects
+//! nobody until it has caught up.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -65,8 +65,8 @@ impl Detector {
         })
     }
 
-    /// Every call of the engine comes by here: a long gap means that this node was paused, and knows
-    /// nothing of the others' silence.
+    /// Every call of the engine comes by here: a long gap means that this node was paused, and
+    /// knows nothing of the others' silence.
     pub(crate) fn turn(&mut self, now: Micros) -> bool {
         let gap = now.saturating_sub(self.last_turn);
         let paused = self.last_turn > 0 && gap > self.pause;
@@ -74,8 +74,8 @@ impl Detector {
         if paused {
             let gap = gap - self.heartbeat.min(gap);
             for peer in self.peers.values_mut() {
-                // The gap is forgiven, but for one heartbeat, and not what was before it: a node that
-                // stalls again and again would otherwise never find anybody silent.
+                // The gap is forgiven, but for one heartbeat, and not what was before it: a node
+                // that stalls again and again would otherwise never find anybody silent.
                 peer.heard = (peer.heard + gap).min(now);
                 peer.probing = peer.probing.map(|since| (since + gap).min(now));
             }

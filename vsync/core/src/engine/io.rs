@@ -41,8 +41,8 @@ pub struct Run {
     pub count: u32,
 }
 
-/// How urgent a frame is. The network may carry each class on a stream of its own: the protocol does
-/// not rely on order between classes.
+/// How urgent a frame is. The network may carry each class on a stream of its own: the protocol
+/// does not rely on order between classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Traffic {
     /// View changes, liveness, joins: first.
@@ -182,7 +182,8 @@ pub struct Delivery {
     pub level: Level,
     /// For totals: position of the first in the view's total order.
     pub position: Option<u64>,
-    /// Replicated time: the sender's clock once per batch; for totals made monotone by the sequencer.
+    /// Replicated time: the sender's clock once per batch; for totals made monotone by the
+    /// sequencer.
     pub time: u64,
     /// Each update as a little-endian `u32` length and that many bytes.
     pub body: Bytes,

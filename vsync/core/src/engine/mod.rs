@@ -253,7 +253,8 @@ impl Engine {
                 if unknown > NOT_HERE {
                     continue;
                 }
-                // It counts on a member that is none: the group may be over for it, too (seed 3138).
+                // It counts on a member that is none: the group may be over for it, too (seed
+                // 3138).
                 let (group, generation, view, _) = digest;
                 let message = Message::NotHere { beyond: self.beyond(group, generation) };
                 let frame = Frame::Group { group, generation, view, entry: 0, message };

@@ -122,8 +122,8 @@ impl Departed {
         is_quorum(next, turn.bugs(), |rank| self.installed.contains(&next.members[rank].id.node))
     }
 
-    /// Whether nobody is left who could ask: their processes have ended, or they have been suspected
-    /// for long and could find a decision of their own without this member.
+    /// Whether nobody is left who could ask: their processes have ended, or they have been
+    /// suspected for long and could find a decision of their own without this member.
     fn is_alone(&self, turn: &Turn<'_>) -> bool {
         let mut audience = self.audience().into_iter();
         let ended = |node| self.installed.contains(&node) || turn.detector.has_ended(node);
@@ -158,8 +158,8 @@ impl Departed {
                 self.installed.insert(peer);
                 self.finish(turn);
             }
-            // Beyond the next view: a quorum of that has installed it, else there were no later one. Who
-            // is in the next view itself speaks for itself alone (seed 206395).
+            // Beyond the next view: a quorum of that has installed it, else there were no later
+            // one. Who is in the next view itself speaks for itself alone (seed 206395).
             Message::Excluded { entry } if *entry == self.header.entry => {
                 match incoming.view > self.header.view + 1 {
                     true => self.installed.extend(self.audience()),

@@ -295,15 +295,15 @@ impl Membership {
     /// Lets a peer that is ahead know where this member is.
     pub(crate) fn ask_decision(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         // A handshake from an older view is answered by the decision, or by exclusion (L6); that it
-        // tells what was received is harmless even where this member is frozen, as the peer has left
-        // the view.
+        // tells what was received is harmless even where this member is frozen, as the peer has
+        // left the view.
         let received = self.multicast.received();
         let message = Message::Sync { received, answer: false };
         self.send(turn, [peer], Traffic::Control, message);
     }
 
-    /// Members of the group as somebody else knows them: a member that sees no quorum asks them what
-    /// became of its view. Those it knows itself may all be gone.
+    /// Members of the group as somebody else knows them: a member that sees no quorum asks them
+    /// what became of its view. Those it knows itself may all be gone.
     pub(crate) fn ask_contacts(&mut self, turn: &mut Turn<'_>, contacts: &[NodeId]) {
         if self.blocked.is_none() {
             return;

@@ -123,8 +123,8 @@ impl Membership {
         self.view().members[rank].id.node
     }
 
-    /// Whether this member thinks that a rank takes no part any more: its node is suspected, says that
-    /// it is not in the group, or wants in anew.
+    /// Whether this member thinks that a rank takes no part any more: its node is suspected, says
+    /// that it is not in the group, or wants in anew.
     pub(crate) fn is_gone(&self, turn: &Turn<'_>, rank: Rank) -> bool {
         let node = self.node(rank);
         rank != self.rank() && (turn.detector.suspects(node) || self.gave_up(rank))
@@ -177,8 +177,8 @@ impl Membership {
                 self.multicast.ask_acks();
             }
         }
-        // With a caller that keeps to its credit nothing waits here: a window that has no room worth
-        // granting is full.
+        // With a caller that keeps to its credit nothing waits here: a window that has no room
+        // worth granting is full.
         let full = self.multicast.own_bytes() >= self.config.window - self.config.window / 8;
         if self.pending.is_empty() && !full {
             self.full_since = None;

@@ -157,8 +157,8 @@ impl Group {
         Group { id, joining: None, member: None, departed: Vec::new(), beyond, generation: 0 }
     }
 
-    /// Whether whoever this node knows in the group may be gone: it is a member that sees no quorum, or
-    /// was one and waits for somebody to confirm its last decision.
+    /// Whether whoever this node knows in the group may be gone: it is a member that sees no
+    /// quorum, or was one and waits for somebody to confirm its last decision.
     pub(crate) fn is_lost(&self) -> bool {
         let member = self.member.as_ref().is_some_and(|member| member.is_lost());
         member || self.departed.iter().any(Departed::is_lost)
@@ -317,8 +317,8 @@ impl Group {
                 if turn.bugs().has(Bug::IgnoreThePast) {
                     return;
                 }
-                // It counts on a membership that this node has no more: a leaver may wait for its word
-                // (seed 156230).
+                // It counts on a membership that this node has no more: a leaver may wait for its
+                // word (seed 156230).
                 let header = Header {
                     group: self.id,
                     generation: joining.config.generation,
@@ -389,8 +389,9 @@ impl Group {
             departed.on_digest(turn, peer, view);
         }
         let knows = self.departed.iter().any(|departed| departed.answers(view));
-        // One that joins anew may be listed in a view that it has not heard of, but not in one of which
-        // it knew the successor when it left: whoever is stuck there must hear of it (seed 18755).
+        // One that joins anew may be listed in a view that it has not heard of, but not in one of
+        // which it knew the successor when it left: whoever is stuck there must hear of it (seed
+        // 18755).
         let stranger = if self.joining.is_some() { self.beyond > view } else { !knows };
         if self.member.is_none() && stranger {
             let header = Header { group: self.id, generation, view, entry: 0 };

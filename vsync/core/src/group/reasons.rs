@@ -29,8 +29,8 @@ impl Membership {
     }
 
     /// Whether a change can let this member go. The only active one stays as long as somebody joins
-    /// (L8): were its leave a reason all the same, one change would follow the other without a pause
-    /// until somebody has the state (seed 8618).
+    /// (L8): were its leave a reason all the same, one change would follow the other without a
+    /// pause until somebody has the state (seed 8618).
     fn may_leave(&self, bugs: Bugs) -> bool {
         let alone = self.is_active() && self.view().active == 1;
         let awaited = self.view().members.len() > 1 || !self.joins.is_empty();
@@ -158,7 +158,8 @@ impl Membership {
         let current = self.view().members.iter().find(|member| member.id.node == join.node);
         let known = self.joins.get(&join.node).is_some_and(|known| known.nonce >= join.nonce);
         let stale = current.is_some_and(|member| join.nonce <= member.nonce);
-        // A suspected joiner is not let in, so its request must not be a reason for a change either.
+        // A suspected joiner is not let in, so its request must not be a reason for a change
+        // either.
         let lapsed = turn.detector.suspects(join.node);
         if !known
             && !stale
@@ -192,11 +193,11 @@ impl Membership {
         }
     }
 
-    /// Where a former member knows that this view has a successor, and nobody is left who could be in
-    /// it (the others gave up, or their processes have ended, or they are stuck in this view, too, and
-    /// no quorum), there is nothing to wait for: the group was dissolved, or went on elsewhere (seeds
-    /// 230, 368, 5794). Suspicion never ends a membership, and neither does a mere crash: the state
-    /// here may be the last.
+    /// Where a former member knows that this view has a successor, and nobody is left who could be
+    /// in it (the others gave up, or their processes have ended, or they are stuck in this view,
+    /// too, and no quorum), there is nothing to wait for: the group was dissolved, or went on
+    /// elsewhere (seeds 230, 368, 5794). Suspicion never ends a membership, and neither does a mere
+    /// crash: the state here may be the last.
     pub(crate) fn find_quorum(&mut self, turn: &mut Turn<'_>) {
         let Some(since) = self.superseded else { return };
         if self.change.installing.is_some() {
@@ -273,7 +274,8 @@ impl Membership {
         }
     }
 
-    /// A member's heartbeat does not name this group: it may never have heard of it, or forgotten it.
+    /// A member's heartbeat does not name this group: it may never have heard of it, or forgotten
+    /// it.
     pub(crate) fn unnamed(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         if self.view().rank_of_node(peer).is_some() {
             self.sync(turn, peer, false);
@@ -360,8 +362,8 @@ impl Membership {
         }
     }
 
-    /// A change without progress: the leader starts over if somebody must be evicted for it to go on;
-    /// others wake whoever should lead.
+    /// A change without progress: the leader starts over if somebody must be evicted for it to go
+    /// on; others wake whoever should lead.
     fn unstick(&mut self, turn: &mut Turn<'_>) {
         let mut evict: BTreeSet<Rank> = self.evict.clone();
         // A leader is never its own victim, so its ballot never lists it.
@@ -388,7 +390,8 @@ impl Membership {
         }
     }
 
-    /// Asks those who do not acknowledge what they have: their acknowledgement, or the batch, is lost.
+    /// Asks those who do not acknowledge what they have: their acknowledgement, or the batch, is
+    /// lost.
     fn nag(&mut self, turn: &mut Turn<'_>) {
         if self.multicast.is_settled() || turn.bugs().has(Bug::NoLastAck) {
             self.multicast.nag_due = None;

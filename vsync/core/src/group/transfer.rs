@@ -56,8 +56,8 @@ impl Loading {
         }
     }
 
-    /// Keeps a closed view for the replay; where the transfer starts anew with `next`, nothing before
-    /// it is needed.
+    /// Keeps a closed view for the replay; where the transfer starts anew with `next`, nothing
+    /// before it is needed.
     pub(crate) fn hold(&mut self, held: HeldView, next: &View, rank: Rank) {
         let Loading::Waiting(waiting) = self else {
             return;
@@ -119,8 +119,8 @@ impl Outgoing {
 }
 
 impl Membership {
-    /// At an install: takes a checkpoint for the joiners whose donor this member is from now on, and
-    /// forgets those whose transfer is over.
+    /// At an install: takes a checkpoint for the joiners whose donor this member is from now on,
+    /// and forgets those whose transfer is over.
     pub(crate) fn plan_transfers(&mut self, turn: &mut Turn<'_>) {
         let me = self.me;
         let number = self.multicast.view.number;

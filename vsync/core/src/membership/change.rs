@@ -101,8 +101,8 @@ impl Lead {
             })
     }
 
-    /// The accepted proposal of the highest ballot among the promises: it is proposed again byte for
-    /// byte, whoever has died or turned up since (S8).
+    /// The accepted proposal of the highest ballot among the promises: it is proposed again byte
+    /// for byte, whoever has died or turned up since (S8).
     pub(crate) fn adopted(&self) -> Option<Acceptance> {
         let Phase::Promising { promises } = &self.phase else {
             return None;

@@ -21,8 +21,8 @@ pub(crate) struct Choice {
     pub(crate) appended: u64,
 }
 
-/// Chooses cut and order from everything that the promisers hold: `lanes` and `log` are the leader's,
-/// after it has fetched what it lacked. What the leader has delivered is inside any cut.
+/// Chooses cut and order from everything that the promisers hold: `lanes` and `log` are the
+/// leader's, after it has fetched what it lacked. What the leader has delivered is inside any cut.
 pub(crate) fn choose(
     lanes: &[Lane],
     log: &Log,
@@ -76,8 +76,9 @@ pub(crate) fn choose(
     }
 }
 
-/// The totals inside the cut that have no position, in a linear extension of causality (S4): by (sum
-/// of the stamp's other entries + number, rank, number), or without stamps by (k, rank, number).
+/// The totals inside the cut that have no position, in a linear extension of causality (S4): by
+/// (sum of the stamp's other entries + number, rank, number), or without stamps by (k, rank,
+/// number).
 fn unordered(
     lanes: &[Lane],
     start: &[u64],

@@ -1,11 +1,11 @@
-//! Whether a proposal can be the successor of a view at all: what every rule of [`super::successor`]
-//! keeps, whoever promised.
+//! Whether a proposal can be the successor of a view at all: what every rule of
+//! [`super::successor`] keeps, whoever promised.
 
 use crate::wire::View;
 use crate::wire::messages::Proposal;
 
-/// Number, members, ranks and cut against the view that is left. The old members that stay keep their
-/// order, active ones stay active, whoever is new comes last; all others have left.
+/// Number, members, ranks and cut against the view that is left. The old members that stay keep
+/// their order, active ones stay active, whoever is new comes last; all others have left.
 pub(crate) fn succeeds(old: &View, proposal: &Proposal) -> bool {
     let Proposal { view, left, cut, tail, .. } = proposal;
     let mut next = 0;

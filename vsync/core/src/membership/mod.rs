@@ -1,5 +1,5 @@
-//! Floor 3: who is in, and the agreement on a view's successor. Decisions only: no messages are sent
-//! here.
+//! Floor 3: who is in, and the agreement on a view's successor. Decisions only: no messages are
+//! sent here.
 
 mod change;
 mod choice;

@@ -9,10 +9,10 @@ use crate::wire::{Left, LeftReason, Member, MemberId, Rank, Transfer, View, View
 
 /// Forms the successor of a view from the promises of its members.
 ///
-/// Members: promisers − leavers − evicted + joiners. Active: active promisers, and joining promisers
-/// whose own promise says loaded (L9), but no more of these than active members are kept. If none
-/// would be active the lowest leaver stays while there are joiners; else the successor has no members
-/// and the group is dissolved (L8).
+/// Members: promisers − leavers − evicted + joiners. Active: active promisers, and joining
+/// promisers whose own promise says loaded (L9), but no more of these than active members are kept.
+/// If none would be active the lowest leaver stays while there are joiners; else the successor has
+/// no members and the group is dissolved (L8).
 pub(crate) fn successor(
     view: &View,
     promises: &BTreeMap<Rank, Promise>,

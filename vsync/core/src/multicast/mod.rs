@@ -195,8 +195,8 @@ impl Multicast {
         None
     }
 
-    /// Everything of the own lane (and, sequencer, of the order) beyond what a peer has, in messages
-    /// of bounded size.
+    /// Everything of the own lane (and, sequencer, of the order) beyond what a peer has, in
+    /// messages of bounded size.
     pub(crate) fn resend(&mut self, have: &Cut) -> Vec<(Data, Vec<Bytes>)> {
         if self.bugs.has(Bug::NoResend) {
             return Vec::new();
@@ -271,7 +271,8 @@ impl Multicast {
         }
     }
 
-    /// Only with the planted bug: records wait until what the sequencer sent before them is delivered.
+    /// Only with the planted bug: records wait until what the sequencer sent before them is
+    /// delivered.
     fn late_records(&mut self) {
         while let Some((after, _)) = self.late.front()
             && *after <= self.delivered.counts[0]

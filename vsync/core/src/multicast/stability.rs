@@ -8,8 +8,8 @@ use crate::bugs::Bug;
 use crate::wire::{Cut, Micros, Rank};
 
 impl Multicast {
-    /// What `rank` says it has received; an acknowledgement never lowers anything. `false`: it claims
-    /// more than its view has lanes for.
+    /// What `rank` says it has received; an acknowledgement never lowers anything. `false`: it
+    /// claims more than its view has lanes for.
     pub(crate) fn acknowledge(&mut self, rank: Rank, received: &Cut, now: Micros) -> bool {
         if !self.is_possible(received) {
             return false;
@@ -78,8 +78,8 @@ impl Multicast {
         Cut { counts, extent: mark(self.stable.order.position, &|ack| ack.extent) }
     }
 
-    /// Frees what all members hold, and what is delivered and stable here. Returns whether own bytes
-    /// were freed.
+    /// Frees what all members hold, and what is delivered and stable here. Returns whether own
+    /// bytes were freed.
     pub(crate) fn free(&mut self) -> bool {
         self.acknowledge_own();
         let early = self.bugs.has(Bug::FreeEarly);
@@ -184,9 +184,9 @@ impl Multicast {
         self.laggards().is_empty()
     }
 
-    /// The members whose acknowledgements of what is here are missing. A lost acknowledgement is not
-    /// missed by the one who sent it, so it must be asked for, by whoever keeps the batch or waits for
-    /// its stability.
+    /// The members whose acknowledgements of what is here are missing. A lost acknowledgement is
+    /// not missed by the one who sent it, so it must be asked for, by whoever keeps the batch or
+    /// waits for its stability.
     pub(crate) fn laggards(&self) -> Vec<Rank> {
         let received = self.received();
         self.others().filter(|&rank| !self.acks[rank].covers(&received)).collect()
@@ -213,8 +213,9 @@ fn quorum_mark(counts: &mut [u64], need: usize) -> u64 {
     let (lowest, members) = (counts[0], counts.len());
     let tie = members % 2 == 0 && need == members / 2 + 1;
     counts.sort_unstable_by(|a, b| b.cmp(a));
-    // Half of the members with rank 0 among them: rank 0 and the best `members / 2 - 1` others. Their
-    // least count is that of place `members / 2`, if rank 0 is at or before it, and else rank 0's.
+    // Half of the members with rank 0 among them: rank 0 and the best `members / 2 - 1` others.
+    // Their least count is that of place `members / 2`, if rank 0 is at or before it, and else rank
+    // 0's.
     let half = if tie { lowest.min(counts[members / 2 - 1]) } else { 0 };
     counts[need - 1].max(half)
 }

@@ -112,8 +112,8 @@ impl Log {
 
     /// Forgets what was recorded from position `to` on.
     pub(crate) fn truncate(&mut self, to: u64) {
-        // Found by seed 804: a cursor at position `to` may stand before a record that goes now; were
-        // the record before it to grow, the cursor would miss what is added.
+        // Found by seed 804: a cursor at position `to` may stand before a record that goes now;
+        // were the record before it to grow, the cursor would miss what is added.
         self.sealed = true;
         while self.extent > to {
             let Some(run) = self.runs.back_mut() else {
@@ -128,8 +128,8 @@ impl Log {
                 self.extent -= over;
             }
         }
-        // What was forgotten must not show in the times of what comes in its place: others may never
-        // have known it.
+        // What was forgotten must not show in the times of what comes in its place: others may
+        // never have known it.
         self.last_time = self.runs.back().map_or(self.floor, |run| run.time);
     }
 

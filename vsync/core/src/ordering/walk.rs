@@ -1,9 +1,9 @@
 //! The one way over the lanes: at the head of each lane a rule says how much may pass.
 //!
 //! Delivering, finding the stable cut, numbering at the sequencer and choosing the final cut of a
-//! view are four rules for the same walk. Each yields the largest prefix of the lanes that is closed
-//! under the rule: what an update depends on is causally before it, so there are no cycles, and
-//! growing from below reaches all of it.
+//! view are four rules for the same walk. Each yields the largest prefix of the lanes that is
+//! closed under the rule: what an update depends on is causally before it, so there are no cycles,
+//! and growing from below reaches all of it.
 
 use alloc::vec::Vec;
 
@@ -229,8 +229,8 @@ impl Rule for Number<'_> {
 }
 
 /// The final cut of a view: what is held, closed under sender order and causes. Without stamps a
-/// total is out if its sender had delivered more totals than the recovered order has in a row inside
-/// the cut (S5).
+/// total is out if its sender had delivered more totals than the recovered order has in a row
+/// inside the cut (S5).
 pub(crate) struct Closure<'a> {
     pub(crate) log: &'a Log,
     pub(crate) stamped: bool,

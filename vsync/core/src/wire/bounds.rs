@@ -14,8 +14,8 @@ pub(crate) const MAX_MEMBERS: usize = 1024;
 /// Most bytes that a node may say of itself.
 const MAX_META: usize = 64 * 1024;
 
-/// Views, ballots, updates and positions are counted one by one: nobody comes this far, and a sum of
-/// [`MAX_MEMBERS`] numbers below it does not overflow.
+/// Views, ballots, updates and positions are counted one by one: nobody comes this far, and a sum
+/// of [`MAX_MEMBERS`] numbers below it does not overflow.
 const HORIZON: u64 = 1 << 50;
 
 pub(super) fn frame(frame: &Frame) -> bool {

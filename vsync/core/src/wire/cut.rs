@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 /// A prefix of every lane of one view: one count per rank, plus the *order extent*, the number of
 /// positions known.
 ///
-/// One type serves as causal stamp, acknowledgement, stability mark and final cut of a view. A batch
-/// of order records alone has no sequence number, so the extent must be a coordinate of its own
-/// (rule L5).
+/// One type serves as causal stamp, acknowledgement, stability mark and final cut of a view. A
+/// batch of order records alone has no sequence number, so the extent must be a coordinate of its
+/// own (rule L5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cut {
     /// Updates of each lane, by rank.

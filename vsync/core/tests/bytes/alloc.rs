@@ -51,8 +51,8 @@ pub(crate) fn live() -> isize {
     LIVE.get()
 }
 
-/// Bytes that a frame may make the engine allocate, for each of its own: a batch without updates has
-/// six bytes on the wire, takes eighty decoded, and is in a vector that doubles.
+/// Bytes that a frame may make the engine allocate, for each of its own: a batch without updates
+/// has six bytes on the wire, takes eighty decoded, and is in a vector that doubles.
 const FACTOR: usize = 32;
 
 /// What an answer may take on top of that: a window, checkpoint pieces, reserved lists.

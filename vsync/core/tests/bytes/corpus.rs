@@ -1,7 +1,7 @@
-//! The corpus that the property tests and the fuzz target share: recorded frames of every kind, each
-//! with the network as it was just before the frame was taken in. It is not stored but made anew each
-//! time, from the same runs and so always the same; files of frames would be stale with the next
-//! change of the wire format.
+//! The corpus that the property tests and the fuzz target share: recorded frames of every kind,
+//! each with the network as it was just before the frame was taken in. It is not stored but made
+//! anew each time, from the same runs and so always the same; files of frames would be stale with
+//! the next change of the wire format.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -90,7 +90,8 @@ pub(crate) fn kind(frame: &[u8]) -> (u64, u64) {
     (variant, number_at(frame, at).map_or(u64::MAX, |(message, _)| message))
 }
 
-/// What an engine is in the group. How far a change has come is no part of its public face, but of its
+/// What an engine is in the group. How far a change has come is no part of its public face, but of
+/// its
 /// `Debug` output; the test of the corpus would notice other names there, as states never reached.
 pub(crate) fn state(engine: &Engine) -> State {
     let Some(status) = engine.status(GROUP) else {

@@ -1,5 +1,5 @@
-//! Frames that are well-formed as a whole and lie about their parts; and frames that are none, of which
-//! nothing may stay.
+//! Frames that are well-formed as a whole and lie about their parts; and frames that are none, of
+//! which nothing may stay.
 
 use std::collections::BTreeSet;
 
@@ -151,8 +151,8 @@ fn digest(engine: &Engine, now: u64, frame: Option<(&Sent, &[u8])>) -> (String, 
     (format!("{engine:?}"), dropped)
 }
 
-/// What ends early or goes on after its end is no frame: it is counted once, nothing of it is kept, and
-/// it is no sign of life.
+/// What ends early or goes on after its end is no frame: it is counted once, nothing of it is kept,
+/// and it is no sign of life.
 #[test]
 fn of_what_is_no_frame_nothing_stays() {
     let mut states = BTreeSet::new();

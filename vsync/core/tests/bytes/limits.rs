@@ -54,8 +54,8 @@ fn lists_take_memory_in_proportion_to_the_frame() {
     }
 }
 
-/// Claimed lengths inside of claimed lengths: each list is begun on the word of the frame, and no more
-/// is taken for all of them than for one that is there.
+/// Claimed lengths inside of claimed lengths: each list is begun on the word of the frame, and no
+/// more is taken for all of them than for one that is there.
 #[test]
 fn nested_claims_take_memory_in_proportion_to_the_frame() {
     let Some(moment) = of_kind(6).next() else { panic!("an answer was recorded") };
@@ -129,8 +129,8 @@ fn one_frame_many_times_is_kept_once() {
     }
 }
 
-/// Frames of a view that is not installed here are kept up to a bound, whatever is in them: what they
-/// take decoded counts, not what they take on the wire.
+/// Frames of a view that is not installed here are kept up to a bound, whatever is in them: what
+/// they take decoded counts, not what they take on the wire.
 #[test]
 fn frames_of_a_later_view_are_kept_up_to_a_bound() {
     for state in STATES {

@@ -1,10 +1,10 @@
 //! Everything that comes from a peer survives arbitrary bytes.
 //!
 //! Recorded runs of a real group (joins with state transfer, all orders, breaks, a crash, an
-//! exclusion, leaves) are the corpus: each recorded frame comes with the network as it was just before
-//! that frame was taken in (`corpus.rs`; the fuzz target has the same; `coverage.rs` says what is in it).
-//! Frames are spoiled and given to the engine at that moment, or at another one, from a member or from
-//! somebody else. What must hold:
+//! exclusion, leaves) are the corpus: each recorded frame comes with the network as it was just
+//! before that frame was taken in (`corpus.rs`; the fuzz target has the same; `coverage.rs` says
+//! what is in it). Frames are spoiled and given to the engine at that moment, or at another one,
+//! from a member or from somebody else. What must hold:
 //!
 //! - the engine does not panic, neither on the frame nor in what follows;
 //! - no frame makes it allocate more than a multiple of the frame's length, plus what one answer

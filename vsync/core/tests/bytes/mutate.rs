@@ -23,8 +23,8 @@ pub(crate) enum Change {
     Splice { at: usize, other: usize, from: usize },
     /// Repeats a stretch.
     Repeat { at: usize, count: usize },
-    /// Raises one number and lowers another by as much: a sum of lengths or counts stays what it was,
-    /// so that the frame is well-formed as a whole, and lies about its parts.
+    /// Raises one number and lowers another by as much: a sum of lengths or counts stays what it
+    /// was, so that the frame is well-formed as a whole, and lies about its parts.
     Shift { at: usize, to: usize, by: i8 },
     /// Replaces a length of four bytes inside a body, as the updates' own lengths are.
     Length { at: usize, value: u32 },

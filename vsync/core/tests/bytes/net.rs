@@ -49,6 +49,15 @@ pub(crate) struct Net {
 pub(crate) type Watch<'a> = &'a mut dyn FnMut(&Net, &Sent);
 
 impl Net {
+    /// All leave, one after the other, down to none.
+    fn dissolve(&mut self, watch: Watch<'_>) {
+        for node in [2, 4, 1] {
+            self.load(2, watch);
+            self.input(NodeId(node), Input::Leave { group: GROUP });
+            self.run(400_000, 1_000, watch);
+        }
+    }
+
     pub(crate) fn new(nodes: u64, causal: bool) -> Self {
         let ids = (1..=nodes).map(NodeId).chain([OUTSIDER]);
         let engine = |node| {
@@ -305,10 +314,5 @@ pub(crate) fn story(causal: bool, watch: Watch<'_>) {
         net.loses = None;
     }
     net.run(400_000, 1_000, watch);
-    // Leaves, down to none.
-    for node in [2, 4, 1] {
-        net.load(2, watch);
-        net.input(NodeId(node), Input::Leave { group: GROUP });
-        net.run(400_000, 1_000, watch);
-    }
+    net.dissolve(watch);
 }

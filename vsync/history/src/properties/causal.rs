@@ -2,8 +2,8 @@
 //! before it what its sender had delivered before sending it.
 //!
 //! A fifo update promises its sender's order only. In a group without causal updates a total one
-//! promises only that the totals which its sender had delivered come before it. What was delivered in
-//! earlier views needs no check here: all who are in a view agree on them.
+//! promises only that the totals which its sender had delivered come before it. What was delivered
+//! in earlier views needs no check here: all who are in a view agree on them.
 
 use crate::check::Court;
 use crate::event::Class;

@@ -62,8 +62,8 @@ fn holds(span: &Span, cut: &[u64]) -> bool {
     span.steps.iter().any(is)
 }
 
-/// Whether a killed process may have lost the line that says so, and with it the install of the view:
-/// only if it wrote nothing later.
+/// Whether a killed process may have lost the line that says so, and with it the install of the
+/// view: only if it wrote nothing later.
 fn may_have(member: Option<&Membership>, view: u64) -> bool {
     member.is_none_or(|member| {
         member.end.is_none() && member.spans.last().is_none_or(|last| last.view <= view)

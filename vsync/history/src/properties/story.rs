@@ -1,6 +1,7 @@
 //! Histories written by hand, for the checkers' own tests.
 //!
-//! Statements are separated by `;`: `WHO view N MEMBERS… [together=…]` (`+` before a joining member),
+//! Statements are separated by `;`: `WHO view N MEMBERS… [together=…]` (`+` before a joining
+//! member),
 //! `WHO submit COUNT CLASS`, `WHO send SEQ COUNT CLASS [in=VIEW]`,
 //! `WHO deliver SENDER SEQ COUNT CLASS [POSITION] [stable] [in=VIEW]`, `WHO stable CUT`,
 //! `WHO flush ID`, `WHO flushed ID`, `WHO accepted CUT [#HASH]`, `WHO state HASH CUT` (a cut is

@@ -1,7 +1,8 @@
 //! Views: each member's own sequence of views makes sense, and one number means one list.
 //!
 //! Self-inclusion; numbers grow by one; active members come first and keep their order; what a view
-//! says of who is new and who is gone is the difference of two lists; nothing happens outside a view.
+//! says of who is new and who is gone is the difference of two lists; nothing happens outside a
+//! view.
 
 use crate::check::Court;
 use crate::model::{Chapter, Membership, Misplaced, Span, Who};
