@@ -37,14 +37,12 @@ pub fn by_seeds(bug: Bug, from: u64, most: u64, jobs: usize) -> Option<Catch> {
     })
 }
 
-/// Tells the stories about a bug with it, until one dies; all stories, if none is about it.
+/// Tells the stories that name a bug with it, until one dies.
 pub fn by_story(bug: Bug) -> Option<Catch> {
     let name = format!("{bug:?}");
     let stories = stories::all();
-    let about = |story: &&stories::Story| story.bugs().contains(&name.as_str());
-    let own: Vec<_> = stories.iter().filter(about).collect();
-    let list = if own.is_empty() { stories.iter().collect() } else { own };
-    list.into_iter().find_map(|story| {
+    let own = stories.iter().filter(|story| story.bugs().contains(&name.as_str()));
+    own.into_iter().find_map(|story| {
         let what = story.dies(Bugs::with(bug))?;
         Some(Catch { by: format!("story {}", story.name), seed: None, seeds: 0, what })
     })

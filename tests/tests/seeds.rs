@@ -25,16 +25,6 @@ fn a_seed_is_one_run() {
     }
 }
 
-/// What each of these found is told in the commit that mended it. A seed is another run when the
-/// simulator changes, so most of them have a story, too.
-#[test]
-fn seeds_that_once_failed() {
-    for seed in [8618, 12_826, 45_275, 64_684, 125_800, 132_319, 156_230, 206_714, 219_662] {
-        let outcome = sim::run(seed, Bugs::default());
-        assert!(outcome.failures.is_empty(), "seed {seed}: {:#?}", outcome.failures);
-    }
-}
-
 /// The checkers judge a run at every step, not only when it is over: nothing is wrong on the way,
 /// and judging changes nothing.
 #[test]

@@ -9,7 +9,7 @@ use vsync_tests::stories;
 fn stories_are_told_as_they_are_written() {
     let update = std::env::var_os("UPDATE_STORIES").is_some();
     let stories = stories::all();
-    assert!(stories.len() >= 4, "the stories are missing");
+    assert!(stories.len() >= 50, "the stories are missing");
     for story in stories {
         let told = story.tell(Bugs::default());
         assert!(told.wrong.is_empty(), "{}: {:#?}", story.name, told.wrong);

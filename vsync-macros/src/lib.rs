@@ -77,8 +77,8 @@ use crate::parse::Errors;
 /// # Generated
 /// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update and query;
 /// `SectorUpdate` and `SectorQuery`, with a variant each; implementations of `State` and
-/// `Replicated`. Documentation, `#[cfg]` and `#[deprecated]` of the methods come along. An `impl` in
-/// another module than its struct must have the struct, its handle and its client in scope.
+/// `Replicated`. Documentation, `#[cfg]` and `#[deprecated]` of the methods come along. An `impl`
+/// in another module than its struct must have the struct, its handle and its client in scope.
 #[proc_macro_attribute]
 pub fn replicated(
     options: proc_macro::TokenStream,

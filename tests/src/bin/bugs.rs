@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
 use std::thread;
 
 use clap::Parser;
 use vsync_core::bugs;
 use vsync_tests::bank::{APART, Catch, by_seeds, by_story};
+
+/// What a process that aborts ends by.
+const SIGABRT: i32 = 6;
 
 /// Runs the bug bank.
 #[derive(Parser)]
@@ -78,9 +82,13 @@ fn child(name: &str, args: &Args, jobs: usize) -> bool {
             print!("{}", String::from_utf8_lossy(&output.stdout));
             true
         }
-        // An exit code means that it came to an end: without a catch.
-        Ok(output) if output.status.code().is_none() => {
-            println!("{name:<24} abort: {}", output.status);
+        // An exit code means that it came to an end: without a catch. A stack that overflows
+        // aborts.
+        Ok(output) if output.status.signal() == Some(SIGABRT) => {
+            match args.markdown {
+                true => println!("| `{name}` | - | abort | - | - |"),
+                false => println!("{name:<24} abort: {}", output.status),
+            }
             true
         }
         _ => false,

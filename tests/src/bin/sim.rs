@@ -44,8 +44,9 @@ struct Args {
     /// With one seed: writes its history there, a file per process.
     #[arg(long, requires = "seed")]
     history: Option<PathBuf>,
-    /// Lets the checkers judge after every so many lines of the history, too.
-    #[arg(long, value_name = "LINES")]
+    /// With one seed: lets the checkers judge after every so many lines of the history, too.
+    #[arg(long, value_name = "LINES", requires = "seed")]
+    #[arg(conflicts_with_all = ["trace", "timeline", "hash", "history", "shrink"])]
     every: Option<usize>,
     /// Tells a story instead, and prints it.
     #[arg(long, conflicts_with_all = ["seed", "seeds"])]

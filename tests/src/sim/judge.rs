@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use vsync_core::engine::{Class, Delivery, Install, Level, Run};
-use vsync_core::wire::{Cut, GroupId, MemberId, View};
+use vsync_core::wire::{Cut, GroupId, MemberId, NodeId, View};
 
 use super::app::{App, updates};
 
@@ -196,6 +196,12 @@ impl Judge {
     /// A member was told how many of its own updates are in the final cut of its last view.
     pub(crate) fn told(&mut self, group: GroupId, view: u64, member: MemberId, own: u64) {
         self.told.push((group, view, member, own));
+    }
+
+    /// The newest view of which a node was told that it is over.
+    pub(crate) fn told_of(&self, group: GroupId, node: NodeId) -> Option<u64> {
+        let of = self.told.iter().filter(|told| told.0 == group && told.2.node == node);
+        of.map(|told| told.1).max()
     }
 
     /// Whether a member was told of the decision that ended its view.

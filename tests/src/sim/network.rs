@@ -32,7 +32,7 @@ pub(crate) struct Network {
 #[derive(Debug, Default)]
 struct Link {
     /// Counts the connections of this pair.
-    epoch: u32,
+    connection: u32,
     up: bool,
     /// From when on each end may send; frames reach an end no earlier than that.
     ready: [u64; 2],
@@ -103,7 +103,7 @@ impl Network {
         let stream = &mut way.streams[traffic as usize];
         at = at.max(stream.last).max(way.hold).max(ready + 1);
         stream.last = at;
-        Some((at, link.epoch))
+        Some((at, link.connection))
     }
 
     /// Whether a frame that was to arrive now does.
@@ -112,14 +112,15 @@ impl Network {
         now: u64,
         (from, to): (usize, usize),
         traffic: Traffic,
-        epoch: u32,
+        connection: u32,
     ) -> bool {
         let link = &self.links[from.max(to)][from.min(to)];
-        if link.epoch == epoch && link.up {
+        if link.connection == connection && link.up {
             return true;
         }
-        let last = if link.up { link.epoch.wrapping_sub(1) } else { link.epoch };
-        last == epoch && now <= link.ways[usize::from(from > to)].streams[traffic as usize].cutoff
+        let last = if link.up { link.connection.wrapping_sub(1) } else { link.connection };
+        last == connection
+            && now <= link.ways[usize::from(from > to)].streams[traffic as usize].cutoff
     }
 
     /// Breaks a connection; says when the ends find out. `keep`: how likely some of what is
@@ -163,7 +164,7 @@ impl Network {
             return None;
         }
         link.up = true;
-        link.epoch = link.epoch.wrapping_add(1);
+        link.connection = link.connection.wrapping_add(1);
         for (end, way) in link.ways.iter_mut().enumerate() {
             link.ready[end] = link.ready[end].max(now) + 1 + dice.spread(300);
             way.hold = 0;
@@ -243,7 +244,7 @@ mod tests {
         let both = network.cut(start + 200, 0, 1, 500, &mut dice).expect("it was up");
         let came: Vec<bool> = frames
             .iter()
-            .map(|&(at, epoch)| network.arrives(at, (0, 1), Traffic::Bulk, epoch))
+            .map(|&(at, connection)| network.arrives(at, (0, 1), Traffic::Bulk, connection))
             .collect();
         assert!(came.is_sorted_by(|a, b| a >= b));
         // What came, came before the end found out.

@@ -12,7 +12,7 @@ use super::network::Weather;
 const LARGE: u64 = 2500;
 
 /// How many messages the updates of a run may bring about, in the mean, and as many its heartbeats.
-const MESSAGES: u64 = 2500;
+const MESSAGES: u64 = 1500;
 
 /// Between faults of which there are none.
 const NEVER: u64 = u64::MAX / 8192;

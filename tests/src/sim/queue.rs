@@ -17,7 +17,7 @@ pub(crate) enum Event {
         /// Its stream.
         traffic: Traffic,
         /// Its connection.
-        epoch: u32,
+        connection: u32,
         /// The bytes.
         frame: Bytes,
     },

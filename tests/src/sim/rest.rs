@@ -1,6 +1,8 @@
 //! After the trouble: everything is healed, and the groups must come to rest and serve.
 //!
-//! Liveness is demanded only where a quorum of the newest view lives.
+//! Liveness is demanded only where a quorum of the newest view lives that has installed it, or
+//! still can: those who decided it may have died with all that the others lack of the view before.
+//! Whoever is left behind must learn it in any case, if somebody that lives knows.
 
 use vsync_core::wire::{GroupId, MemberId, View};
 use vsync_history::{Expectations, check_with};
@@ -96,17 +98,23 @@ impl World {
         let judge = &self.books.judge;
         let before = view.number.saturating_sub(1);
         let Some((cut, closed)) = judge.closed(group, before) else { return true };
-        let holds = |member: MemberId| {
-            let host = self.hosts.iter().find(|host| host.node == member.node);
-            let status = host.and_then(|host| host.engine.status(group));
-            let here = status.is_some_and(|status| {
-                let same = status.view.is_some_and(|view| view.number == before);
-                same && (0..cut.counts.len()).all(|r| cut.count(r) <= status.received.count(r))
-            });
-            here || judge.has_installed(group, view.number, member)
-                || judge.was_told_to(group, before, member)
+        let alive = closed.members.iter().map(|member| member.id);
+        let alive: Vec<MemberId> = alive.filter(|&id| self.lives(id, without)).collect();
+        let whole = |id: &MemberId| {
+            judge.has_installed(group, view.number, *id) || judge.was_told_to(group, before, *id)
         };
-        closed.members.iter().any(|member| self.lives(member.id, without) && holds(member.id))
+        // Each may hold another part of it.
+        let holds = |rank: usize| {
+            alive.iter().any(|id| {
+                let host = self.hosts.iter().find(|host| host.node == id.node);
+                let status = host.and_then(|host| host.engine.status(group));
+                status.is_some_and(|status| {
+                    let same = status.view.is_some_and(|view| view.number == before);
+                    same && status.received.count(rank) >= cut.count(rank)
+                })
+            })
+        };
+        alive.iter().any(whole) || (0..cut.counts.len()).all(holds)
     }
 
     /// Whether the others no longer need a member that has left after a view: somebody has
@@ -130,10 +138,11 @@ impl World {
         let mut open = None;
         for group in (0..self.plan.groups).map(GroupId) {
             let excused = !self.has_quorum(group, &[]) || self.may_be_over(group);
-            let rest = self.rest(group);
-            if let Err(why) = rest
-                && !(excused && waited > WAKE)
-            {
+            let unrest = match self.rest(group) {
+                Err(_) if excused && waited > WAKE => self.uninformed(group),
+                rest => rest.err(),
+            };
+            if let Some(why) = unrest {
                 open = Some(format!("{group:?}: {why}"));
             }
         }
@@ -179,11 +188,31 @@ impl World {
     /// died before they installed it. Somebody must have been told of that decision.
     fn may_be_over(&self, group: GroupId) -> bool {
         let newest = self.books.judge.newest(group).map_or(0, |view| view.number);
-        let leaving = self
-            .hosts
-            .iter()
-            .any(|host| host.is_alive() && host.seats[group.0 as usize].phase == Phase::Leaving);
-        self.is_over(group) && (leaving || self.books.judge.was_told(group, newest))
+        // A leaver whose membership is over knows a decision, and waits for those it hands over to.
+        let handed = self.hosts.iter().any(|host| {
+            let leaves = host.seats[group.0 as usize].phase == Phase::Leaving;
+            host.is_alive()
+                && leaves
+                && host.engine.status(group).is_some_and(|it| it.view.is_none())
+        });
+        self.is_over(group) && (handed || self.books.judge.was_told(group, newest))
+    }
+
+    /// A member of a view although somebody that lives knows of one two views later: whatever
+    /// became of the group, it must learn that its membership is over.
+    fn uninformed(&self, group: GroupId) -> Option<String> {
+        let alive = || self.hosts.iter().filter(|host| host.is_alive());
+        let seat = |host: &Host| {
+            let seat = &host.seats[group.0 as usize];
+            if seat.phase == Phase::Member { seat.number() } else { 0 }
+        };
+        let known = alive().map(|host| {
+            let told = self.books.judge.told_of(group, host.node).map_or(0, |view| view + 1);
+            told.max(seat(host))
+        });
+        let known = known.max().unwrap_or(0);
+        let behind = alive().find(|host| seat(host) > 0 && seat(host) + 2 <= known)?;
+        Some(format!("n{} in view {}, others know of {known}", behind.index, seat(behind)))
     }
 
     /// Whether all who want to be are members of one view, with nothing under way.
@@ -228,7 +257,10 @@ impl World {
         for group in (0..self.plan.groups).map(GroupId) {
             if !over || self.rest(group).is_err() || self.is_over(group) {
                 healed = false;
-                self.totals.lost += u64::from(over);
+                match self.is_over(group) {
+                    true => self.totals.over += u64::from(over),
+                    false => self.totals.lost += u64::from(over),
+                }
                 continue;
             }
             for host in &mut self.hosts {

@@ -192,8 +192,8 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Frame { way, traffic, epoch, frame } => {
-                if self.network.arrives(self.now, way, traffic, epoch) {
+            Event::Frame { way, traffic, connection, frame } => {
+                if self.network.arrives(self.now, way, traffic, connection) {
                     let peer = self.hosts[way.0].node;
                     self.feed(way.1, Input::Frame { peer, frame });
                 }
@@ -351,8 +351,8 @@ impl World {
                 }
                 let way = (host, to);
                 let sent = self.network.send(self.now, way, traffic, &mut self.dice);
-                if let Some((at, epoch)) = sent {
-                    self.queue.push(at, Event::Frame { way, traffic, epoch, frame });
+                if let Some((at, connection)) = sent {
+                    self.queue.push(at, Event::Frame { way, traffic, connection, frame });
                 }
             }
             Effect::Checkpoint { group, label, bytes } => {

@@ -316,7 +316,8 @@ mod tests {
         let head = r#""t":5,"group":"atc","generation":1,"node":"p#2a@1""#;
         round(&format!(
             r#"{{{head},"event":"view","view":1,"members":[{{"id":"p#2a@1","active":true}}],
-            "together":["p#2a@1"],"joined":["p#2a@1"],"left":[{{"id":"q#1@1","reason":"failed"}}]}}"#
+            "together":["p#2a@1"],"joined":["p#2a@1"],
+            "left":[{{"id":"q#1@1","reason":"failed"}}]}}"#
         ));
         round(&format!(r#"{{{head},"event":"submit","count":3,"class":"causal"}}"#));
         round(&format!(r#"{{{head},"event":"send","view":1,"seq":0,"count":3,"class":"causal"}}"#));

@@ -62,10 +62,8 @@ marks! {
     late_installs: "installs that waited for the cut",
     /// Memberships that ended by exclusion.
     excluded: "exclusions",
-    /// The same, by the word of others that are views ahead.
+    /// The same, by the word of others that are views ahead, or that left when the group ended.
     excluded_late: "exclusions views later",
-    /// Memberships that ended because nobody is left in a view known to be over.
-    stranded: "stranded memberships ended",
     /// Members evicted.
     evicted: "evictions",
     /// Decisions told by a membership that is over.

@@ -239,7 +239,8 @@ impl Engine {
 
     /// A peer says in which view of its groups it is.
     fn heartbeat(&mut self, now: Micros, out: &mut Outputs, peer: NodeId, groups: Vec<Digest>) {
-        let named: BTreeSet<GroupId> = groups.iter().map(|&(id, ..)| id).collect();
+        let members = groups.iter().filter(|(.., entry)| *entry > 0);
+        let named: BTreeSet<GroupId> = members.map(|&(id, ..)| id).collect();
         self.each(now, out, |group, turn| {
             if !named.contains(&group.id()) {
                 // A member that does not know of it: a handshake finds out.

@@ -83,10 +83,15 @@ impl Departed {
         self.lost && !self.done
     }
 
-    /// Where it stands, for heartbeats: whoever has gone on since knows the decision.
+    /// Where it stands, for heartbeats: whoever has gone on since knows the decision. It names no
+    /// entry: it is no member of the view any more.
     pub(crate) fn digest(&self) -> Digest {
-        let Header { group, generation, view, entry } = self.header;
-        (group, generation, view, entry)
+        let Header { group, generation, view, .. } = self.header;
+        (group, generation, view, 0)
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.header.generation
     }
 
     pub(crate) fn deadline(&self) -> Micros {
@@ -160,7 +165,7 @@ impl Departed {
             }
             // Beyond the next view: a quorum of that has installed it, else there were no later
             // one. Who is in the next view itself speaks for itself alone (seed 206395).
-            Message::Excluded { entry } if *entry == self.header.entry => {
+            Message::Excluded { entry } if *entry == self.header.entry || *entry == 0 => {
                 match incoming.view > self.header.view + 1 {
                     true => self.installed.extend(self.audience()),
                     false => drop(self.installed.insert(peer)),

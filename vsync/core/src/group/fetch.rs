@@ -109,6 +109,7 @@ impl Membership {
         if !self.is_frozen() {
             return turn.dropped(peer, DropReason::OldView);
         }
+        let mut new = false;
         for (rank, heads) in lanes {
             let rank = rank as usize;
             // The own lane is complete here by definition.
@@ -116,15 +117,19 @@ impl Membership {
                 return turn.dropped(peer, DropReason::Invalid);
             }
             turn.marks.fetched += heads.len() as u64;
-            if let Err(reason) = self.multicast.receive(rank, heads, &mut bodies) {
-                return turn.dropped(peer, reason);
+            match self.multicast.receive(rank, heads, &mut bodies) {
+                Ok(some) => new |= some,
+                Err(reason) => return turn.dropped(peer, reason),
             }
         }
         if let Some(records) = records
             && let Err(reason) = self.multicast.receive_records(&records)
         {
-            // What does not fit is no progress: to ask again at once would go on for ever.
-            return turn.dropped(peer, reason);
+            turn.dropped(peer, reason);
+            if !new {
+                // No progress: to ask again at once would go on for ever.
+                return;
+            }
         }
         self.progress = turn.now;
         if turn.bugs().has(crate::bugs::Bug::DeliverHeld) && self.loading.is_done() {

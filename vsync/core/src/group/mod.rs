@@ -267,7 +267,7 @@ impl Group {
             turn.dropped(incoming.peer, DropReason::WrongGeneration);
             return;
         }
-        for departed in &mut self.departed {
+        for departed in self.departed.iter_mut().filter(|it| it.generation() == generation) {
             departed.hear(turn, &incoming);
         }
         if self.member.is_some() {
@@ -451,16 +451,17 @@ impl Group {
         member.chain(self.departed.iter().flat_map(Departed::watched)).collect()
     }
 
-    /// Generation, view and entry, for heartbeats to `peer`.
+    /// Group, generation, view and entry, for heartbeats to `peer`: of the membership, where the
+    /// peer has to do with it, or of the latest one that is over and waits for anybody's word (what
+    /// proves that to be superseded proves the earlier ones, too).
     pub(crate) fn digest(&self, peer: NodeId) -> Option<Digest> {
         let Some(member) = &self.member else {
-            return self.departed.iter().find(|it| it.is_lost()).map(Departed::digest);
+            let lost = self.departed.iter().filter(|it| it.is_lost());
+            return lost.map(Departed::digest).max();
         };
         let view = member.view();
-        if !member.is_lost() {
-            view.rank_of_node(peer)?;
-        }
-        Some((self.id, member.config.generation, view.number, member.me.entry))
+        let concerned = member.is_lost() || view.rank_of_node(peer).is_some();
+        concerned.then_some((self.id, member.config.generation, view.number, member.me.entry))
     }
 
     pub(crate) fn status(&self) -> GroupStatus {

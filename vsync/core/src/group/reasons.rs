@@ -182,6 +182,14 @@ impl Membership {
         if self.view().rank_of_node(peer).is_none() {
             return;
         }
+        if beyond > self.view().number + 1 && !turn.bugs().has(Bug::IgnoreExclusion) {
+            // Who is listed beyond the next view has promised in that one, so had installed it:
+            // this member is not. Without this it would wait for the rest of a cut that nobody has
+            // any more.
+            turn.marks.excluded_late += 1;
+            self.ending = Some(Ending::Forgotten);
+            return;
+        }
         let news = beyond > self.view().number && self.superseded.is_none();
         if news {
             self.superseded = Some(turn.now);
@@ -217,7 +225,7 @@ impl Membership {
         };
         let nobody = (0..self.view().members.len()).all(|rank| lost(rank) || stuck(rank));
         if nobody && !is_quorum(self.view(), turn.bugs(), |rank| !lost(rank)) {
-            turn.marks.stranded += 1;
+            turn.marks.excluded_late += 1;
             self.ending = Some(Ending::Forgotten);
         }
     }
@@ -261,7 +269,8 @@ impl Membership {
             return;
         }
         let current = self.view().number;
-        if view == current {
+        // One that has left the view, and asks what became of it, names no entry.
+        if view == current && entry > 0 {
             self.abreast.insert(peer, turn.now);
         } else {
             self.abreast.remove(&peer);

@@ -2,10 +2,10 @@
 //! together, or stay to the end, gave the same positions to the same updates.
 //!
 //! While a view lasts its sequencer alone gives positions, so whatever was delivered before a
-//! `send` of the same view (no view change had begun there) agrees with everybody's. In a view change
-//! others may get positions that a member delivered which is about to be lost. Until that member is
-//! known to be gone, or to have moved, such deliveries prove nothing: the line that says so may be
-//! lost, or still be to come. What was stable binds the others anyhow (`stability`).
+//! `send` of the same view (no view change had begun there) agrees with everybody's. In a view
+//! change others may get positions that a member delivered which is about to be lost. Until that
+//! member is known to be gone, or to have moved, such deliveries prove nothing: the line that says
+//! so may be lost, or still be to come. What was stable binds the others anyhow (`stability`).
 
 use crate::check::Court;
 use crate::event::Class;
