@@ -135,7 +135,7 @@ impl World {
         let (after, victims) = (self.dice.pick(&[0, 0, 1, 3]), self.dice.pick(&[1, 1, 2]));
         let after = if step == Step::Exclude { 0 } else { after };
         self.note(format_args!("a trap for {victims} {name}, after {after}"));
-        self.traps.push(Trap { step, host: None, after, victims });
+        self.traps.push(Trap { step, after, victims });
     }
 
     /// Somebody comes, and its donor or itself dies in the middle of the transfer.
@@ -150,7 +150,7 @@ impl World {
         ]);
         let after = self.dice.pick(&[0, 1, 2, 4]);
         self.note(format_args!("a trap in a transfer: {step:?} after {after}"));
-        self.traps.push(Trap { step, host: None, after, victims: 1 });
+        self.traps.push(Trap { step, after, victims: 1 });
     }
 
     /// Several join and leave at the same moment.

@@ -73,8 +73,6 @@ pub(crate) const STEPS: [(Step, &str); 18] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trap {
     pub(crate) step: Step,
-    /// Only this host; anybody, if it is not said.
-    pub(crate) host: Option<usize>,
     /// How many times the step is taken before.
     pub(crate) after: u64,
     /// How many die of it, one after the other: the leader, then its successor.
@@ -87,15 +85,9 @@ impl World {
         if self.traps.is_empty() || !matches!(self.stage, Stage::Trouble { .. }) {
             return None;
         }
-        let list = self.traps.clone();
-        let fits = |trap: &&Trap| trap.host.is_none_or(|only| only == host);
-        let found = list.iter().filter(fits).find_map(|trap| {
-            let place = self.place(host, trap.step)?;
-            Some((*trap, place))
-        });
-        let (trap, place) = found?;
-        let at =
-            list.iter().position(|other| other.step == trap.step && other.host == trap.host)?;
+        let places = self.traps.iter().map(|trap| self.place(host, trap.step));
+        let (at, place) = places.enumerate().find_map(|(at, place)| Some((at, place?)))?;
+        let trap = self.traps[at];
         if trap.after > 0 {
             self.traps[at].after -= 1;
             return None;
