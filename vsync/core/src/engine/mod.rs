@@ -107,7 +107,9 @@ impl Engine {
         match input {
             Input::Create { group, config } => {
                 let beyond = self.beyond(group, config.generation);
-                let entry = self.groups.entry(group).or_insert_with(|| Group::new(group, beyond));
+                let generation = config.generation;
+                let fresh = || Group::new(group, generation, beyond);
+                let entry = self.groups.entry(group).or_insert_with(fresh);
                 let mut turn = Turn {
                     now,
                     out,
@@ -119,7 +121,8 @@ impl Engine {
             }
             Input::Join { group, contacts, nonce, config } => {
                 let beyond = self.beyond(group, config.generation);
-                self.groups.entry(group).or_insert_with(|| Group::new(group, beyond));
+                let generation = config.generation;
+                self.groups.entry(group).or_insert_with(|| Group::new(group, generation, beyond));
                 self.one(now, out, group, |entry, turn| entry.join(turn, contacts, nonce, config));
             }
             Input::Submit { group, runs, body, wall, urgent } => {

@@ -153,8 +153,8 @@ impl Turn<'_> {
 }
 
 impl Group {
-    pub(crate) fn new(id: GroupId, beyond: ViewNumber) -> Self {
-        Group { id, joining: None, member: None, departed: Vec::new(), beyond, generation: 0 }
+    pub(crate) fn new(id: GroupId, generation: u32, beyond: ViewNumber) -> Self {
+        Group { id, joining: None, member: None, departed: Vec::new(), beyond, generation }
     }
 
     /// Whether whoever this node knows in the group may be gone: it is a member that sees no
@@ -170,6 +170,12 @@ impl Group {
 
     pub(crate) fn beyond(&self) -> ViewNumber {
         self.beyond
+    }
+
+    /// The latest view of a generation that this node knew to be decided; views of another generation
+    /// count anew, and say nothing of it.
+    fn beyond_of(&self, generation: u32) -> ViewNumber {
+        if generation == self.generation { self.beyond } else { 0 }
     }
 
     pub(crate) fn id(&self) -> GroupId {
@@ -284,7 +290,7 @@ impl Group {
     fn departed_only(&mut self, turn: &mut Turn<'_>, generation: u32, incoming: &Incoming) {
         let header = Header { group: self.id, generation, view: 0, entry: 0 };
         let knows = self.departed.iter().any(|departed| departed.answers(incoming.view));
-        not_here(turn, header, incoming, self.beyond, knows);
+        not_here(turn, header, incoming, self.beyond_of(generation), knows);
     }
 
     fn member_message(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
@@ -325,7 +331,8 @@ impl Group {
                     view: incoming.view,
                     entry: 0,
                 };
-                let message = Message::NotHere { beyond: self.beyond };
+                let beyond = if header.generation == self.generation { self.beyond } else { 0 };
+                let message = Message::NotHere { beyond };
                 turn.cast(header, [incoming.peer], Traffic::Control, message, &[]);
             }
             Message::Refused { nonce, reason } if *nonce == joining.nonce => {
@@ -376,8 +383,9 @@ impl Group {
     /// Moves a membership that is over to the departed, if others may still need it.
     fn retire(&mut self, turn: &mut Turn<'_>) {
         if let Some(member) = self.member.take() {
-            self.beyond = self.beyond.max(member.last_view() + 1);
-            self.generation = member.config.generation;
+            let generation = member.config.generation;
+            self.beyond = self.beyond_of(generation).max(member.last_view() + 1);
+            self.generation = generation;
             self.departed.extend(member.depart(turn));
         }
     }
@@ -392,10 +400,11 @@ impl Group {
         // One that joins anew may be listed in a view that it has not heard of, but not in one of
         // which it knew the successor when it left: whoever is stuck there must hear of it (seed
         // 18755).
-        let stranger = if self.joining.is_some() { self.beyond > view } else { !knows };
+        let beyond = self.beyond_of(generation);
+        let stranger = if self.joining.is_some() { beyond > view } else { !knows };
         if self.member.is_none() && stranger {
             let header = Header { group: self.id, generation, view, entry: 0 };
-            let message = Message::NotHere { beyond: self.beyond };
+            let message = Message::NotHere { beyond };
             turn.cast(header, [peer], Traffic::Control, message, &[]);
         }
         self.with(turn, |member, turn| member.on_digest(turn, peer, view, entry));
