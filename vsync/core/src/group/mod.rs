@@ -172,8 +172,8 @@ impl Group {
         self.beyond
     }
 
-    /// The latest view of a generation that this node knew to be decided; views of another generation
-    /// count anew, and say nothing of it.
+    /// The latest view of a generation that this node knew to be decided. Another generation counts
+    /// anew, and says nothing of it.
     fn beyond_of(&self, generation: u32) -> ViewNumber {
         if generation == self.generation { self.beyond } else { 0 }
     }
