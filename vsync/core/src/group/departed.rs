@@ -13,7 +13,7 @@ use crate::engine::{Output, Traffic};
 use crate::membership::is_quorum;
 use crate::multicast::Multicast;
 use crate::wire::messages::{Digest, Message, Proposal};
-use crate::wire::{Micros, NodeId, ViewNumber};
+use crate::wire::{Micros, NodeId, ViewNumber, codec};
 
 /// How often the decision is told before it is given up: the others are unreachable then.
 const TRIES: u32 = 600;
@@ -24,7 +24,10 @@ const LONELY: u32 = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Departed {
     header: Header,
-    multicast: Multicast,
+    /// This node.
+    node: NodeId,
+    /// The view that it left, where it had installed that.
+    multicast: Option<Multicast>,
     decision: Bytes,
     decided: Proposal,
     /// Nodes known to have installed the decision, or a later view.
@@ -50,7 +53,8 @@ impl Departed {
         let due = turn.now + turn.config.change_retry;
         let mut departed = Departed {
             header,
-            multicast: member.multicast,
+            node: member.me.node,
+            multicast: Some(member.multicast),
             decision,
             decided,
             installed: BTreeSet::new(),
@@ -62,6 +66,28 @@ impl Departed {
         };
         departed.finish(turn);
         departed
+    }
+
+    /// Of a member that was told the end of a view which it never installed. It has nothing of that
+    /// view, but its decision.
+    pub(crate) fn overtaken(turn: &mut Turn<'_>, header: Header, decision: Bytes) -> Option<Self> {
+        let decided = codec::decode_proposal(&decision)?;
+        let header = Header { view: decided.view.number - 1, ..header };
+        let mut departed = Departed {
+            header,
+            node: turn.config.node,
+            multicast: None,
+            decision,
+            decided,
+            installed: BTreeSet::new(),
+            leaver: None,
+            due: turn.now + turn.config.change_retry,
+            tries: 0,
+            lost: false,
+            done: false,
+        };
+        departed.finish(turn);
+        Some(departed)
     }
 
     /// The application does not wait for it any more.
@@ -90,6 +116,11 @@ impl Departed {
         (group, generation, view, 0)
     }
 
+    /// The view that is decided.
+    pub(crate) fn next(&self) -> ViewNumber {
+        self.header.view + 1
+    }
+
     pub(crate) fn generation(&self) -> u32 {
         self.header.generation
     }
@@ -99,29 +130,30 @@ impl Departed {
     }
 
     pub(crate) fn watched(&self) -> Vec<NodeId> {
-        let own = self.multicast.view.members[self.multicast.me].id.node;
-        self.audience().into_iter().filter(|&node| node != own).collect()
+        self.audience().into_iter().filter(|&node| node != self.node).collect()
     }
 
     pub(crate) fn answers(&self, view: ViewNumber) -> bool {
-        view == self.multicast.view.number
+        view == self.header.view
     }
 
     /// Who must have installed the decision: the active members of the next view, or where there is
     /// none, those of the last.
     fn audience(&self) -> Vec<NodeId> {
         let next = &self.decided.view;
-        let view = if next.members.is_empty() { &self.multicast.view } else { next };
-        view.members[..view.active].iter().map(|member| member.id.node).collect()
+        let last = self.multicast.as_ref().map(|multicast| &multicast.view);
+        let view = if next.members.is_empty() { last } else { Some(next) };
+        // Who is left of a view that this node never knew asks for itself.
+        let active = view.map_or(&[][..], |view| &view.members[..view.active]);
+        active.iter().map(|member| member.id.node).collect()
     }
 
     /// Whether those who still count know it.
     fn is_known(&self, turn: &Turn<'_>) -> bool {
         let next = &self.decided.view;
         if next.members.is_empty() {
-            let me = self.multicast.view.members[self.multicast.me].id.node;
             return self.audience().iter().all(|&node| {
-                node == me || self.installed.contains(&node) || turn.detector.has_ended(node)
+                node == self.node || self.installed.contains(&node) || turn.detector.has_ended(node)
             });
         }
         is_quorum(next, turn.bugs(), |rank| self.installed.contains(&next.members[rank].id.node))
@@ -133,11 +165,16 @@ impl Departed {
         let mut audience = self.audience().into_iter();
         let ended = |node| self.installed.contains(&node) || turn.detector.has_ended(node);
         let gone = |node| self.installed.contains(&node) || turn.detector.suspects(node);
-        let old = &self.multicast.view;
         let next = &self.decided.view;
-        let stays = |rank: usize| next.rank_of(old.members[rank].id).is_some();
+        let remains = |multicast: &Multicast| {
+            let old = &multicast.view;
+            let stays = |rank: usize| next.rank_of(old.members[rank].id).is_some();
+            is_quorum(old, turn.bugs(), stays)
+        };
         audience.clone().all(ended)
-            || self.tries > LONELY && audience.all(gone) && is_quorum(old, turn.bugs(), stays)
+            || self.tries > LONELY
+                && audience.all(gone)
+                && self.multicast.as_ref().is_some_and(remains)
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>) {
@@ -179,8 +216,8 @@ impl Departed {
                 self.finish(turn);
             }
             Message::Fetch { lanes, records } if incoming.view == self.header.view => {
-                if let Some((message, bodies)) =
-                    fetch::answer(&self.multicast, peer, lanes, *records)
+                if let Some(multicast) = &self.multicast
+                    && let Some((message, bodies)) = fetch::answer(multicast, peer, lanes, *records)
                 {
                     turn.cast(self.header, [peer], Traffic::Bulk, message, &bodies);
                 }

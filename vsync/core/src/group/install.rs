@@ -137,7 +137,9 @@ impl Membership {
             let believes = !turn.bugs().has(Bug::IgnoreExclusion);
             if decided.view.rank_of(self.me).is_none() && believes {
                 turn.marks.excluded_late += 1;
-                self.ending = Some(Ending::Forgotten);
+                // Who was told it may be the last to know it (seed 1205089).
+                self.decision = Some(bytes);
+                self.ending = Some(Ending::Overtaken);
             }
             return;
         }
@@ -392,12 +394,16 @@ impl Membership {
                 Some(super::Departed::new(turn, *self, decided, left.then_some(own)))
             }
             _ => {
+                let overtaken = self.ending == Some(Ending::Overtaken);
+                let bytes = self.decision.clone().filter(|_| overtaken);
                 if left {
                     // It asked only when its own updates were stable.
                     let decided = self.multicast.own_end();
                     turn.out.push(Output::Left { group, view, decided });
                 }
-                None
+                let forgets = turn.bugs().has(Bug::ForgetDecision);
+                let bytes = bytes.filter(|_| !forgets)?;
+                super::Departed::overtaken(turn, self.header(), bytes)
             }
         }
     }

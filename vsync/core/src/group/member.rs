@@ -33,6 +33,9 @@ pub(crate) enum Ending {
     Decided,
     /// Long ago: the others are views ahead.
     Forgotten,
+    /// By the decision of a later view, which this member never installed: the bytes are in
+    /// `Membership::decision`.
+    Overtaken,
 }
 
 #[derive(Clone, Debug)]

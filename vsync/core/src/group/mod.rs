@@ -386,7 +386,10 @@ impl Group {
             let generation = member.config.generation;
             self.beyond = self.beyond_of(generation).max(member.last_view() + 1);
             self.generation = generation;
-            self.departed.extend(member.depart(turn));
+            if let Some(departed) = member.depart(turn) {
+                self.beyond = self.beyond.max(departed.next());
+                self.departed.push(departed);
+            }
         }
     }
 
