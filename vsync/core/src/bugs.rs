@@ -51,6 +51,7 @@ pub const ALL: &[Bug] = &[
     Bug::AskNoStrangers,
     Bug::JoinerFreesClosed,
     Bug::IgnoreThePast,
+    Bug::NeverForgive,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -148,6 +149,8 @@ pub enum Bug {
     JoinerFreesClosed,
     /// A node that joins anew does not say that an earlier membership of it is over.
     IgnoreThePast,
+    /// The suspicion of a node that nobody watches any more does not lapse.
+    NeverForgive,
 }
 
 #[cfg(feature = "bug-bank")]

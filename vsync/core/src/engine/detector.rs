@@ -8,6 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::EngineConfig;
+use crate::bugs::{Bug, Bugs};
 use crate::wire::{Micros, NodeId};
 
 /// How many other nodes are asked about a silent one.
@@ -39,6 +40,7 @@ pub(crate) struct Detector {
     /// What of such a gap counts as silence all the same.
     heartbeat: Micros,
     last_turn: Micros,
+    bugs: Bugs,
 }
 
 impl Detector {
@@ -50,6 +52,7 @@ impl Detector {
             heartbeat: config.heartbeat,
             pause: (config.silence / 2).max(config.heartbeat * 2),
             last_turn: 0,
+            bugs: config.bugs,
         }
     }
 
@@ -94,8 +97,10 @@ impl Detector {
         core::mem::take(&mut peer.suspected) && !peer.ended
     }
 
-    pub(crate) fn connected(&mut self, node: NodeId, now: Micros) {
+    /// A connection came up: its process runs. Returns whether that ends a suspicion.
+    pub(crate) fn connected(&mut self, node: NodeId, now: Micros) -> bool {
         self.peer(node, now).connected = true;
+        self.heard(node, now)
     }
 
     pub(crate) fn disconnected(&mut self, node: NodeId, now: Micros) {
@@ -162,8 +167,8 @@ impl Detector {
         core::mem::take(&mut peer.suspected)
     }
 
-    /// Looks at the nodes that matter. Returns whom to ask about whom, and whether the suspicions
-    /// have changed.
+    /// Looks at the nodes that matter, which come in ascending order. Returns whom to ask about
+    /// whom, and whether the suspicions have changed.
     pub(crate) fn tick(
         &mut self,
         watched: &[NodeId],
@@ -200,7 +205,15 @@ impl Detector {
             }
             probes.extend(asked.into_iter().map(|witness| (witness, node)));
         }
-        self.peers.retain(|node, peer| peer.connected || peer.ended || watched.contains(node));
+        let watches = |node: &NodeId| watched.binary_search(node).is_ok();
+        let grudge = self.bugs.has(Bug::NeverForgive);
+        for (_, peer) in self.peers.iter_mut().filter(|(node, _)| !watches(node) && !grudge) {
+            // Nobody looks at it any more: an old suspicion would keep out who asks, through
+            // others, to come in again (seed 2070066, fifty members).
+            changed |= core::mem::take(&mut peer.suspected) && !peer.ended;
+            (peer.probing, peer.link_down) = (None, None);
+        }
+        self.peers.retain(|node, peer| peer.connected || peer.ended || watches(node));
         (probes, changed)
     }
 

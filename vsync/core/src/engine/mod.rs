@@ -72,7 +72,9 @@ impl Engine {
         self.detector.turn(now);
         match input {
             Input::Connected { peer } => {
-                self.detector.connected(peer, now);
+                if self.detector.connected(peer, now) {
+                    self.suspicions(now, out);
+                }
                 self.each(now, out, |group, turn| {
                     group.with(turn, |member, turn| member.connected(turn, peer));
                 });

@@ -50,22 +50,7 @@ impl Departed {
     ) -> Self {
         let header = member.header();
         let decision = member.decision.unwrap_or_default();
-        let due = turn.now + turn.config.change_retry;
-        let mut departed = Departed {
-            header,
-            node: member.me.node,
-            multicast: Some(member.multicast),
-            decision,
-            decided,
-            installed: BTreeSet::new(),
-            leaver,
-            due,
-            tries: 0,
-            lost: false,
-            done: false,
-        };
-        departed.finish(turn);
-        departed
+        Self::begin(turn, header, (decision, decided), Some(member.multicast), leaver)
     }
 
     /// Of a member that was told the end of a view which it never installed. It has nothing of that
@@ -73,21 +58,31 @@ impl Departed {
     pub(crate) fn overtaken(turn: &mut Turn<'_>, header: Header, decision: Bytes) -> Option<Self> {
         let decided = codec::decode_proposal(&decision)?;
         let header = Header { view: decided.view.number - 1, ..header };
+        Some(Self::begin(turn, header, (decision, decided), None, None))
+    }
+
+    fn begin(
+        turn: &mut Turn<'_>,
+        header: Header,
+        (decision, decided): (Bytes, Proposal),
+        multicast: Option<Multicast>,
+        leaver: Option<u64>,
+    ) -> Self {
         let mut departed = Departed {
             header,
             node: turn.config.node,
-            multicast: None,
+            multicast,
             decision,
             decided,
             installed: BTreeSet::new(),
-            leaver: None,
+            leaver,
             due: turn.now + turn.config.change_retry,
             tries: 0,
             lost: false,
             done: false,
         };
         departed.finish(turn);
-        Some(departed)
+        departed
     }
 
     /// The application does not wait for it any more.

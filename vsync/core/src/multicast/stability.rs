@@ -58,24 +58,15 @@ impl Multicast {
         let tie = voters % 2 == 0 && need == voters / 2 + 1;
         let acks = &self.acks[..voters];
         let mut column: Vec<u64> = Vec::with_capacity(voters);
-        // Where too few are beyond what is stable, the mark cannot be: no need to sort for that.
-        let mut mark = |stable: u64, of: &dyn Fn(&Cut) -> u64| {
-            let ahead = acks.iter().filter(|ack| of(ack) > stable).count();
-            if ahead >= need || (tie && ahead >= voters / 2 && of(&acks[0]) > stable) {
-                column.clear();
-                column.extend(acks.iter().map(of));
-                quorum_mark(&mut column, need)
-            } else {
-                stable
-            }
-        };
         let lanes = self.stable.counts.iter().enumerate();
         let counts = lanes.map(|(lane, &stable)| match self.lanes[lane].end() <= stable {
             true => stable,
-            false => mark(stable, &|ack| ack.count(lane)),
+            false => mark(acks, (need, tie), stable, &mut column, |ack| ack.count(lane)),
         });
         let counts = counts.collect();
-        Cut { counts, extent: mark(self.stable.order.position, &|ack| ack.extent) }
+        let position = self.stable.order.position;
+        let extent = mark(acks, (need, tie), position, &mut column, |ack| ack.extent);
+        Cut { counts, extent }
     }
 
     /// Frees what all members hold, and what is delivered and stable here. Returns whether own
@@ -205,6 +196,24 @@ impl Multicast {
     fn others(&self) -> impl Iterator<Item = Rank> {
         (0..self.lanes.len()).filter(move |&rank| rank != self.me)
     }
+}
+
+/// What a quorum has of one coordinate: at least `stable`. Where too few are beyond that, the mark
+/// cannot be: no need to sort for it. `column` is room to sort in.
+fn mark(
+    acks: &[Cut],
+    (need, tie): (usize, bool),
+    stable: u64,
+    column: &mut Vec<u64>,
+    of: impl Fn(&Cut) -> u64,
+) -> u64 {
+    let ahead = acks.iter().filter(|ack| of(ack) > stable).count();
+    if ahead < need && !(tie && ahead >= acks.len() / 2 && of(&acks[0]) > stable) {
+        return stable;
+    }
+    column.clear();
+    column.extend(acks.iter().map(of));
+    quorum_mark(column, need)
 }
 
 /// The largest count that a quorum has: `need` members, or exactly half of them with rank 0, whose
