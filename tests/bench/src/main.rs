@@ -1,23 +1,31 @@
-//! The benchmark cluster of vsync: members as processes, over QUIC on loopback.
-//!
-//! `cargo run --release -p vsync-bench -- stream [--members 4] [--senders 4] [--seconds 5]
-//! [--size 100] [--order total] [--threads 1] [--in-flight 0] [--history DIR]`
+//! The benchmark of vsync: members as processes, over QUIC on loopback, alone or beside other
+//! systems under the same load. `cargo run --release -p vsync-bench -- --help` lists what it does.
+//! Nothing in it is a test.
 
+mod cluster;
+mod compare;
+mod latency;
 mod member;
 mod options;
+mod process;
+mod references;
 mod report;
+mod seat;
 mod stream;
 
 use std::process::ExitCode;
 
-use options::Options;
+use clap::Parser;
+use options::{Cli, Command, System};
 
 fn main() -> ExitCode {
-    let result = match Options::parse(std::env::args().skip(1)) {
-        Ok((command, options)) if command == "stream" => stream::run(&options),
-        Ok((command, options)) if command == "member" => member::run(&options),
-        Ok((command, _)) => Err(format!("unknown command {command:?}; there is: stream")),
-        Err(why) => Err(why),
+    let result = match Cli::parse().command {
+        Command::Stream(options) => stream::run(&options),
+        Command::Compare(options) => compare::run(&options),
+        Command::Member(options) => match options.system {
+            System::Vsync => member::run(&options),
+            system => references::member(system, &options),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

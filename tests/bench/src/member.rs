@@ -1,13 +1,15 @@
-//! One member: a process of its own, which the coordinator commands through its standard input.
+//! One member of ours: a process of its own, through the public API.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
 use tokio::time::{Instant, sleep};
 use vsync::{Node, replicated};
 
-use crate::options::Options;
+use crate::latency::Latencies;
+use crate::options::{Level, MemberOptions, Order, Workload};
 use crate::report::{Report, cpu, memory};
+use crate::seat::{self, Seat, WARM_UP};
 
 const SECRET: &str = "the benchmark's own secret";
 
@@ -77,31 +79,38 @@ enum Handle {
 }
 
 impl Handle {
-    async fn join(node: &Node, order: &str) -> Result<Handle, String> {
+    async fn join(node: &Node, order: Order) -> Result<Handle, String> {
         let group = node.group("bench");
         let joined = match order {
-            "causal" => group.join_or_create(CausalSink::default()).await.map(Handle::Causal),
+            Order::Causal => group.join_or_create(CausalSink::default()).await.map(Handle::Causal),
             _ => group.join_or_create(Sink::default()).await.map(Handle::Sink),
         };
         joined.map_err(|error| error.to_string())
     }
 
-    async fn send(&self, order: &str, payload: String) -> Result<(), String> {
+    async fn send(&self, order: Order, payload: String) -> Result<(), String> {
         let sent = match self {
             Handle::Causal(sink) => sink.causal(payload).send().await,
-            Handle::Sink(sink) if order == "fifo" => sink.fifo(payload).send().await,
+            Handle::Sink(sink) if order == Order::Fifo => sink.fifo(payload).send().await,
             Handle::Sink(sink) => sink.total(payload).send().await,
         };
         sent.map_err(|error| error.to_string())
     }
 
-    async fn call(&self, order: &str, payload: String) -> Result<(), String> {
-        let done = match self {
-            Handle::Causal(sink) => sink.causal(payload).await,
-            Handle::Sink(sink) if order == "fifo" => sink.fifo(payload).await,
-            Handle::Sink(sink) => sink.total(payload).await,
+    async fn call(&self, order: Order, level: Level, payload: String) -> Result<(), String> {
+        let done = match (self, level) {
+            (Handle::Causal(sink), Level::Stable) => return text(sink.causal(payload).await),
+            (Handle::Sink(sink), Level::Stable) => match order {
+                Order::Fifo => return text(sink.fifo(payload).await),
+                _ => return text(sink.total(payload).await),
+            },
+            (Handle::Causal(sink), Level::Optimistic) => sink.causal(payload).optimistic().await,
+            (Handle::Sink(sink), Level::Optimistic) => match order {
+                Order::Fifo => sink.fifo(payload).optimistic().await,
+                _ => sink.total(payload).optimistic().await,
+            },
         };
-        done.map_err(|error| error.to_string())
+        text(done.map(drop))
     }
 
     fn updates(&self) -> u64 {
@@ -129,65 +138,62 @@ impl Handle {
     }
 }
 
-/// Runs a member until it is told to stop.
-pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let runtime = match options.threads {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-        threads => {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
-        }
-    };
-    runtime.map_err(|error| error.to_string())?.block_on(live(options))
+fn text<T, E: ToString>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| error.to_string())
 }
 
-async fn live(options: &Options) -> Result<(), String> {
-    let mut commands = BufReader::new(stdin()).lines();
+/// Runs a member until it is told to stop.
+pub(crate) fn run(options: &MemberOptions) -> Result<(), String> {
+    let (index, seed) = (options.index, options.seed.clone());
+    seat::run(options, |seat, workload| live(seat, workload, index, seed))
+}
+
+async fn live(
+    mut seat: Seat,
+    workload: Workload,
+    index: usize,
+    seed: Option<String>,
+) -> Result<(), String> {
     let mut builder =
-        Node::builder().name(format!("m{}", options.index)).listen("127.0.0.1:0").secret(SECRET);
-    builder = match &options.seed {
-        Some(seed) => builder.seeds([seed.clone()]),
+        Node::builder().name(format!("m{index}")).listen("127.0.0.1:0").secret(SECRET);
+    builder = match seed {
+        Some(seed) => builder.seeds([seed]),
         None => builder.bootstrap(),
     };
-    if let Some(history) = &options.history {
+    if let Some(history) = &workload.history {
         builder = builder.history(history);
     }
     let node = builder.start().await.map_err(|error| error.to_string())?;
-    let handle = Handle::join(&node, &options.order).await?;
-    println!("{}", node.address());
-    expect(&mut commands, "go").await?;
-    let report = measure(options, &node, &handle).await?;
-    println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
-    expect(&mut commands, "stop").await?;
+    let handle = Handle::join(&node, workload.order).await?;
+    seat.announce(node.address()).await?;
+    seat.go().await?;
+    let report = measure(&workload, index, &node, &handle).await?;
+    seat.report(&report).await?;
     node.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }
 
-async fn expect(commands: &mut Lines<BufReader<Stdin>>, word: &str) -> Result<(), String> {
-    match commands.next_line().await {
-        Ok(Some(line)) if line == word => Ok(()),
-        other => Err(format!("expected {word:?}, got {other:?}")),
-    }
-}
-
-async fn measure(options: &Options, node: &Node, handle: &Handle) -> Result<Report, String> {
-    while handle.members() < options.members {
+async fn measure(
+    workload: &Workload,
+    index: usize,
+    node: &Node,
+    handle: &Handle,
+) -> Result<Report, String> {
+    while handle.members() < workload.members {
         sleep(Duration::from_millis(10)).await;
     }
-    let warm_up = Duration::from_secs(1);
     let start = Instant::now();
-    let end = start + warm_up + Duration::from_secs(options.seconds);
-    let sender = (options.index < options.senders).then(|| {
-        let (handle, order) = (handle.clone(), options.order.clone());
-        let payload = "x".repeat(options.size);
-        let in_flight = options.in_flight;
+    let end = start + WARM_UP + Duration::from_secs(workload.seconds);
+    let sender = (index < workload.senders()).then(|| {
+        let (handle, workload) = (handle.clone(), workload.clone());
         tokio::spawn(async move {
-            match in_flight {
-                0 => Ok((stream(&handle, &order, &payload, end).await?, Vec::new())),
-                _ => calls(&handle, &order, &payload, in_flight, end).await,
+            match workload.in_flight {
+                0 => Ok((stream(&handle, &workload, end).await?, Latencies::new())),
+                _ => calls(&handle, &workload, start, end).await,
             }
         })
     });
-    sleep(warm_up).await;
+    sleep(WARM_UP).await;
     let (begun, cpu_before) = (Instant::now(), cpu());
     let (before, wire_before) = (handle.updates(), node.network().wire_sent);
     tokio::time::sleep_until(end).await;
@@ -195,7 +201,7 @@ async fn measure(options: &Options, node: &Node, handle: &Handle) -> Result<Repo
     let (after, wire, cpu) = (handle.updates(), node.network().wire_sent, cpu() - cpu_before);
     let (sent, latencies) = match sender {
         Some(task) => task.await.map_err(|error| error.to_string())??,
-        None => (0, Vec::new()),
+        None => (0, Latencies::new()),
     };
     handle.flush().await?;
     Ok(Report {
@@ -205,17 +211,23 @@ async fn measure(options: &Options, node: &Node, handle: &Handle) -> Result<Repo
         wire: wire - wire_before,
         cpu,
         memory: memory(),
-        latency: percentiles(latencies),
+        latencies: latencies.counts(),
         total: settled(handle).await,
+        settings: BTreeMap::from([
+            ("transport".to_owned(), "QUIC, TLS 1.3, mutual authentication".to_owned()),
+            ("threads per member".to_owned(), workload.threads.to_string()),
+        ]),
+        reliable: true,
     })
 }
 
 /// Sends as fast as flow control lets it.
-async fn stream(handle: &Handle, order: &str, payload: &str, end: Instant) -> Result<u64, String> {
+async fn stream(handle: &Handle, workload: &Workload, end: Instant) -> Result<u64, String> {
+    let payload = "x".repeat(workload.size);
     let mut sent = 0;
     loop {
         for _ in 0..64 {
-            handle.send(order, payload.to_owned()).await?;
+            handle.send(workload.order, payload.clone()).await?;
             sent += 1;
         }
         if Instant::now() >= end {
@@ -226,42 +238,39 @@ async fn stream(handle: &Handle, order: &str, payload: &str, end: Instant) -> Re
     }
 }
 
-/// Awaits stable calls, `in_flight` at a time; how many they were, and how long each took.
+/// Awaits calls, so many at a time; how many they were, and how long each took.
 async fn calls(
     handle: &Handle,
-    order: &str,
-    payload: &str,
-    in_flight: usize,
+    workload: &Workload,
+    start: Instant,
     end: Instant,
-) -> Result<(u64, Vec<Duration>), String> {
+) -> Result<(u64, Latencies), String> {
+    let payload = "x".repeat(workload.size);
     let mut callers = tokio::task::JoinSet::new();
-    for _ in 0..in_flight {
-        let (handle, order, payload) = (handle.clone(), order.to_owned(), payload.to_owned());
+    for _ in 0..workload.in_flight {
+        let (handle, payload) = (handle.clone(), payload.clone());
+        let (order, level) = (workload.order, workload.level);
         callers.spawn(async move {
-            let mut latencies = Vec::new();
-            while Instant::now() < end {
-                let start = Instant::now();
-                handle.call(&order, payload.clone()).await?;
-                latencies.push(start.elapsed());
+            let (mut sent, mut times) = (0, Vec::new());
+            let mut before = Instant::now();
+            while before < end {
+                handle.call(order, level, payload.clone()).await?;
+                let after = Instant::now();
+                if before >= start + WARM_UP {
+                    times.push(after - before);
+                }
+                (sent, before) = (sent + 1, after);
             }
-            Ok::<_, String>(latencies)
+            Ok::<_, String>((sent, times))
         });
     }
-    let mut all = Vec::new();
-    for latencies in callers.join_all().await {
-        all.append(&mut latencies?);
+    let (mut all, mut latencies) = (0, Latencies::new());
+    for done in callers.join_all().await {
+        let (sent, times) = done?;
+        all += sent;
+        times.into_iter().for_each(|time| latencies.record(time));
     }
-    Ok((all.len() as u64, all))
-}
-
-/// Median and 99th percentile in microseconds.
-fn percentiles(mut latencies: Vec<Duration>) -> Option<(f64, f64)> {
-    latencies.sort_unstable();
-    let at = |part: usize| {
-        let latency = latencies.get(latencies.len() * part / 100)?;
-        Some(latency.as_secs_f64() * 1e6)
-    };
-    Some((at(50)?, at(99)?))
+    Ok((all, latencies))
 }
 
 /// The count when nothing comes any more.

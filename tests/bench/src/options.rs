@@ -1,93 +1,223 @@
 //! The command line.
 
-/// What is measured, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
+use std::fmt;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Benchmarks vsync: members as processes, over QUIC on loopback, alone or beside other systems.
+#[derive(Parser)]
+#[command(name = "vsync-bench")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to measure.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// One system under one workload: what every member applied.
+    Stream(StreamOptions),
+    /// Ours and others in turn, with the ratio pair by pair.
+    Compare(CompareOptions),
+    /// One member of a run: what the other commands start.
+    #[command(hide = true)]
+    Member(MemberOptions),
+}
+
+/// One run.
+#[derive(Args, Clone)]
+pub(crate) struct StreamOptions {
+    /// Which system.
+    #[arg(long, default_value = "vsync")]
+    pub(crate) system: System,
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A comparison.
+#[derive(Args, Clone)]
+pub(crate) struct CompareOptions {
+    /// The other systems.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) against: Vec<System>,
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+    /// How many pairs of runs.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Updates awaited in flight per sender to compare, besides streaming.
+    #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024")]
+    pub(crate) awaited: Vec<usize>,
+    /// No awaited runs: streaming only.
+    #[arg(long)]
+    pub(crate) stream_only: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A load, and how long.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Workload {
     /// Processes in the group.
+    #[arg(long, default_value_t = 4)]
     pub(crate) members: usize,
-    /// How many of them send.
-    pub(crate) senders: usize,
-    /// How long.
+    /// How many of them send: a number, or `all`.
+    #[arg(long, default_value = "all")]
+    pub(crate) senders: Senders,
+    /// Seconds measured, after a second to warm up.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
     /// Bytes of payload per update.
+    #[arg(long, default_value_t = 100)]
     pub(crate) size: usize,
-    /// `fifo`, `causal` or `total`.
-    pub(crate) order: String,
-    /// Threads per member.
-    pub(crate) threads: usize,
-    /// Awaited calls in flight per sender; 0 streams with `send`.
+    /// In which order updates are delivered.
+    #[arg(long, default_value = "total")]
+    pub(crate) order: Order,
+    /// When an awaited call is answered.
+    #[arg(long, default_value = "stable")]
+    pub(crate) level: Level,
+    /// Awaited calls in flight per sender; 0 streams without awaiting.
+    #[arg(long, default_value_t = 0)]
     pub(crate) in_flight: usize,
-    /// Where histories go, if anywhere.
+    /// Threads per member.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Write the members' histories here.
+    #[arg(long)]
     pub(crate) history: Option<String>,
-    /// Which member this process is.
+}
+
+/// One member's part of a run.
+#[derive(Args, Clone)]
+pub(crate) struct MemberOptions {
+    /// Which system.
+    #[arg(long)]
+    pub(crate) system: System,
+    /// The load, as JSON.
+    #[arg(long)]
+    pub(crate) workload: String,
+    /// Which member this process is, from 0.
+    #[arg(long)]
     pub(crate) index: usize,
     /// Whom it finds the cluster through; nobody for the first.
+    #[arg(long)]
     pub(crate) seed: Option<String>,
 }
 
-impl Options {
-    /// The command, and its options.
-    pub(crate) fn parse(
-        mut args: impl Iterator<Item = String>,
-    ) -> Result<(String, Options), String> {
-        let command = args.next().ok_or("say what to measure: stream")?;
-        let mut options = Options {
-            members: 4,
-            senders: usize::MAX,
-            seconds: 5,
-            size: 100,
-            order: "total".to_owned(),
-            threads: 1,
-            in_flight: 0,
-            history: None,
-            index: 0,
-            seed: None,
-        };
-        while let Some(key) = args.next() {
-            let value = args.next().ok_or_else(|| format!("{key} needs a value"))?;
-            let number = || value.parse().map_err(|_| format!("{key} {value:?} is no number"));
-            match key.as_str() {
-                "--members" => options.members = number()?,
-                "--senders" => options.senders = number()?,
-                "--seconds" => options.seconds = number()? as u64,
-                "--size" => options.size = number()?,
-                "--order" => options.order = value,
-                "--threads" => options.threads = number()?,
-                "--in-flight" => options.in_flight = number()?,
-                "--history" => options.history = Some(value),
-                "--index" => options.index = number()?,
-                "--seed" => options.seed = Some(value),
-                _ => return Err(format!("unknown option {key}")),
+/// How many members send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Senders {
+    All,
+    Some(usize),
+}
+
+impl std::str::FromStr for Senders {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Senders::All),
+            _ => text.parse().map(Senders::Some).map_err(|_| format!("{text:?} is no number")),
+        }
+    }
+}
+
+impl fmt::Display for Senders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Senders::All => f.write_str("all"),
+            Senders::Some(number) => number.fmt(f),
+        }
+    }
+}
+
+/// The order of updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    Fifo,
+    Causal,
+    Total,
+}
+
+/// What an awaited call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// Applied at the caller.
+    Optimistic,
+    /// Survives whatever the group survives.
+    Stable,
+}
+
+/// A system that can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum System {
+    /// This project, through its public API.
+    Vsync,
+    /// Total order in memory over TCP (crate).
+    Omnipaxos,
+    /// Raft in memory over TCP (crate).
+    Openraft,
+    /// Unreliable UDP multicast: no order, no loss recovery.
+    Udp,
+    /// Raw quinn, all to all: bytes and nothing else.
+    Quinn,
+    /// Durable consensus, as used (Debian's etcd-server).
+    Etcd,
+    /// Transactions on synchronous standbys (Debian's postgresql).
+    Postgres,
+    /// Totem, agreed delivery (Debian's corosync).
+    Corosync,
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
+}
+
+impl Workload {
+    /// What cannot be run.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.members == 0 || self.threads == 0 {
+            return Err("members and threads must be at least 1".to_owned());
+        }
+        match self.senders {
+            Senders::Some(0) => Err("somebody has to send".to_owned()),
+            Senders::Some(some) if some > self.members => {
+                Err(format!("{some} senders, but only {} members", self.members))
             }
+            _ => Ok(()),
         }
-        if options.members == 0 || options.threads == 0 || options.seconds == 0 {
-            return Err("members, threads and seconds must be at least 1".to_owned());
-        }
-        if !["fifo", "causal", "total"].contains(&options.order.as_str()) {
-            return Err(format!("no order is called {:?}", options.order));
-        }
-        options.senders = options.senders.min(options.members);
-        Ok((command, options))
     }
 
-    /// The arguments that make a member of the same run.
-    pub(crate) fn member(&self, index: usize, seed: Option<&str>) -> Vec<String> {
-        let mut args = vec!["member".to_owned()];
-        let mut put = |key: &str, value: String| args.extend([format!("--{key}"), value]);
-        put("members", self.members.to_string());
-        put("senders", self.senders.to_string());
-        put("seconds", self.seconds.to_string());
-        put("size", self.size.to_string());
-        put("order", self.order.clone());
-        put("threads", self.threads.to_string());
-        put("in-flight", self.in_flight.to_string());
-        put("index", index.to_string());
-        if let Some(history) = &self.history {
-            put("history", history.clone());
+    /// How many send: the first so many.
+    pub(crate) fn senders(&self) -> usize {
+        match self.senders {
+            Senders::All => self.members,
+            Senders::Some(some) => some,
         }
-        if let Some(seed) = seed {
-            put("seed", seed.to_owned());
-        }
-        args
+    }
+
+    /// Such as `4 members, all send, total, 100 bytes, streaming, 3 s`.
+    pub(crate) fn describe(&self) -> String {
+        let Workload { members, seconds, size, in_flight, .. } = self;
+        let order = format!("{:?}", self.order).to_lowercase();
+        let sends = match self.senders {
+            Senders::All => "all send".to_owned(),
+            Senders::Some(some) => format!("{some} send"),
+        };
+        let mode = match in_flight {
+            0 => "streaming".to_owned(),
+            _ => format!("{in_flight} awaited in flight per sender"),
+        };
+        format!("{members} members, {sends}, {order}, {size} bytes, {mode}, {seconds} s")
     }
 }

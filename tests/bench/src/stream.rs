@@ -1,98 +1,29 @@
-//! `stream`: all senders send as fast as they may; counted is what every member applied.
+//! `stream`: one system under one workload.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use crate::cluster;
+use crate::options::StreamOptions;
+use crate::references;
+use crate::report::Outcome;
 
-use crate::options::Options;
-use crate::report::Report;
-
-/// A member process.
-struct Member {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+/// Runs it, and prints what was measured.
+pub(crate) fn run(options: &StreamOptions) -> Result<(), String> {
+    references::built_in(options.system)?;
+    let outcome = cluster::run(options.system, &options.workload)?;
+    if options.json {
+        println!("{}", serde_json::to_string(&outcome).map_err(|error| error.to_string())?);
+    } else {
+        print(&outcome);
+    }
+    Ok(())
 }
 
-impl Member {
-    fn start(options: &Options, index: usize, seed: Option<&str>) -> Result<Member, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut child = Command::new(program)
-            .args(options.member(index, seed))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("member {index}: {error}"))?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(input), Some(output)) => {
-                Ok(Member { child, input, output: BufReader::new(output) })
-            }
-            _ => Err(format!("member {index} has no pipes")),
-        }
+fn print(outcome: &Outcome) {
+    println!("{}: {}", outcome.system, outcome.workload.describe());
+    for (name, value) in &outcome.settings {
+        println!("  {name}: {value}");
     }
-
-    fn line(&mut self) -> Result<String, String> {
-        let mut line = String::new();
-        match self.output.read_line(&mut line) {
-            Ok(0) => Err("a member ended early".to_owned()),
-            Ok(_) => Ok(line.trim_end().to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn tell(&mut self, word: &str) -> Result<(), String> {
-        writeln!(self.input, "{word}").map_err(|error| error.to_string())
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // Already ended after an orderly run; nothing is left to do where killing fails.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs the members, and prints what they measured.
-pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let mut members: Vec<Member> = Vec::new();
-    let mut seed: Option<String> = None;
-    for index in 0..options.members {
-        let mut member = Member::start(options, index, seed.as_deref())?;
-        let address = member.line()?;
-        seed.get_or_insert(address);
-        members.push(member);
-    }
-    for member in &mut members {
-        member.tell("go")?;
-    }
-    let mut reports = Vec::new();
-    for member in &mut members {
-        let report: Report =
-            serde_json::from_str(&member.line()?).map_err(|error| error.to_string())?;
-        reports.push(report);
-    }
-    for member in &mut members {
-        member.tell("stop")?;
-    }
-    for member in &mut members {
-        member.child.wait().map_err(|error| error.to_string())?;
-    }
-    print(options, &reports);
-    let sent: u64 = reports.iter().map(|report| report.sent).sum();
-    match reports.iter().all(|report| report.total == sent) {
-        true => Ok(()),
-        false => Err(format!("{sent} updates were sent, but not all members applied all")),
-    }
-}
-
-fn print(options: &Options, reports: &[Report]) {
-    let Options { members, senders, size, order, seconds, threads, .. } = options;
-    println!(
-        "stream: {members} members, {senders} senders, {order}, {size} bytes, {seconds} s, \
-         {threads} thread(s) per member"
-    );
     println!("member  applied/s  sent  wire MB/s  CPU s  CPU µs/update  memory MB");
-    for (index, report) in reports.iter().enumerate() {
+    for (index, report) in outcome.reports.iter().enumerate() {
         let rate = report.applied as f64 / report.seconds;
         println!(
             "{index:>6}  {rate:>9.0}  {:>9}  {:>9.1}  {:>5.2}  {:>13.2}  {:>9.1}",
@@ -103,20 +34,19 @@ fn print(options: &Options, reports: &[Report]) {
             report.memory as f64 / 1e6,
         );
     }
-    for (index, report) in reports.iter().enumerate() {
-        if let Some((p50, p99)) = report.latency {
-            println!("calls of member {index}: p50 {p50:.0} µs, p99 {p99:.0} µs");
-        }
+    if let Some(latency) = &outcome.latency {
+        println!(
+            "calls, µs: p10 {:.0}, p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}",
+            latency.p10, latency.p50, latency.p90, latency.p99, latency.p999, latency.max
+        );
     }
-    let applied = reports.iter().map(|r| r.applied as f64 / r.seconds).fold(f64::MAX, f64::min);
-    let most = reports.iter().map(|r| r.applied).max().unwrap_or(0).max(1) as f64;
-    let wire: u64 = reports.iter().map(|report| report.wire).sum();
-    let cpu: f64 = reports.iter().map(|report| report.cpu).sum();
+    let receivers = (outcome.workload.members as f64 - 1.0).max(1.0);
     println!(
-        "applied at every member: {applied:.0}/s; on the wire {:.1} bytes per update \
-         ({:.1} per update and receiver); CPU {:.2} µs per update, all members",
-        wire as f64 / most,
-        wire as f64 / most / (*members as f64 - 1.0).max(1.0),
-        cpu * 1e6 / most,
+        "applied at every member: {:.0}/s; on the wire {:.1} bytes per update ({:.1} per update and \
+         receiver); CPU {:.2} µs per update, all members",
+        outcome.applied_per_second,
+        outcome.wire_bytes_per_update,
+        outcome.wire_bytes_per_update / receivers,
+        outcome.cpu_per_update,
     );
 }

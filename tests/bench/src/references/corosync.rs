@@ -1,0 +1,9 @@
+//! corosync.
+
+use crate::options::Workload;
+use crate::report::Outcome;
+
+/// Not there yet.
+pub(crate) fn run(_workload: &Workload) -> Result<Outcome, String> {
+    Err("corosync is not there yet".to_owned())
+}

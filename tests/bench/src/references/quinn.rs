@@ -1,0 +1,8 @@
+//! quinn.
+
+use crate::options::MemberOptions;
+
+/// Not there yet.
+pub(crate) fn member(_options: &MemberOptions) -> Result<(), String> {
+    Err("quinn is not there yet".to_owned())
+}

@@ -1,0 +1,8 @@
+//! udp.
+
+use crate::options::MemberOptions;
+
+/// Not there yet.
+pub(crate) fn member(_options: &MemberOptions) -> Result<(), String> {
+    Err("udp is not there yet".to_owned())
+}
