@@ -30,6 +30,8 @@ pub struct Stats {
     pub violations: u64,
     /// Bytes in all UDP datagrams sent: what is on the wire, encrypted, headers of UDP apart.
     pub wire_sent: u64,
+    /// Calls that sent datagrams: with GSO one sends several.
+    pub sends: u64,
     /// Bytes in all UDP datagrams received.
     pub wire_received: u64,
 }

@@ -37,6 +37,7 @@ pub trait Encodes {
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Encodes for T {
+    #[inline]
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         postcard::serialize_with_flavor(self, Appender(out)).map_err(|error| error.to_string())
     }
@@ -58,6 +59,7 @@ pub trait Decodes: Sized {
 
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decodes for T {
+    #[inline]
     fn decode(input: &mut &[u8]) -> Result<Self, String> {
         let (value, rest) = postcard::take_from_bytes(input).map_err(|error| error.to_string())?;
         *input = rest;
@@ -89,11 +91,13 @@ pub struct Appender<'a>(&'a mut Vec<u8>);
 impl Flavor for Appender<'_> {
     type Output = ();
 
+    #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
         self.0.extend_from_slice(data);
         Ok(())
     }
 
+    #[inline]
     fn try_push(&mut self, data: u8) -> postcard::Result<()> {
         self.0.push(data);
         Ok(())
@@ -113,6 +117,7 @@ pub struct Arguments<'a> {
 
 impl<'a> Arguments<'a> {
     /// Appends the id of `method`.
+    #[inline]
     pub fn new(method: &'static str, id: u32, out: &'a mut Vec<u8>) -> Result<Self, EncodeError> {
         let arguments = Arguments { method, out };
         match id.encode(arguments.out) {
@@ -141,6 +146,7 @@ pub struct Parameters<'a> {
 
 impl<'a> Parameters<'a> {
     /// Takes the method's id.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Result<(u32, Self), ApplyError> {
         let mut rest = bytes;
         match u32::decode(&mut rest) {
@@ -150,12 +156,14 @@ impl<'a> Parameters<'a> {
     }
 
     /// The id was that of `method`.
+    #[inline]
     pub fn of(mut self, method: &'static str) -> Self {
         self.method = method;
         self
     }
 
     /// That was all of them.
+    #[inline]
     pub fn end(self) -> Result<(), ApplyError> {
         match self.rest.len() {
             0 => Ok(()),

@@ -195,10 +195,12 @@ async fn measure(
     });
     sleep(WARM_UP).await;
     let (begun, cpu_before) = (Instant::now(), cpu());
-    let (before, wire_before) = (handle.updates(), node.network().wire_sent);
+    let (before, net_before) = (handle.updates(), node.network());
     tokio::time::sleep_until(end).await;
     let seconds = begun.elapsed().as_secs_f64();
-    let (after, wire, cpu) = (handle.updates(), node.network().wire_sent, cpu() - cpu_before);
+    let (after, net, cpu) = (handle.updates(), node.network(), cpu() - cpu_before);
+    let frames =
+        |stats: &vsync::NetworkStats| stats.classes.iter().map(|c| c.frames_sent).sum::<u64>();
     let (sent, latencies) = match sender {
         Some(task) => task.await.map_err(|error| error.to_string())??,
         None => (0, Latencies::new()),
@@ -208,7 +210,9 @@ async fn measure(
         seconds,
         applied: after - before,
         sent,
-        wire: wire - wire_before,
+        wire: net.wire_sent - net_before.wire_sent,
+        frames: frames(&net) - frames(&net_before),
+        sends: net.sends - net_before.sends,
         cpu,
         memory: memory(),
         latencies: latencies.counts(),

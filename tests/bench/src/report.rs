@@ -18,6 +18,10 @@ pub(crate) struct Report {
     pub(crate) sent: u64,
     /// Bytes sent from here; 0 where nobody counts them.
     pub(crate) wire: u64,
+    /// Frames sent from here; 0 where nobody counts them.
+    pub(crate) frames: u64,
+    /// System calls that sent; 0 where nobody counts them.
+    pub(crate) sends: u64,
     /// Seconds of CPU time, user and system.
     pub(crate) cpu: f64,
     /// Largest resident set so far, in bytes.

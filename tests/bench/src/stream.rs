@@ -22,13 +22,17 @@ fn print(outcome: &Outcome) {
     for (name, value) in &outcome.settings {
         println!("  {name}: {value}");
     }
-    println!("member  applied/s  sent  wire MB/s  CPU s  CPU µs/update  memory MB");
+    println!(
+        "member  applied/s      sent  wire MB/s  B/frame  B/send  CPU s  CPU µs/update  memory MB"
+    );
     for (index, report) in outcome.reports.iter().enumerate() {
         let rate = report.applied as f64 / report.seconds;
         println!(
-            "{index:>6}  {rate:>9.0}  {:>9}  {:>9.1}  {:>5.2}  {:>13.2}  {:>9.1}",
+            "{index:>6}  {rate:>9.0}  {:>9}  {:>9.1}  {:>7.0}  {:>6.0}  {:>5.2}  {:>13.2}  {:>9.1}",
             report.sent,
             report.wire as f64 / report.seconds / 1e6,
+            report.wire as f64 / report.frames.max(1) as f64,
+            report.wire as f64 / report.sends.max(1) as f64,
             report.cpu,
             report.cpu * 1e6 / report.applied.max(1) as f64,
             report.memory as f64 / 1e6,

@@ -24,6 +24,7 @@ pub(super) struct Counters {
     violations: AtomicU64,
     /// Of connections that are closed.
     wire_sent: AtomicU64,
+    sends: AtomicU64,
     wire_received: AtomicU64,
 }
 
@@ -61,6 +62,7 @@ impl Counters {
     pub(super) fn closed(&self, connection: &Connection) {
         let stats = connection.stats();
         self.wire_sent.fetch_add(stats.udp_tx.bytes, Relaxed);
+        self.sends.fetch_add(stats.udp_tx.ios, Relaxed);
         self.wire_received.fetch_add(stats.udp_rx.bytes, Relaxed);
     }
 
@@ -82,12 +84,14 @@ impl Counters {
             refused: self.refused.load(Relaxed),
             violations: self.violations.load(Relaxed),
             wire_sent: self.wire_sent.load(Relaxed),
+            sends: self.sends.load(Relaxed),
             wire_received: self.wire_received.load(Relaxed),
         };
         for connection in up {
             let used = connection.stats();
             stats.connections += 1;
             stats.wire_sent += used.udp_tx.bytes;
+            stats.sends += used.udp_tx.ios;
             stats.wire_received += used.udp_rx.bytes;
         }
         stats

@@ -8,7 +8,7 @@
 //! the others handle: the replica's state may have changed half way. Its callers are told, the
 //! group's events say why, and the node and its other groups go on.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,6 +34,11 @@ use crate::group::GroupEvent;
 const BURST: usize = 64;
 /// A peer whose backlog is below this has room for the next batch.
 const ROOM: usize = 256 * 1024;
+/// Updates that nobody waits for are gathered up to this many bytes, as long as more come.
+const GATHER: usize = 60 * 1024;
+/// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
+/// task go first once.
+const IDLE: u32 = 2;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// The role that a node's transport announces; a client announces another.
@@ -67,6 +72,11 @@ pub(crate) struct Driver {
     later: VecDeque<Input>,
     /// Groups that had a view installed in this step.
     installed: Vec<GroupId>,
+    /// Groups whose callers have left updates that are not submitted yet.
+    left: BTreeSet<GroupId>,
+    /// How many bytes these held when they were last looked at, and for how many turns of the
+    /// others that has been all; `None` if it is not waited for more.
+    gathered: Option<(usize, u32)>,
     frames: Frames,
     /// The last number of an attempt to join: they grow.
     nonce: u64,
@@ -96,6 +106,8 @@ impl Driver {
             peers: HashSet::new(),
             later: VecDeque::new(),
             installed: Vec::new(),
+            left: BTreeSet::new(),
+            gathered: None,
             frames: Frames::default(),
             nonce: 0,
             stop: None,
@@ -113,6 +125,8 @@ impl Driver {
             }
             let wake_at = self.wake_at(full);
             let woken = tokio::select! {
+                biased;
+                () = std::future::ready(()), if self.gathered.is_some() => Woken::Deadline,
                 event = transport.next() => Woken::Event(event),
                 command = self.commands.recv() => Woken::Command(command),
                 () = until(wake_at) => Woken::Deadline,
@@ -136,11 +150,9 @@ impl Driver {
             if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.step(Input::Tick);
             }
-            if self.has_room() {
-                self.step(Input::Close);
-            }
+            self.let_out();
             self.ship();
-            if busy {
+            if busy || self.gathered.is_some() {
                 // Callers on the same thread get their turn, too.
                 tokio::task::yield_now().await;
             }
@@ -165,6 +177,48 @@ impl Driver {
         true
     }
 
+    /// Whether to let callers leave more before their updates go out: not where one of them waits,
+    /// and only as long as more comes. What a batch costs is then shared by all of it (Nagle's
+    /// idea, without his timer: an idle sender's update goes out after two turns of the others).
+    fn gathers(&mut self) -> bool {
+        let mut bytes = 0;
+        for group in &self.left {
+            let Some(slot) = self.slots.get(group) else { continue };
+            let Some(more) = slot.seat.outbox.unwaited() else {
+                self.gathered = None;
+                return false;
+            };
+            bytes += more;
+        }
+        let (before, idle) = self.gathered.unwrap_or((0, 0));
+        let idle = if bytes > before { 0 } else { idle + 1 };
+        let more = bytes > 0 && bytes < GATHER && idle < IDLE;
+        self.gathered = more.then_some((bytes, idle));
+        more
+    }
+
+    /// Submits what callers have left, and closes the open batches, where the network has room.
+    /// Where it has none, only what somebody waits for is submitted: the wait may be for no more
+    /// than that it is applied here.
+    fn let_out(&mut self) {
+        let room = self.has_room();
+        if room && self.gathers() {
+            return;
+        }
+        self.gathered = None;
+        for group in std::mem::take(&mut self.left) {
+            let slot = self.slots.get(&group);
+            if room || slot.is_none_or(|slot| slot.seat.outbox.unwaited().is_none()) {
+                self.submit(group);
+            } else {
+                self.left.insert(group);
+            }
+        }
+        if room {
+            self.step(Input::Close);
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.peers.is_empty() || self.peers.iter().any(|peer| self.transport.backlog(*peer) < ROOM)
     }
@@ -185,11 +239,10 @@ impl Driver {
                 }
             }
             Event::Frame { peer, frame, .. } => match frame.first() {
-                Some(&tag::ENGINE) if self.peers.contains(&peer) => {
-                    let frame = frame.slice(1..);
+                Some(&tag::RPC) => self.rpc.frame(peer, self.peers.contains(&peer), &frame[1..]),
+                Some(_) if self.peers.contains(&peer) => {
                     self.step(Input::Frame { peer: NodeId(peer.0), frame });
                 }
-                Some(&tag::RPC) => self.rpc.frame(peer, self.peers.contains(&peer), &frame[1..]),
                 _ => tracing::debug!(?peer, "dropped a frame that is nobody's"),
             },
             Event::Down { peer } => self.down(peer),
@@ -209,7 +262,7 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Submit(group) => self.submit(group),
+            Command::Submit(group) => drop(self.left.insert(group)),
             Command::Flush { group, tell } => self.flush(group, tell),
             Command::Open(opening) => self.open(*opening),
             Command::Ask { group, now, generation, contacts, progress } => {

@@ -27,12 +27,11 @@ use crate::view::View;
 use replica::Replica;
 use seat::Seat;
 
-/// First byte of every frame: what it is for.
+/// First byte of every frame: what it is for. All but these are the engine's, whose frames begin
+/// with a byte below 0x80: so nothing is put before them.
 pub(crate) mod tag {
-    /// The rest is for the engine.
-    pub(crate) const ENGINE: u8 = 0;
     /// The rest is a question or an answer between nodes and clients.
-    pub(crate) const RPC: u8 = 1;
+    pub(crate) const RPC: u8 = 0xff;
 }
 
 /// What the driver is asked to do.

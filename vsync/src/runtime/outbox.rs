@@ -136,6 +136,12 @@ impl Outbox {
         mem::take(&mut self.lock().parcel)
     }
 
+    /// How many bytes have been left; `None` if somebody waits for what becomes of them.
+    pub(crate) fn unwaited(&self) -> Option<usize> {
+        let state = self.lock();
+        state.parcel.waiters.is_empty().then_some(state.parcel.body.len())
+    }
+
     /// More may be left here; what is in line goes first. `true` if the driver must be woken
     /// because the batch was empty and no longer is.
     pub(crate) fn grant(&self, bytes: u64) -> bool {

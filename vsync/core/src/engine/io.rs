@@ -273,7 +273,8 @@ pub enum Output {
         peer: NodeId,
         /// How urgent.
         traffic: Traffic,
-        /// The bytes, shared between the copies for several peers.
+        /// The bytes, shared between the copies for several peers. The first is below 0x80: a
+        /// runtime may tell frames of its own by the others.
         frame: Bytes,
     },
     /// Own updates got their numbers, in the order of their submission.

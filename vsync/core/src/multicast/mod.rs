@@ -383,6 +383,9 @@ impl Multicast {
                 panic!("a piece just passed is in its lane")
             };
             let cut = || {
+                if piece.count == batch.count {
+                    return Some(batch.body.clone());
+                }
                 let from = codec::skip(&batch.body, 0, piece.seq - batch.first)?;
                 let to = codec::skip(&batch.body, from, piece.count)?;
                 Some(batch.body.slice(from..to))

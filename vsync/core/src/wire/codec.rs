@@ -10,6 +10,9 @@ use serde::Serialize;
 use super::bounds;
 use super::messages::{BatchHead, Frame, Message, Proposal};
 
+/// The first byte of a frame is below this: what is above is a runtime's to use.
+const FIRST: u8 = 0x80;
+
 /// Encodes a frame and appends the bodies, in the order in which the frame names them.
 pub(crate) fn encode(frame: &Frame, bodies: &[Bytes]) -> Bytes {
     let length: usize = bodies.iter().map(Bytes::len).sum();
@@ -18,6 +21,7 @@ pub(crate) fn encode(frame: &Frame, bodies: &[Bytes]) -> Bytes {
     for body in bodies {
         buffer.extend_from_slice(body);
     }
+    debug_assert!(buffer.first().is_some_and(|first| *first < FIRST), "few kinds of frames");
     Bytes::from(buffer)
 }
 
