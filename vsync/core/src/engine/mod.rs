@@ -1,5 +1,6 @@
 //! Floor 5: many groups in one process, and the failure detector they share.
 
+mod agenda;
 mod detector;
 mod io;
 mod marks;
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use agenda::Agenda;
 pub(crate) use detector::Detector;
 pub use io::{
     Class, Delivery, DropReason, EngineConfig, GroupConfig, Input, Install, Level, Output, Outputs,
@@ -23,6 +25,11 @@ use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, View, ViewNumber, code
 /// Most groups of one heartbeat that a peer is told it is mistaken about; the next names the rest.
 const NOT_HERE: usize = 64;
 
+/// Groups that one heartbeat looks at: a node with more of them tells a part at a time.
+const LOOKED_AT: usize = 256;
+/// Groups that one heartbeat names at most.
+const NAMED: usize = 64;
+
 /// All groups of one node.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -34,6 +41,9 @@ pub struct Engine {
     marks: Marks,
     /// When heartbeats are due; none where there is nobody to send them to.
     beat_due: Option<Micros>,
+    agenda: Agenda,
+    /// Where the next heartbeat to a node begins, if not with the first group.
+    told: BTreeMap<NodeId, GroupId>,
 }
 
 /// What a group looks like from outside, for tests and tools.
@@ -63,13 +73,22 @@ impl Engine {
     /// An engine without groups.
     pub fn new(config: EngineConfig) -> Self {
         let detector = Detector::new(&config);
-        let (groups, marks) = (BTreeMap::new(), Marks::default());
-        Engine { config, groups, left: BTreeMap::new(), detector, marks, beat_due: None }
+        Engine {
+            config,
+            groups: BTreeMap::new(),
+            left: BTreeMap::new(),
+            detector,
+            marks: Marks::default(),
+            beat_due: None,
+            agenda: Agenda::default(),
+            told: BTreeMap::new(),
+        }
     }
 
     /// Takes one input in, at time `now`; what is to be done is appended to `out`. Cannot fail.
     pub fn handle(&mut self, now: Micros, input: Input, out: &mut Outputs) {
         self.detector.turn(now);
+        let closing = matches!(input, Input::Close);
         match input {
             Input::Connected { peer } => {
                 if self.detector.connected(peer, now) {
@@ -86,20 +105,36 @@ impl Engine {
                 }
             }
             Input::Frame { peer, frame } => self.frame(now, peer, frame, out),
-            Input::Close => self.each(now, out, |group, turn| {
-                group.with(turn, |member, turn| member.close(turn));
-            }),
+            Input::Close => {
+                for group in self.agenda.unclosed() {
+                    self.member(now, out, group, |member, turn| member.close(turn));
+                }
+            }
             Input::Tick => self.tick(now, out),
             input => self.command(now, input, out),
         }
-        let left = &mut self.left;
-        self.groups.retain(|&id, group| {
-            if group.is_over() && group.beyond() > 0 {
-                left.insert((id, group.generation()), group.beyond());
+        let visited = self.agenda.visited();
+        for &group in &visited {
+            self.tidy(now, group, closing);
+        }
+        self.agenda.recycle(visited);
+    }
+
+    /// After something was run on a group.
+    fn tidy(&mut self, now: Micros, id: GroupId, closed: bool) {
+        let Some(group) = self.groups.get(&id) else { return };
+        if group.is_over() {
+            if group.beyond() > 0 {
+                self.left.insert((id, group.generation()), group.beyond());
             }
-            !group.is_over()
-        });
-        if self.beat_due.is_none() && self.groups.values().any(|g| !g.watched().is_empty()) {
+            self.groups.remove(&id);
+            return self.agenda.forget(id);
+        }
+        self.agenda.set(id, group.deadline());
+        if closed && !group.is_open() {
+            self.agenda.closed(id);
+        }
+        if self.beat_due.is_none() && group.is_watching() {
             self.beat_due = Some(now + self.config.heartbeat);
         }
     }
@@ -111,6 +146,7 @@ impl Engine {
                 let beyond = self.beyond(group, config.generation);
                 let generation = config.generation;
                 let fresh = || Group::new(group, generation, beyond);
+                self.agenda.visit(group);
                 let entry = self.groups.entry(group).or_insert_with(fresh);
                 let mut turn = Turn {
                     now,
@@ -166,6 +202,7 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
+        self.agenda.visit(id);
         let Engine { config, detector, marks, .. } = self;
         run(group, &mut Turn { now, out, config, detector, marks });
     }
@@ -186,9 +223,10 @@ impl Engine {
         out: &mut Outputs,
         mut run: impl FnMut(&mut Group, &mut Turn<'_>),
     ) {
-        let Engine { config, detector, marks, groups, .. } = self;
+        let Engine { config, detector, marks, groups, agenda, .. } = self;
         let mut turn = Turn { now, out, config, detector, marks };
-        for group in groups.values_mut() {
+        for (&id, group) in groups {
+            agenda.visit(id);
             run(group, &mut turn);
         }
     }
@@ -211,7 +249,9 @@ impl Engine {
             self.suspicions(now, out);
         }
         match frame {
-            Frame::Heartbeat { groups } => self.heartbeat(now, out, peer, groups),
+            Frame::Heartbeat { from, to, groups } => {
+                self.heartbeat(now, out, peer, (from, to), groups);
+            }
             Frame::Probe { about } => {
                 let lately = self.detector.lately(about, now);
                 self.send(peer, &Frame::Heard { about, lately }, out);
@@ -242,16 +282,23 @@ impl Engine {
         }
     }
 
-    /// A peer says in which view of its groups it is.
-    fn heartbeat(&mut self, now: Micros, out: &mut Outputs, peer: NodeId, groups: Vec<Digest>) {
+    /// A peer says in which view of its groups it is, those of a range of numbers.
+    fn heartbeat(
+        &mut self,
+        now: Micros,
+        out: &mut Outputs,
+        peer: NodeId,
+        (from, to): (GroupId, GroupId),
+        groups: Vec<Digest>,
+    ) {
         let members = groups.iter().filter(|(.., entry)| *entry > 0);
         let named: BTreeSet<GroupId> = members.map(|&(id, ..)| id).collect();
-        self.each(now, out, |group, turn| {
-            if !named.contains(&group.id()) {
-                // A member that does not know of it: a handshake finds out.
-                group.with(turn, |member, turn| member.unnamed(turn, peer));
-            }
-        });
+        let here = self.groups.range(from..=to).map(|(&id, _)| id);
+        let unnamed: Vec<GroupId> = here.filter(|id| !named.contains(id)).collect();
+        for group in unnamed {
+            // A member that does not know of it: a handshake finds out.
+            self.member(now, out, group, |member, turn| member.unnamed(turn, peer));
+        }
         let mut unknown = 0;
         for digest in groups {
             if !self.groups.contains_key(&digest.0) {
@@ -280,25 +327,27 @@ impl Engine {
             self.beat_due = None;
             self.beat(now, out);
         }
-        let due = self.groups.values().any(|g| g.deadline().is_some_and(|due| due <= now));
-        if due {
-            self.each(now, out, |group, turn| group.tick(turn));
+        for group in self.agenda.due(now) {
+            self.one(now, out, group, Group::tick);
         }
     }
 
     /// Sends heartbeats, and looks at who is silent.
     fn beat(&mut self, now: Micros, out: &mut Outputs) {
-        let watched: BTreeSet<NodeId> =
-            self.groups.values().flat_map(|group| group.watched()).collect();
+        let mut watched = BTreeSet::new();
+        self.groups.values().for_each(|group| group.watch(&mut watched));
         let watched: Vec<NodeId> = watched.into_iter().collect();
+        if !watched.is_empty() {
+            self.beat_due = Some(now + self.config.heartbeat);
+        }
         let mut to = watched.clone();
         if self.groups.values().any(Group::is_lost) {
             // Whoever it knows may be gone: a stranger may be in a later view (seed 22252).
             to.extend(self.detector.connections().filter(|node| !watched.contains(node)));
         }
         for peer in to {
-            let groups = self.groups.values().filter_map(|group| group.digest(peer)).collect();
-            self.send(peer, &Frame::Heartbeat { groups }, out);
+            let frame = self.digests(peer);
+            self.send(peer, &frame, out);
         }
         let (probes, changed) = self.detector.tick(&watched, now);
         for (witness, about) in probes {
@@ -309,10 +358,30 @@ impl Engine {
         }
     }
 
+    /// The heartbeat to a node: a part of the groups, the next time the next part. All that a node
+    /// tells is bounded, however many groups it has.
+    fn digests(&mut self, peer: NodeId) -> Frame {
+        let from = self.told.remove(&peer).unwrap_or(GroupId(0));
+        let mut groups = Vec::new();
+        let mut rest = self.groups.range(from..);
+        let mut to = GroupId(u64::MAX);
+        for (looked_at, (&id, group)) in rest.by_ref().enumerate() {
+            groups.extend(group.digest(peer));
+            if looked_at + 1 == LOOKED_AT || groups.len() == NAMED {
+                to = id;
+                break;
+            }
+        }
+        match rest.next() {
+            Some((&next, _)) => drop(self.told.insert(peer, next)),
+            None => to = GroupId(u64::MAX),
+        }
+        Frame::Heartbeat { from, to, groups }
+    }
+
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Micros> {
-        let groups = self.groups.values().filter_map(Group::deadline);
-        groups.chain(self.beat_due).min()
+        self.agenda.first().into_iter().chain(self.beat_due).min()
     }
 
     /// What `group` looks like, if this node has to do with it.

@@ -467,10 +467,14 @@ impl Membership {
         self.blocked.is_some()
     }
 
-    pub(crate) fn watched(&self) -> Vec<NodeId> {
-        let mut nodes = self.others();
-        nodes.extend(self.joins.keys());
-        nodes
+    pub(crate) fn watched(&self) -> impl Iterator<Item = NodeId> {
+        let members = self.view().members.iter().map(|member| member.id.node);
+        members.filter(|&node| node != self.me.node).chain(self.joins.keys().copied())
+    }
+
+    /// Whether a batch of its own is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.multicast.lanes[self.rank()].is_open()
     }
 
     pub(crate) fn deadline(&self) -> Option<Micros> {

@@ -10,6 +10,7 @@ mod transfer;
 mod viewchange;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -176,10 +177,6 @@ impl Group {
     /// anew, and says nothing of it.
     fn beyond_of(&self, generation: u32) -> ViewNumber {
         if generation == self.generation { self.beyond } else { 0 }
-    }
-
-    pub(crate) fn id(&self) -> GroupId {
-        self.id
     }
 
     /// Whether nothing is left of it.
@@ -457,10 +454,23 @@ impl Group {
         joining.into_iter().chain(member).chain(departed).min()
     }
 
-    /// The nodes that matter to this group.
-    pub(crate) fn watched(&self) -> Vec<NodeId> {
-        let member = self.member.iter().flat_map(|member| member.watched());
-        member.chain(self.departed.iter().flat_map(Departed::watched)).collect()
+    /// Whether a batch of its own is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.is_open())
+    }
+
+    /// Adds the nodes that matter to this group.
+    pub(crate) fn watch(&self, nodes: &mut BTreeSet<NodeId>) {
+        if let Some(member) = &self.member {
+            nodes.extend(member.watched());
+        }
+        nodes.extend(self.departed.iter().flat_map(Departed::watched));
+    }
+
+    /// Whether any node matters to it.
+    pub(crate) fn is_watching(&self) -> bool {
+        let member = self.member.as_ref().is_some_and(|member| member.watched().next().is_some());
+        member || self.departed.iter().any(|departed| !departed.watched().is_empty())
     }
 
     /// Group, generation, view and entry, for heartbeats to `peer`: of the membership, where the

@@ -20,8 +20,10 @@ const HORIZON: u64 = 1 << 50;
 
 pub(super) fn frame(frame: &Frame) -> bool {
     match frame {
-        Frame::Heartbeat { groups } => {
-            groups.is_sorted_by(|a, b| a.0 < b.0)
+        Frame::Heartbeat { from, to, groups } => {
+            from <= to
+                && groups.iter().all(|&(id, ..)| (*from..=*to).contains(&id))
+                && groups.is_sorted_by(|a, b| a.0 < b.0)
                 && groups.iter().all(|&(_, _, view, entry)| view < HORIZON && entry < HORIZON)
         }
         Frame::Probe { .. } | Frame::Heard { .. } => true,
@@ -177,7 +179,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{Class, Level, Run};
-    use crate::wire::messages::{Acceptance, Data, Record};
+    use crate::wire::messages::{Acceptance, Data, Digest, Record};
     use crate::wire::{GroupId, Left, LeftReason, Member, MemberId, NodeId, Transfer};
 
     fn group(view: u64, entry: u64, message: Message) -> Frame {
@@ -209,6 +211,10 @@ mod tests {
         [Message::Data(data), Message::Fetched { lanes: vec![], records: Some(records) }]
     }
 
+    fn heartbeat(groups: Vec<Digest>) -> Frame {
+        Frame::Heartbeat { from: GroupId(1), to: GroupId(2), groups }
+    }
+
     #[test]
     fn views_and_heartbeats() {
         for (view, entry, fits) in [
@@ -220,11 +226,12 @@ mod tests {
         ] {
             assert_eq!(frame(&group(view, entry, Message::Installed)), fits, "{view} {entry}");
             let groups = vec![(GroupId(1), 1, view, entry)];
-            assert_eq!(frame(&Frame::Heartbeat { groups }), fits, "{view} {entry}");
+            assert_eq!(frame(&heartbeat(groups)), fits, "{view} {entry}");
         }
-        for (ids, fits) in [([1, 2], true), ([2, 1], false), ([1, 1], false)] {
+        let orders = [([1, 2], true), ([2, 1], false), ([1, 1], false), ([1, 3], false)];
+        for (ids, fits) in orders {
             let groups = ids.map(|id| (GroupId(id), 1, 1, 1)).to_vec();
-            assert_eq!(frame(&Frame::Heartbeat { groups }), fits, "{ids:?}");
+            assert_eq!(frame(&heartbeat(groups)), fits, "{ids:?}");
         }
     }
 

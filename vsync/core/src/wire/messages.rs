@@ -16,7 +16,11 @@ pub(crate) type Digest = (GroupId, u32, ViewNumber, ViewNumber);
 pub(crate) enum Frame {
     /// Sign of life, with the view of every group that both are in: who is behind finds out (L3).
     Heartbeat {
-        /// The groups that both are in.
+        /// The first number of those told of.
+        from: GroupId,
+        /// The last.
+        to: GroupId,
+        /// The groups of these numbers that both are in.
         groups: Vec<Digest>,
     },
     /// Asks whether the receiver has heard of a node lately.
