@@ -64,7 +64,6 @@ pub(crate) struct CompareOptions {
 
 /// A plot.
 #[derive(Args, Clone)]
-#[cfg_attr(not(feature = "plot"), expect(dead_code, reason = "read by the feature only"))]
 pub(crate) struct PlotOptions {
     /// What is shown.
     #[arg(long, default_value = "throughput")]
