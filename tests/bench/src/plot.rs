@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn runs_are_found_within_a_comparison_and_gathered_into_curves() {
-        let side = |runs: &[Value]| serde_json::json!({ "applied_per_second": { "median": 1.0 }, "runs": runs });
+        let rate = serde_json::json!({ "median": 1.0 });
+        let side = |runs: &[Value]| serde_json::json!({ "applied_per_second": rate, "runs": runs });
         let document = serde_json::json!([{
             "ours": side(&[outcome("vsync", 4, 0, 3.0), outcome("vsync", 4, 0, 1.0)]),
             "theirs": side(&[outcome("quinn", 4, 0, 9.0), outcome("quinn", 2, 0, 8.0)]),

@@ -1,4 +1,5 @@
-//! UDP multicast over loopback: no order, nothing sent again. What "as fast as UDP multicast" means.
+//! UDP multicast over loopback: no order, nothing sent again. It says what "as fast as UDP
+//! multicast" means.
 //!
 //! Datagrams are packed with updates up to `VSYNC_BENCH_UDP_DATAGRAM` bytes (1472: what an Ethernet
 //! carries whole); 1 puts each update into one of its own. One thread sends and receives; a sender

@@ -37,7 +37,7 @@ pub(super) fn check(workload: &Workload) -> Result<(), String> {
 /// For the settings.
 pub(super) fn describe(workload: &Workload) -> String {
     format!(
-        "one stream per sender and peer, both ways; answers of {ANSWER} bytes; done with those of {}",
+        "one stream per sender and peer, both ways; answers of {ANSWER} bytes; done when {} came",
         quorum(workload.members),
     )
 }
