@@ -7,6 +7,8 @@ mod compare;
 mod latency;
 mod member;
 mod options;
+#[cfg(feature = "plot")]
+mod plot;
 mod process;
 mod references;
 mod report;
@@ -22,6 +24,10 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Stream(options) => stream::run(&options),
         Command::Compare(options) => compare::run(&options),
+        #[cfg(feature = "plot")]
+        Command::Plot(options) => plot::run(&options),
+        #[cfg(not(feature = "plot"))]
+        Command::Plot(_) => references::start_over("plots"),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),
             system => references::member(system, &options),

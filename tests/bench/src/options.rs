@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Stream(StreamOptions),
     /// Ours and others in turn, with the ratio pair by pair.
     Compare(CompareOptions),
+    /// A plot (SVG) of what these have printed with `--json`.
+    Plot(PlotOptions),
     /// One member of a run: what the other commands start.
     #[command(hide = true)]
     Member(MemberOptions),
@@ -58,6 +60,41 @@ pub(crate) struct CompareOptions {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A plot.
+#[derive(Args, Clone)]
+pub(crate) struct PlotOptions {
+    /// What is shown.
+    #[arg(long, default_value = "throughput")]
+    pub(crate) kind: Kind,
+    /// As what grows.
+    #[arg(long, default_value = "members")]
+    pub(crate) x: Axis,
+    /// The SVG file to write.
+    #[arg(long)]
+    pub(crate) out: std::path::PathBuf,
+    /// Files with what `stream --json` or `compare --json` has printed, any number in each.
+    #[arg(required = true)]
+    pub(crate) files: Vec<std::path::PathBuf>,
+}
+
+/// What a plot shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Updates applied at every member, per second.
+    Throughput,
+    /// The time of an awaited call.
+    Latency,
+}
+
+/// What grows along a plot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Axis {
+    Members,
+    /// Bytes per update.
+    Size,
+    Senders,
 }
 
 /// A load, and how long.

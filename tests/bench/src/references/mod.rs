@@ -41,13 +41,18 @@ fn missing(system: System) -> Option<&'static str> {
 /// Makes sure that the program can run `system`: a crate that is not built in is built now, and the
 /// command starts over. They are no part of the usual build, which they would slow.
 pub(crate) fn built_in(system: System) -> Result<(), String> {
-    if missing(system).is_none() {
-        return Ok(());
+    match missing(system) {
+        Some(feature) => start_over(feature),
+        None => Ok(()),
     }
+}
+
+/// Builds the program with everything in it, and starts the command over.
+pub(crate) fn start_over(lacks: &str) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").ok_or_else(|| {
-        format!("built without {system}: cargo build --release -p vsync-bench --all-features")
+        format!("built without {lacks}: cargo build --release -p vsync-bench --all-features")
     })?;
-    eprintln!("vsync-bench: building the references that are crates");
+    eprintln!("vsync-bench: built without {lacks}: building it with all features");
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let error = Command::new(cargo)
         .args(["run", "--quiet", "--profile", profile, "--all-features", "--manifest-path"])
