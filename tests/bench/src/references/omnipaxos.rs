@@ -11,12 +11,12 @@ use std::time::Duration;
 use omnipaxos::messages::Message;
 use omnipaxos::messages::sequence_paxos::{PaxosMessage, PaxosMsg};
 use omnipaxos::storage::{Entry, NoSnapshot};
-use omnipaxos::util::LogEntry;
+use omnipaxos::util::{LogEntry, NodeId};
 use omnipaxos::{ClusterConfig, OmniPaxos, ServerConfig};
 use omnipaxos_storage::memory_storage::MemoryStorage;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::load::{Batch, Gauge, Load, Sink};
 use super::mesh::{self, Inbox, Mesh};
@@ -24,10 +24,12 @@ use crate::options::{MemberOptions, Workload};
 use crate::report::{Report, memory};
 use crate::seat::{self, Seat, WARM_UP};
 
-/// A round of heartbeats while there is no leader, and once there is: on a loaded machine, too,
-/// they come in time.
-const ELECTION: Duration = Duration::from_millis(20);
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// A round of heartbeats: so long that on a loaded machine, too, they come in time.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// After so long without having become it, the first member tries again to lead.
+const ELECTION: Duration = Duration::from_millis(200);
+/// The first member.
+const LEADER: NodeId = 1;
 /// Entries that all have before the log is trimmed.
 const TRIM: usize = 256;
 /// Streaming: updates in flight per sender, and updates per entry.
@@ -108,7 +110,7 @@ impl Member {
         let server = ServerConfig {
             pid,
             buffer_size: 1024,
-            leader_priority: u32::from(index == 0),
+            leader_priority: u32::from(pid == LEADER),
             ..ServerConfig::default()
         };
         let paxos = cluster.build_for_server(server, MemoryStorage::default()).map_err(text)?;
@@ -116,9 +118,11 @@ impl Member {
             0 => Load::new(index, workload.size, WINDOW, (ENTRY, ENTRY)),
             window => Load::new(index, workload.size, window, (1, MOST)),
         };
+        let mut ticks = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Member {
             paxos,
-            ticks: ticks(ELECTION),
+            ticks,
             mesh,
             inbox,
             received: Vec::new(),
@@ -133,18 +137,28 @@ impl Member {
         })
     }
 
-    /// Waits until all know the same leader.
+    /// The first member takes the lead; all wait until all know it.
     async fn elect(&mut self) -> Result<(), String> {
-        while !matches!(self.paxos.get_current_leader(), Some((1, true))) {
-            self.step(Instant::now() + PATIENCE).await?;
+        while !self.led() {
+            if self.paxos.get_pid() == LEADER {
+                self.paxos.try_become_leader();
+            }
+            let again = Instant::now() + ELECTION;
+            while !self.led() && Instant::now() < again {
+                self.step(again).await?;
+            }
         }
         self.mesh.broadcast(&Frame::Ready)?;
         self.mesh.flush();
         while self.ready < self.mesh.others() {
             self.step(Instant::now() + PATIENCE).await?;
         }
-        self.ticks = ticks(HEARTBEAT);
         Ok(())
+    }
+
+    /// Whether the first member leads, as far as this one knows.
+    fn led(&self) -> bool {
+        self.paxos.get_current_leader() == Some((LEADER, true))
     }
 
     async fn measure(&mut self, workload: &Workload, index: usize) -> Result<Report, String> {
@@ -157,7 +171,14 @@ impl Member {
         self.work_until(end).await?;
         let mut report = gauge.end(self.sink.updates, self.mesh.wire());
         self.sends = false;
-        timeout(PATIENCE, self.drain()).await.map_err(|_| "the last updates did not arrive")??;
+        match timeout(PATIENCE, self.drain()).await {
+            Ok(drained) => drained?,
+            Err(_) => {
+                let (sent, applied) = (self.load.sent, self.sink.updates);
+                let leader = self.paxos.get_promise();
+                return Err(format!("{sent} sent, {applied} applied, and no more: {leader:?}"));
+            }
+        }
         report.sent = self.load.sent;
         report.total = self.sink.updates;
         report.memory = memory();
@@ -246,7 +267,7 @@ impl Member {
     /// The leader trims what all have; the others do as it says.
     fn trim(&mut self) {
         let behind = self.applied - self.paxos.get_compacted_idx();
-        if behind > 2 * TRIM && matches!(self.paxos.get_current_leader(), Some((1, true))) {
+        if behind > 2 * TRIM && self.paxos.get_pid() == LEADER {
             // Those behind may not have all of it yet: the next attempt will do.
             let _ = self.paxos.trim(Some(self.applied - TRIM));
         }
@@ -273,12 +294,6 @@ impl Member {
 fn trims(message: &Message<Batch>) -> bool {
     let Message::SequencePaxos(PaxosMessage { msg, .. }) = message else { return false };
     matches!(msg, PaxosMsg::Compaction(_))
-}
-
-fn ticks(every: Duration) -> Interval {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 fn settings(workload: &Workload) -> BTreeMap<String, String> {
