@@ -12,7 +12,7 @@ use omnipaxos::messages::Message;
 use omnipaxos::messages::sequence_paxos::{PaxosMessage, PaxosMsg};
 use omnipaxos::storage::{Entry, NoSnapshot};
 use omnipaxos::util::{LogEntry, NodeId};
-use omnipaxos::{ClusterConfig, OmniPaxos, ServerConfig};
+use omnipaxos::{ClusterConfig, CompactionErr, OmniPaxos, ServerConfig};
 use omnipaxos_storage::memory_storage::MemoryStorage;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -30,8 +30,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const ELECTION: Duration = Duration::from_millis(200);
 /// The first member.
 const LEADER: NodeId = 1;
-/// Entries that all have before the log is trimmed.
-const TRIM: usize = 256;
+/// How far the slowest member may be behind before the senders wait for it: so many updates, or
+/// entries if that is more. Without a limit its backlog, and all logs, would grow and grow.
+const BEHIND: usize = 256 * 1024;
+const BEHIND_ENTRIES: usize = 256;
 /// Streaming: updates in flight per sender, and updates per entry.
 const WINDOW: usize = 4096;
 const ENTRY: usize = 512;
@@ -65,6 +67,8 @@ struct Member {
     applied: usize,
     sink: Sink,
     load: Load,
+    /// Entries between those that all have and those that are applied here, at most.
+    limit: usize,
     /// Whether this member sends now.
     sends: bool,
     /// Others that know a leader; others that are done, and what they have sent.
@@ -130,6 +134,7 @@ impl Member {
             applied: 0,
             sink: Sink::default(),
             load,
+            limit: limit(workload),
             sends: false,
             ready: 0,
             done: 0,
@@ -264,18 +269,24 @@ impl Member {
         Ok(())
     }
 
-    /// The leader trims what all have; the others do as it says.
+    /// The leader trims what all have, now and then; the others do as it says. This also tells the
+    /// senders how far the slowest is.
     fn trim(&mut self) {
-        let behind = self.applied - self.paxos.get_compacted_idx();
-        if behind > 2 * TRIM && self.paxos.get_pid() == LEADER {
-            // Those behind may not have all of it yet: the next attempt will do.
-            let _ = self.paxos.trim(Some(self.applied - TRIM));
+        let least = self.paxos.get_compacted_idx() + self.limit / 8;
+        if self.paxos.get_pid() != LEADER || self.applied < least {
+            return;
+        }
+        if let Err(CompactionErr::NotAllDecided(all)) = self.paxos.trim(Some(self.applied))
+            && all >= least
+        {
+            // All have it: it cannot fail, and if it did, the next one would do.
+            let _ = self.paxos.trim(Some(all));
         }
     }
 
     /// Fills the window, and sends whatever is to be sent.
     fn propose(&mut self) -> Result<(), String> {
-        if self.sends {
+        if self.sends && self.applied < self.paxos.get_compacted_idx() + self.limit {
             let now = Instant::now();
             while let Some(batch) = self.load.next(now)? {
                 self.paxos.append(batch).map_err(|error| format!("{error:?}"))?;
@@ -296,6 +307,11 @@ fn trims(message: &Message<Batch>) -> bool {
     matches!(msg, PaxosMsg::Compaction(_))
 }
 
+fn limit(workload: &Workload) -> usize {
+    let entry = if workload.in_flight == 0 { ENTRY } else { workload.in_flight.min(MOST) };
+    (BEHIND / entry).max(BEHIND_ENTRIES)
+}
+
 fn settings(workload: &Workload) -> BTreeMap<String, String> {
     let flow = match workload.in_flight {
         0 => format!("{WINDOW} updates in flight per sender, {ENTRY} per entry of the log"),
@@ -304,8 +320,9 @@ fn settings(workload: &Workload) -> BTreeMap<String, String> {
     let pairs = [
         ("version", "omnipaxos 0.2".to_owned()),
         ("transport", "TCP, no encryption; TCP_NODELAY; one write per pass and peer".to_owned()),
-        ("storage", format!("in memory (omnipaxos_storage), trimmed every {TRIM} entries")),
+        ("storage", "in memory (omnipaxos_storage), trimmed where all have it".to_owned()),
         ("batches", flow),
+        ("flow control", format!("{} entries ahead of the slowest member", limit(workload))),
         ("leader", "the first member; followers' proposals forwarded by the library".to_owned()),
         ("heartbeat", format!("{} ms", HEARTBEAT.as_millis())),
         ("threads per member", workload.threads.to_string()),
