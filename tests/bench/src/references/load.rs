@@ -97,8 +97,7 @@ impl Load {
         for _ in 0..count {
             // Each update is a string of its own, as an application would have it.
             let payload = self.payload.clone();
-            updates =
-                postcard::to_extend(&payload, updates).map_err(|error| error.to_string())?;
+            updates = postcard::to_extend(&payload, updates).map_err(|error| error.to_string())?;
         }
         let first = self.sent;
         self.batches.push_back(Flight { first, updates: count, begun: now });
@@ -107,13 +106,15 @@ impl Load {
         Ok(Some(Batch { sender: self.sender, first, updates: updates.into() }))
     }
 
-    /// A batch was applied here; if it was this sender's, its updates are in flight no more.
-    pub(crate) fn applied(&mut self, batch: &Batch, now: Instant) {
-        if batch.sender != self.sender {
-            return;
-        }
+    /// Whether a batch is this sender's.
+    pub(crate) fn sent_this(&self, batch: &Batch) -> bool {
+        batch.sender == self.sender
+    }
+
+    /// The commit of this sender's batch that begins with `first` is known.
+    pub(crate) fn committed(&mut self, first: u64, now: Instant) {
         // The first, unless a change of leader put them in another order.
-        let place = self.batches.iter().position(|flight| flight.first == batch.first);
+        let place = self.batches.iter().position(|flight| flight.first == first);
         let Some(flight) = place.and_then(|place| self.batches.remove(place)) else { return };
         self.in_flight -= flight.updates;
         if self.since.is_some_and(|since| since <= flight.begun) {

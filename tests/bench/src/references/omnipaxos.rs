@@ -92,10 +92,13 @@ async fn live(mut seat: Seat, workload: Workload, index: usize) -> Result<(), St
     seat.go().await?;
     timeout(PATIENCE, member.elect()).await.map_err(|_| "no leader was found")??;
     let report = member.measure(&workload, index).await?;
+    let stopped = seat.report(&report);
+    tokio::pin!(stopped);
     tokio::select! {
-        stopped = seat.report(&report) => stopped,
-        Err(why) = member.serve() => Err(why),
+        stopped = &mut stopped => return stopped,
+        () = member.serve() => (),
     }
+    stopped.await
 }
 
 impl Member {
@@ -213,17 +216,18 @@ impl Member {
         Ok(())
     }
 
-    /// Goes on for the others' sake.
-    async fn serve(&mut self) -> Result<(), String> {
-        loop {
-            self.step(Instant::now() + PATIENCE).await?;
-        }
+    /// Goes on for the others' sake, as long as there are any.
+    async fn serve(&mut self) {
+        while self.step(Instant::now() + PATIENCE).await.is_ok() {}
     }
 
     /// Waits for something to happen, until `end`, and does what follows from it.
     async fn step(&mut self, end: Instant) -> Result<(), String> {
         tokio::select! {
-            _ = self.inbox.recv_many(&mut self.received, 64) => self.receive()?,
+            count = self.inbox.recv_many(&mut self.received, 64) => match count {
+                0 => return Err("the other members have gone".to_owned()),
+                _ => self.receive()?,
+            },
             () = self.mesh.writable(), if self.mesh.waits() => (),
             _ = self.ticks.tick() => self.paxos.tick(),
             () = sleep_until(end) => (),
@@ -260,7 +264,9 @@ impl Member {
             match entry {
                 LogEntry::Decided(batch) => {
                     self.sink.apply(&batch)?;
-                    self.load.applied(&batch, now);
+                    if self.load.sent_this(&batch) {
+                        self.load.committed(batch.first, now);
+                    }
                     self.applied += 1;
                 }
                 other => return Err(format!("not a decided entry: {other:?}")),
