@@ -36,7 +36,7 @@ const BEHIND: usize = 256 * 1024;
 const BEHIND_ENTRIES: usize = 256;
 /// Streaming: updates in flight per sender, and updates per entry.
 const WINDOW: usize = 4096;
-const ENTRY: usize = 512;
+const ENTRY: usize = 256;
 /// Awaited: the most updates per entry.
 const MOST: usize = 1024;
 /// How long to wait for a leader, or for the last updates.

@@ -30,8 +30,8 @@ const LEADER: usize = 0;
 const HEARTBEAT: u64 = 1000;
 const ELECTION: u64 = 5000;
 /// Streaming: updates in flight per sender, and updates per entry.
-const WINDOW: usize = 8192;
-const ENTRY: usize = 512;
+const WINDOW: usize = 4096;
+const ENTRY: usize = 256;
 /// Awaited: the most updates per entry.
 const MOST: usize = 1024;
 /// Entries per call to a follower, at most.
