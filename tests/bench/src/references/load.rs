@@ -18,7 +18,39 @@ pub(crate) struct Batch {
     /// The first one's number among the sender's.
     pub(crate) first: u64,
     /// Each a string in postcard.
+    #[serde(with = "raw")]
     pub(crate) updates: Bytes,
+}
+
+/// `Bytes` as bytes: its own feature for this would build half of the dependencies anew.
+mod raw {
+    use std::fmt;
+
+    use bytes::Bytes;
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        from.deserialize_bytes(Raw)
+    }
+
+    struct Raw;
+
+    impl Visitor<'_> for Raw {
+        type Value = Bytes;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+            Ok(Bytes::copy_from_slice(bytes))
+        }
+    }
 }
 
 /// The state machine: counts what it is sent, like ours.

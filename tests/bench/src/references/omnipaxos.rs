@@ -174,7 +174,9 @@ impl Member {
         let begin = Instant::now() + WARM_UP;
         let end = begin + Duration::from_secs(workload.seconds);
         self.work_until(begin).await?;
-        self.load.measure(Instant::now());
+        if workload.in_flight > 0 {
+            self.load.measure(Instant::now());
+        }
         let gauge = Gauge::begin(self.sink.updates, self.mesh.wire());
         self.work_until(end).await?;
         let mut report = gauge.end(self.sink.updates, self.mesh.wire());
