@@ -1,6 +1,7 @@
 //! openraft: Raft in memory, over TCP. An entry of the log is a batch of one sender's updates; a
 //! follower sends its batches to the leader, which writes them as they come, any number at once,
-//! and says when they are applied. The first member leads: where one member sends, it is the leader.
+//! and says when they are applied. The first member leads: where one member sends, it is the
+//! leader.
 
 mod network;
 mod storage;
