@@ -3,6 +3,10 @@
 
 pub(crate) mod corosync;
 pub(crate) mod etcd;
+#[cfg(any(feature = "omnipaxos", feature = "openraft"))]
+mod load;
+#[cfg(any(feature = "omnipaxos", feature = "openraft"))]
+mod mesh;
 #[cfg(feature = "omnipaxos")]
 mod omnipaxos;
 #[cfg(feature = "openraft")]
