@@ -2,7 +2,11 @@
 //! (`member`), those of the distribution as daemons with our clients (`run`).
 
 pub(crate) mod corosync;
+mod daemon;
+#[cfg(feature = "etcd")]
 pub(crate) mod etcd;
+#[cfg(feature = "etcd")]
+mod grpc;
 #[cfg(feature = "omnipaxos")]
 mod omnipaxos;
 #[cfg(feature = "openraft")]
@@ -10,6 +14,18 @@ mod openraft;
 pub(crate) mod postgres;
 mod quinn;
 mod udp;
+
+/// Stands in for what is not built in.
+#[cfg(not(feature = "etcd"))]
+pub(crate) mod etcd {
+    use crate::options::Workload;
+    use crate::report::Outcome;
+
+    /// Not in this program.
+    pub(crate) fn run(_workload: &Workload) -> Result<Outcome, String> {
+        Err("built without etcd".to_owned())
+    }
+}
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -34,6 +50,7 @@ fn missing(system: System) -> Option<&'static str> {
     match system {
         System::Omnipaxos if cfg!(not(feature = "omnipaxos")) => Some("omnipaxos"),
         System::Openraft if cfg!(not(feature = "openraft")) => Some("openraft"),
+        System::Etcd if cfg!(not(feature = "etcd")) => Some("etcd"),
         _ => None,
     }
 }
