@@ -102,6 +102,15 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Whether it has, in good order; an error if it has failed.
+    pub(crate) fn ended(&mut self) -> Result<bool, String> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(false),
+            Ok(Some(status)) if status.success() => Ok(true),
+            _ => self.check().map(|()| true),
+        }
+    }
+
     /// An error if it has ended, with the last that it said.
     pub(crate) fn check(&mut self) -> Result<(), String> {
         match self.child.try_wait() {
