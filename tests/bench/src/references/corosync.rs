@@ -13,12 +13,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::daemon::{self, Daemon, Directory};
+use crate::latency::Counts;
 use crate::options::{System, Workload};
 use crate::report::{Outcome, Report};
 use crate::seat::WARM_UP;
 
 const CLIENT: &str = include_str!("../../peers/cpg.c");
 const SCRIPT: &str = include_str!("../../peers/corosync.sh");
+
+/// Messages of a sender's under way when it streams. As many as flow control lets go are a third
+/// slower: the daemons then spend their time on refusing.
+const STREAMING: usize = 256;
 
 /// What shells and namespaces need to start, and the members to find each other and to settle.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -45,7 +50,7 @@ pub(crate) fn run(workload: &Workload) -> Result<Outcome, String> {
     };
     write("cpg.c", CLIENT)?;
     write("corosync.sh", SCRIPT)?;
-    write("corosync.conf", &configuration(workload.members))?;
+    write("corosync.conf", &configuration(workload))?;
     let mut compile = Command::new(compiler);
     compile.current_dir(place).args(["-O2", "-o", "cpg", "cpg.c", "-lcpg"]);
     daemon::output(&mut compile)?;
@@ -54,14 +59,16 @@ pub(crate) fn run(workload: &Workload) -> Result<Outcome, String> {
     let mut command = daemon::bound("KILL", &[], &unshare)?;
     command.args(namespaces).args(["--mount-proc", "sh"]).arg(place.join("corosync.sh"));
     command.arg(place).arg(&corosync).arg(workload.members.to_string());
-    command.args([workload.senders(), workload.size, workload.in_flight].map(|n| n.to_string()));
+    let window = if workload.in_flight == 0 { STREAMING } else { workload.in_flight };
+    command.args([workload.senders(), workload.size, window].map(|n| n.to_string()));
     command.args([WARM_UP.as_secs(), workload.seconds].map(|n| n.to_string()));
     let log = place.join("log");
     let mut script = Daemon::start(command, log.clone())?;
     let limit = PATIENCE + Duration::from_secs(workload.seconds);
     daemon::wait_for("corosync", limit, || script.ended())?;
     let version = daemon::output(Command::new(corosync).arg("-v"))?;
-    let settings = settings(version.lines().next().unwrap_or_default());
+    let mut settings = settings(version.lines().next().unwrap_or_default(), scheduling(workload));
+    settings.insert("in flight per sender".to_owned(), window.to_string());
     let reports = (0..workload.members).map(|index| {
         let read = |name: &str| fs::read_to_string(place.join(format!("{index}.{name}")));
         let text = read("json").unwrap_or_default();
@@ -70,19 +77,33 @@ pub(crate) fn run(workload: &Workload) -> Result<Outcome, String> {
             let last = daemon::tail(&place.join(format!("{index}.log")));
             format!("corosync, member {index}: {said}{last}{}", daemon::tail(&log))
         })?;
-        Ok(Report { settings: settings.clone(), ..report })
+        // A stream awaits nothing, although its window does.
+        let latencies = match workload.in_flight {
+            0 => Counts::default(),
+            _ => report.latencies,
+        };
+        Ok(Report { settings: settings.clone(), latencies, ..report })
     });
     Outcome::of(System::Corosync, workload, reports.collect::<Result<_, String>>()?)
 }
 
-/// Who is there, and what is best on one host.
-fn configuration(members: usize) -> String {
-    let mut text = String::from(
-        "totem {\n version: 2\n cluster_name: bench\n transport: knet\n crypto_cipher: none\n \
-         crypto_hash: none\n}\nsystem {\n sched_rr: no\n move_to_root_cgroup: no\n}\nlogging {\n \
-         to_stderr: yes\n to_syslog: no\n to_logfile: no\n}\nnodelist {\n",
+/// Real-time scheduling: without it a lone message waits for its daemons to be woken, with it the
+/// daemons of a full ring keep the clients from a few cores.
+fn scheduling(workload: &Workload) -> &'static str {
+    if workload.in_flight == 1 { "yes" } else { "no" }
+}
+
+/// Who is there, and what is best on one host. The window as shipped, of 50
+/// messages, is a sixth slower or more.
+fn configuration(workload: &Workload) -> String {
+    let mut text = format!(
+        "totem {{\n version: 2\n cluster_name: bench\n transport: knet\n crypto_cipher: none\n \
+         crypto_hash: none\n window_size: 300\n max_messages: 100\n}}\n\
+         system {{\n sched_rr: {}\n move_to_root_cgroup: no\n}}\n\
+         logging {{\n to_stderr: yes\n to_syslog: no\n to_logfile: no\n}}\nnodelist {{\n",
+        scheduling(workload)
     );
-    for index in 0..members {
+    for index in 0..workload.members {
         let id = index + 1;
         // Writing to a string does not fail.
         let _ = writeln!(
@@ -93,13 +114,14 @@ fn configuration(members: usize) -> String {
     text + "}\n"
 }
 
-fn settings(version: &str) -> BTreeMap<String, String> {
+fn settings(version: &str, scheduling: &str) -> BTreeMap<String, String> {
     let settings = [
         ("version", version),
         ("transport", "knet over UDP, crypto off"),
         ("delivery", "agreed, one update per message"),
-        ("window", "as shipped"),
-        ("scheduling", "sched_rr: no"),
+        ("window_size", "300"),
+        ("max_messages", "100"),
+        ("sched_rr", scheduling),
         ("an awaited call", "until its message is delivered at its sender"),
         ("CPU", "of the daemons and their clients"),
         ("memory", "of a daemon"),
