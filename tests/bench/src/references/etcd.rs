@@ -19,7 +19,8 @@ use crate::options::{System, Workload};
 use crate::report::{Outcome, Report, cpu_of};
 use crate::seat::WARM_UP;
 
-/// Clients in all when nothing else is asked for: more bring nothing.
+/// Clients in all when nothing else is asked for: the best count of an earlier measurement, which
+/// tried no more than these.
 const CLIENTS: usize = 1024;
 /// Clients that share a connection.
 const CLIENTS_PER_CONNECTION: usize = 64;

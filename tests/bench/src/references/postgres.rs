@@ -17,7 +17,8 @@ use crate::options::{System, Workload};
 use crate::report::{Outcome, Report, cpu_of};
 use crate::seat::WARM_UP;
 
-/// Clients when nothing else is asked for: more bring nothing on a few cores.
+/// Clients when nothing else is asked for, from an earlier measurement; not tuned here. A single
+/// run on a loaded machine with two cores had more with 64.
 const CLIENTS: usize = 32;
 
 const UPDATE: &str = "UPDATE sink SET updates = updates + 1, bytes = bytes + length(:payload), \
