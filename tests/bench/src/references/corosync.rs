@@ -92,7 +92,8 @@ fn scheduling(workload: &Workload) -> &'static str {
     if workload.in_flight == 1 { "yes" } else { "no" }
 }
 
-/// Who is there. The window is larger than as shipped, which was slower in the runs that tried both.
+/// Who is there. The window is larger than as shipped, which was slower in the few runs that tried
+/// both.
 fn configuration(workload: &Workload) -> String {
     let mut text = format!(
         "totem {{\n version: 2\n cluster_name: bench\n transport: knet\n crypto_cipher: none\n \
