@@ -70,7 +70,7 @@ impl Spread {
 /// systems.
 pub(crate) fn run(options: &CompareOptions) -> Result<(), String> {
     options.workload.check()?;
-    options.against.iter().try_for_each(|&system| references::built_in(system))?;
+    references::built_in(&options.against)?;
     let mut documents = Vec::new();
     let mut absent = Vec::new();
     for &system in &options.against {

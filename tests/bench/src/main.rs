@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "plot")]
         Command::Plot(options) => plot::run(&options),
         #[cfg(not(feature = "plot"))]
-        Command::Plot(_) => references::start_over("plots"),
+        Command::Plot(_) => references::with_features(&["plot"]),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),
             system => references::member(system, &options),

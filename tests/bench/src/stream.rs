@@ -7,7 +7,7 @@ use crate::report::Outcome;
 
 /// Runs it, and prints what was measured.
 pub(crate) fn run(options: &StreamOptions) -> Result<(), String> {
-    references::built_in(options.system)?;
+    references::built_in(&[options.system])?;
     let outcome = cluster::run(options.system, &options.workload)?;
     if options.json {
         println!("{}", serde_json::to_string(&outcome).map_err(|error| error.to_string())?);

@@ -70,6 +70,8 @@ pub(crate) struct Callers {
     /// The view that `numbered` belongs to.
     view: u64,
     numbered: VecDeque<Numbered>,
+    /// How many of `numbered` have been delivered: own updates are, in the order of their numbers.
+    reached: usize,
     /// Own updates of the view that are stable.
     stable: u64,
     flushes: BTreeMap<u64, oneshot::Sender<Result<(), GroupError>>>,
@@ -151,12 +153,14 @@ impl Callers {
     }
 
     /// The first awaited update at or after `seq` that is not delivered yet.
-    pub(crate) fn wanted(&self, view: u64, seq: u64) -> Option<u64> {
+    pub(crate) fn wanted(&mut self, view: u64, seq: u64) -> Option<u64> {
         if view != self.view {
             return None;
         }
-        let from = self.numbered.partition_point(|n| n.seq < seq);
-        self.numbered.get(from).map(|n| n.seq)
+        while self.numbered.get(self.reached).is_some_and(|n| n.seq < seq) {
+            self.reached += 1;
+        }
+        self.numbered.get(self.reached).map(|n| n.seq)
     }
 
     /// The own update `seq` was applied, with this answer.
@@ -164,8 +168,9 @@ impl Callers {
         if view != self.view {
             return;
         }
-        if let Ok(at) = self.numbered.binary_search_by_key(&seq, |n| n.seq) {
-            self.numbered[at].stage.deliver(answer);
+        if self.wanted(view, seq) == Some(seq) {
+            self.numbered[self.reached].stage.deliver(answer);
+            self.reached += 1;
         }
     }
 
@@ -184,6 +189,7 @@ impl Callers {
         let stable = self.stable;
         let done = |n: &mut Numbered| n.seq < stable && !matches!(n.stage, Stage::Sent(_));
         while let Some(numbered) = self.numbered.pop_front_if(done) {
+            self.reached = self.reached.saturating_sub(1);
             numbered.stage.stabilise();
         }
     }
@@ -197,6 +203,7 @@ impl Callers {
         if view != self.view {
             self.view = view;
             self.stable = 0;
+            self.reached = 0;
             self.numbered.drain(..).for_each(|n| n.stage.stabilise());
         }
     }

@@ -266,7 +266,7 @@ fn apply_range<S: Replicated>(
     range: &Delivery,
     callers: &mut Option<&mut Callers>,
 ) -> Result<(), String> {
-    let mut wanted = callers.as_ref().and_then(|c| c.wanted(range.view, range.seq));
+    let mut wanted = callers.as_mut().and_then(|c| c.wanted(range.view, range.seq));
     let mut body: &[u8] = &range.body;
     for seq in range.seq..range.seq + u64::from(range.count) {
         let (update, rest) = split(body).ok_or("a range that is shorter than its count")?;

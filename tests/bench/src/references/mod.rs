@@ -2,7 +2,11 @@
 //! (`member`), those of the distribution as daemons with our clients (`run`).
 
 pub(crate) mod corosync;
+mod daemon;
+#[cfg(feature = "etcd")]
 pub(crate) mod etcd;
+#[cfg(feature = "etcd")]
+mod grpc;
 #[cfg(any(feature = "omnipaxos", feature = "openraft"))]
 mod load;
 #[cfg(any(feature = "omnipaxos", feature = "openraft"))]
@@ -14,6 +18,18 @@ mod openraft;
 pub(crate) mod postgres;
 mod quinn;
 mod udp;
+
+/// Stands in for what is not built in.
+#[cfg(not(feature = "etcd"))]
+pub(crate) mod etcd {
+    use crate::options::Workload;
+    use crate::report::Outcome;
+
+    /// Not in this program.
+    pub(crate) fn run(_workload: &Workload) -> Result<Outcome, String> {
+        Err("built without etcd".to_owned())
+    }
+}
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -33,34 +49,37 @@ pub(crate) fn member(system: System, options: &MemberOptions) -> Result<(), Stri
     }
 }
 
-/// The feature that a system needs, if this program was built without it.
-fn missing(system: System) -> Option<&'static str> {
-    match system {
-        System::Omnipaxos if cfg!(not(feature = "omnipaxos")) => Some("omnipaxos"),
-        System::Openraft if cfg!(not(feature = "openraft")) => Some("openraft"),
-        _ => None,
-    }
-}
+/// The optional parts of this program, and whether they are in it.
+const FEATURES: [(&str, bool); 4] = [
+    ("etcd", cfg!(feature = "etcd")),
+    ("omnipaxos", cfg!(feature = "omnipaxos")),
+    ("openraft", cfg!(feature = "openraft")),
+    ("plot", cfg!(feature = "plot")),
+];
 
-/// Makes sure that the program can run `system`: a crate that is not built in is built now, and the
+/// Makes sure that the program can run these: a crate that is not built in is built now, and the
 /// command starts over. They are no part of the usual build, which they would slow.
-pub(crate) fn built_in(system: System) -> Result<(), String> {
-    match missing(system) {
-        Some(feature) => start_over(feature),
-        None => Ok(()),
-    }
+pub(crate) fn built_in(systems: &[System]) -> Result<(), String> {
+    let names: Vec<String> = systems.iter().map(System::to_string).collect();
+    with_features(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Builds the program with everything in it, and starts the command over.
-pub(crate) fn start_over(lacks: &str) -> Result<(), String> {
+/// Builds the program with what it lacks of these, and starts the command over.
+pub(crate) fn with_features(wanted: &[&str]) -> Result<(), String> {
+    let is_wanted = |name: &str| wanted.contains(&name);
+    if FEATURES.iter().all(|&(name, present)| present || !is_wanted(name)) {
+        return Ok(());
+    }
+    let together = FEATURES.iter().filter(|&&(name, present)| present || is_wanted(name));
+    let features = together.map(|&(name, _)| name).collect::<Vec<_>>().join(",");
     let cargo = std::env::var_os("CARGO").ok_or_else(|| {
-        format!("built without {lacks}: cargo build --release -p vsync-bench --all-features")
+        format!("not built in: cargo build --release -p vsync-bench --features {features}")
     })?;
-    eprintln!("vsync-bench: built without {lacks}: building it with all features");
+    eprintln!("vsync-bench: building it with {features}");
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let error = Command::new(cargo)
-        .args(["run", "--quiet", "--profile", profile, "--all-features", "--manifest-path"])
-        .args([concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "--"])
+        .args(["run", "--quiet", "--profile", profile, "--features", &features])
+        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "--"])
         .args(std::env::args_os().skip(1))
         .exec();
     Err(format!("cargo: {error}"))
