@@ -4,8 +4,9 @@
 //! - the view: until the application is told the first view without the member
 //!   (`group().views().next_event()`), and until the state is (`#[on_view]`);
 //! - the throughput: the count of applied updates is read every 5 ms and taken over a sliding window
-//!   of 50 ms; against the average of the second before: the lowest, until when it is back to 90 %
-//!   (from the moment on), and for how long it was below 80 %. At half load only the survivors'
+//!   of 50 ms; against the average of the second before: the lowest until half a second after the
+//!   view, when it is back to 90 % after that (from the moment on), and for how long it was below
+//!   80 %; and the lowest in the second before, which needs no reason. At half load only the survivors'
 //!   updates count: the member's own are missing from then on, whatever the others do.
 //!
 //! The moment is the last thing before the kill, before the signal is sent (by a process `kill`, which
@@ -32,8 +33,11 @@ use crate::stage::Stage;
 
 /// Load before it happens; the last second of it is what is usual.
 const BEFORE: Duration = Duration::from_millis(1500);
-/// How long the throughput is looked at after the view, or after a stopped member continues.
-const AFTER: Duration = Duration::from_millis(1500);
+/// How long the throughput is looked at after the view, or after a stopped member continues and is
+/// back.
+const LOOK: u64 = 500_000;
+/// How long it may take to come back.
+const AFTER: Duration = Duration::from_millis(2000);
 /// What has just been done may take effect in so much time.
 const SOON: Duration = Duration::from_millis(300);
 /// Microseconds between samples.
@@ -104,7 +108,6 @@ struct Survivor {
 struct Times {
     moment: u64,
     continued: Option<u64>,
-    end: u64,
     left: Option<Joined>,
 }
 
@@ -185,7 +188,7 @@ fn happen(
     victim: usize,
     survivors: &[usize],
 ) -> Result<Times, String> {
-    let mut times = Times { moment: wall(), continued: None, end: 0, left: None };
+    let mut times = Times { moment: wall(), continued: None, left: None };
     match options.how {
         How::Kill => stage.members[victim].kill()?,
         How::Vanish | How::Stop => stage.members[victim].signal("STOP")?,
@@ -210,8 +213,7 @@ fn happen(
             stage.members[index].ask::<()>(&Ask::Gone(victim))?;
         }
     }
-    times.end = wall() + AFTER.as_micros() as u64;
-    sleep(AFTER + SOON);
+    sleep(AFTER);
     Ok(times)
 }
 
@@ -225,13 +227,15 @@ fn survivor(index: usize, victim: usize, record: &Record, times: &Times) -> Surv
         let again = |view: &&Told| view.number > gone.number && view.active.contains(&victim);
         Some(millis(continued, record.views.iter().find(again)?.at))
     });
+    let last = record.views.iter().map(|view| view.at).max().unwrap_or(0);
+    let until = last.max(times.moment).max(times.continued.unwrap_or(0)) + LOOK;
     Survivor {
         index,
         view_ms: gone.map(|view| millis(times.moment, view.at)),
         installed_ms: installed.map(|mark| millis(times.moment, mark.at)),
         left: gone.map(|view| view.left.clone()).unwrap_or_default(),
         again_ms: again,
-        throughput: dip(&record.samples, times.moment, times.end),
+        throughput: dip(&record.samples, times.moment, until),
     }
 }
 
@@ -258,6 +262,7 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
         each("view in the state, last survivor, ms", &|s| s.installed_ms, f64::max),
         each("active again after it continued, ms", &|s| s.again_ms, f64::max),
         each("usual updates/s, slowest survivor", &dip(|d| Some(d.usual)), f64::min),
+        each("lowest in the second before, %", &dip(|d| Some(d.usual_lowest * 100.0)), f64::min),
         each("lowest, % of the usual", &dip(|d| Some(d.lowest * 100.0)), f64::min),
         each("back to 90 %, last survivor, ms", &dip(|d| d.back_ms), f64::max),
         each("below 80 % in all, ms", &dip(|d| Some(d.below_ms)), f64::max),

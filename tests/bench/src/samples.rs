@@ -16,6 +16,8 @@ pub(crate) struct Sample(pub(crate) u64, pub(crate) u64);
 pub(crate) struct Dip {
     /// Per second, in the second before.
     pub(crate) usual: f64,
+    /// The least of a window in that second, as a share of the usual: what needs no reason.
+    pub(crate) usual_lowest: f64,
     /// The least after it, as a share of the usual.
     pub(crate) lowest: f64,
     /// From then to the end of the first window of 90 % after the lowest; 0 where it was never
@@ -45,25 +47,34 @@ pub(crate) fn rate(samples: &[Sample], from: u64, to: u64) -> Option<f64> {
     (to > from).then(|| count * 1e6 / (to - from) as f64)
 }
 
-/// The rate from `moment` until `until`, over a sliding window, against that of the second before.
-/// None where the samples do not reach that far, or nothing was usual.
+/// The rate over a sliding window after `moment`, against that of the second before. What happens
+/// later than `until` is of other causes, except that it comes back. None where the samples do not
+/// reach that far, or nothing was usual.
 pub(crate) fn dip(samples: &[Sample], moment: u64, until: u64) -> Option<Dip> {
-    let usual = rate(samples, moment.checked_sub(USUAL)?, moment).filter(|&usual| usual > 0.0)?;
-    let after = samples.iter().filter(|sample| sample.0 > moment && sample.0 <= until);
-    let shares: Vec<(u64, f64)> = after
-        .filter_map(|s| Some((s.0, rate(samples, s.0.checked_sub(WINDOW)?, s.0)? / usual)))
-        .collect();
-    let deepest = (0..shares.len()).min_by(|&a, &b| shares[a].1.total_cmp(&shares[b].1))?;
+    let begin = moment.checked_sub(USUAL)?;
+    let usual = rate(samples, begin, moment).filter(|&usual| usual > 0.0)?;
+    let windows = |from: u64, to: u64| -> Vec<(u64, f64)> {
+        let ends = samples.iter().map(|sample| sample.0).filter(|at| (from..=to).contains(at));
+        let share = |at: u64| Some((at, rate(samples, at.checked_sub(WINDOW)?, at)? / usual));
+        ends.filter_map(share).collect()
+    };
+    let lowest = |windows: &[(u64, f64)]| {
+        (0..windows.len()).min_by(|&a, &b| windows[a].1.total_cmp(&windows[b].1))
+    };
+    let before = windows(begin + WINDOW, moment);
+    let all = windows(moment + 1, u64::MAX);
+    let shares = &all[..all.partition_point(|(at, _)| *at <= until)];
+    let deepest = lowest(shares)?;
     let millis = |micros: u64| micros as f64 / 1e3;
     let back_ms = match shares[deepest].1 >= 0.9 {
         true => Some(0.0),
         false => {
-            let back = shares[deepest..].iter().find(|(_, share)| *share >= 0.9);
+            let back = all[deepest..].iter().find(|(_, share)| *share >= 0.9);
             back.map(|(at, _)| millis(at - moment))
         }
     };
     let (mut below, mut run, mut longest, mut last) = (0, 0, 0, moment);
-    for &(at, share) in &shares {
+    for &(at, share) in shares {
         run = if share < 0.8 { run + (at - last) } else { 0 };
         below += if share < 0.8 { at - last } else { 0 };
         longest = longest.max(run);
@@ -71,6 +82,7 @@ pub(crate) fn dip(samples: &[Sample], moment: u64, until: u64) -> Option<Dip> {
     }
     Some(Dip {
         usual,
+        usual_lowest: before[lowest(&before)?].1,
         lowest: shares[deepest].1,
         back_ms,
         below_ms: millis(below),
@@ -148,6 +160,13 @@ mod tests {
         let less = |at| if at >= 1_500_000 { 0.5 } else { 1.0 };
         let dip = dip(&run(less), START + 1_495_000, START + 2_500_000).expect("a dip");
         assert_eq!(dip.back_ms, None);
+    }
+
+    #[test]
+    fn later_dips_do_not_count() {
+        let later = |at| if (2_200_000..2_400_000).contains(&at) { 0.0 } else { 1.0 };
+        let dip = dip(&run(later), START + 1_500_000, START + 2_000_000).expect("a dip");
+        assert_eq!((dip.back_ms, dip.below_ms), (Some(0.0), 0.0));
     }
 
     #[test]
