@@ -83,6 +83,8 @@ struct Round {
     parts: Option<Parts>,
     /// Checkpoints that were taken for it, by all members.
     checkpoints: usize,
+    /// Members that the others took for failed meanwhile.
+    excluded: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pauses: Option<Pauses>,
 }
@@ -102,7 +104,10 @@ struct Parts {
 #[derive(Clone, Copy, Serialize)]
 struct Pauses {
     donor_ms: f64,
+    /// When it began, from the call on; so below.
+    donor_at_ms: f64,
     others_ms: f64,
+    others_at_ms: f64,
     /// The longest at any of them, in the second before.
     usual_ms: f64,
 }
@@ -217,6 +222,7 @@ fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
         quinn_megabytes_per_second: None,
         active_ms: active(&records, joiner).map(|at| millis(joined.called, at)),
         checkpoints: saves(&records).filter(|(_, at)| *at >= joined.called).count(),
+        excluded: excluded(&records, &joined),
         pauses: parts
             .filter(|_| options.load != Pressure::None)
             .map(|parts| pauses(&records[..members], parts.donor, &joined)),
@@ -239,6 +245,14 @@ fn active(records: &[Record], joiner: usize) -> Option<u64> {
     };
     let all: Option<Vec<u64>> = records[..joiner].iter().map(first).collect();
     all?.into_iter().max()
+}
+
+/// Members that are gone by views since the join was called.
+fn excluded(records: &[Record], joined: &Joined) -> usize {
+    let views = records.iter().flat_map(|record| &record.views);
+    let views = views.filter(|view| view.at >= joined.called);
+    let gone: BTreeMap<u64, usize> = views.map(|view| (view.number, view.left.len())).collect();
+    gone.values().sum()
 }
 
 /// Who began a checkpoint, and when.
@@ -275,11 +289,15 @@ fn pauses(records: &[Record], donor: usize, joined: &Joined) -> Pauses {
     let end = joined.done + AFTER.as_micros() as u64;
     let before = joined.called - BEFORE.as_micros() as u64;
     let pause = |record: &Record| longest_pause(&record.samples, joined.called, end);
-    let usual = |record: &Record| longest_pause(&record.samples, before, joined.called);
+    let usual = |record: &Record| longest_pause(&record.samples, before, joined.called).0;
     let others = records.iter().enumerate().filter(|(index, _)| *index != donor);
+    let other = others.map(|(_, record)| pause(record)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let (donor, other) = (pause(&records[donor]), other.unwrap_or((0.0, joined.called)));
     Pauses {
-        donor_ms: pause(&records[donor]),
-        others_ms: others.map(|(_, record)| pause(record)).fold(0.0, f64::max),
+        donor_ms: donor.0,
+        donor_at_ms: millis(joined.called, donor.1),
+        others_ms: other.0,
+        others_at_ms: millis(joined.called, other.1),
         usual_ms: records.iter().map(usual).fold(0.0, f64::max),
     }
 }
@@ -300,9 +318,10 @@ fn print(document: &Document) {
     println!("machine: {}", machine.join(", "));
     println!(
         "| state | join p50 ms | min | max | MB/s | ÷ quinn | begin | save | transfer | load | \
-         activate | active at others | pause: donor | others | usual | checkpoints | node start |"
+         activate | active at others | pause: donor | others | usual | checkpoints | excluded | \
+         node start |"
     );
-    println!("|---|{}", "---:|".repeat(16));
+    println!("|---|{}", "---:|".repeat(17));
     for state in &document.states {
         let median = |of: &dyn Fn(&Round) -> Option<f64>| {
             let values: Vec<f64> = state.rounds.iter().filter_map(of).collect();
@@ -330,6 +349,7 @@ fn print(document: &Document) {
             pause(|pauses| pauses.others_ms),
             pause(|pauses| pauses.usual_ms),
             median(&|round| Some(round.checkpoints as f64)),
+            median(&|round| Some(round.excluded as f64)),
             median(&|round| Some(round.started_ms)),
         ];
         println!("| {} | {} |", size(state.bytes), cells.join(" | "));

@@ -90,18 +90,22 @@ pub(crate) fn dip(samples: &[Sample], moment: u64, until: u64) -> Option<Dip> {
     })
 }
 
-/// The longest time, in milliseconds, through which samples have seen one and the same count.
-/// Where nobody looked nothing is said: a sampler that was late is no pause.
-pub(crate) fn longest_pause(samples: &[Sample], from: u64, to: u64) -> f64 {
-    let mut longest = 0;
+/// The longest time, in milliseconds, through which samples have seen one and the same count, and
+/// when it began. Where nobody looked nothing is said: a sampler that was late is no pause.
+pub(crate) fn longest_pause(samples: &[Sample], from: u64, to: u64) -> (f64, u64) {
+    let (mut longest, mut begun) = (0, from);
     let mut since: Option<Sample> = None;
     for sample in samples.iter().filter(|sample| (from..=to).contains(&sample.0)) {
         match since {
-            Some(first) if first.1 == sample.1 => longest = longest.max(sample.0 - first.0),
+            Some(first) if first.1 == sample.1 => {
+                if sample.0 - first.0 > longest {
+                    (longest, begun) = (sample.0 - first.0, first.0);
+                }
+            }
             _ => since = Some(*sample),
         }
     }
-    longest as f64 / 1e3
+    (longest as f64 / 1e3, begun)
 }
 
 #[cfg(test)]
@@ -141,7 +145,7 @@ mod tests {
         assert_eq!(dip.back_ms, Some(245.0));
         // Below 80 % from 15 ms after the beginning to 40 ms after the end.
         assert_eq!((dip.below_ms, dip.longest_below_ms), (225.0, 225.0));
-        assert_eq!(longest_pause(&samples, moment, START + 2_500_000), 200.0);
+        assert_eq!(longest_pause(&samples, moment, START + 2_500_000), (200.0, moment));
     }
 
     #[test]
@@ -176,6 +180,6 @@ mod tests {
         assert!(dip(&[], START, START).is_none());
         // The sampler was late by 90 ms, the updates were not.
         let late = [Sample(START, 1), Sample(START + 90_000, 9), Sample(START + 91_000, 9)];
-        assert_eq!(longest_pause(&late, START, START + 100_000), 1.0);
+        assert_eq!(longest_pause(&late, START, START + 100_000), (1.0, START + 90_000));
     }
 }
