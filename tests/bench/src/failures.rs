@@ -3,16 +3,17 @@
 //! Measured at every survivor, from the moment it happens (one host, one clock):
 //! - the view: until the application is told the first view without the member
 //!   (`group().views().next_event()`), and until the state is (`#[on_view]`);
-//! - the throughput: the count of applied updates is read every 5 ms and taken over a sliding window
-//!   of 50 ms; against the average of the second before: the lowest until half a second after the
-//!   view, when it is back to 90 % after that (from the moment on), and for how long it was below
-//!   80 %; and the lowest in the second before, which needs no reason. At half load only the survivors'
-//!   updates count: the member's own are missing from then on, whatever the others do.
+//! - the throughput: the count of applied updates is read every 5 ms and taken over a sliding
+//!   window of 50 ms; against the average of the second before: the lowest until half a second
+//!   after the view, when it is back to 90 % after that (from the moment on), and for how long it
+//!   was below 80 %; and the lowest in the second before, which needs no reason. At half load only
+//!   the survivors' updates count: the member's own are missing from then on, whatever the others
+//!   do.
 //!
-//! The moment is the last thing before the kill, before the signal is sent (by a process `kill`, which
-//! takes a millisecond or two), or before the member calls `leave`. In the end all survivors must
-//! have applied the same updates in the same order, with everything that they sent; and everything
-//! that a member sent which left in an orderly way.
+//! The moment is the last thing before the kill, before the signal is sent (by a process `kill`,
+//! which takes a millisecond or two), or before the member calls `leave`. In the end all survivors
+//! must have applied the same updates in the same order, with everything that they sent; and
+//! everything that a member sent which left in an orderly way.
 //!
 //! A host that vanishes is played by a process that is stopped for good: to the others it is the
 //! same silence, but the kernel still accepts what comes.

@@ -2,19 +2,21 @@
 //!
 //! The state is made by updates that make it at every member (64 KiB pieces in a map), so that it
 //! does not travel before. The joiner's node is in the cluster already, as one that is up and takes
-//! part in other groups would be. Measured, in milliseconds from the call of `join_or_create` at the
-//! joiner (one host, one clock):
+//! part in other groups would be. Measured, in milliseconds from the call of `join_or_create` at
+//! the joiner (one host, one clock):
 //! - the join: until the handle is returned, with the state; bytes of state over that time is the
-//!   rate, and with `--against-quinn` its ratio to a single stream of raw quinn, run after each join;
-//! - its parts: until the donor begins its checkpoint, the checkpoint (the time inside `Serialize`),
-//!   from its end until the joiner begins to load (checksum, network, checksum), the load (the time
-//!   inside `Deserialize`), and from its end to the handle;
+//!   rate, and with `--against-quinn` its ratio to a single stream of raw quinn, run after each
+//!   join;
+//! - its parts: until the donor begins its checkpoint, the checkpoint (the time inside
+//!   `Serialize`), from its end until the joiner begins to load (checksum, network, checksum), the
+//!   load (the time inside `Deserialize`), and from its end to the handle;
 //! - the view: until the last of the others is told that the joiner is active;
-//! - under load the longest pause of delivery at the donor and at the others until then: the longest
-//!   time through which samples, one per millisecond, saw the same count; and what was the longest
-//!   in the second before.
+//! - under load the longest pause of delivery at the donor and at the others until then: the
+//!   longest time through which samples, one per millisecond, saw the same count; and what was the
+//!   longest in the second before.
 //!
-//! In the end all members must have the same state, with everything that each sent.
+//! In the end all members must have the same state, with everything that each sent, but for
+//! members that were taken for failed meanwhile (`excluded`): those come back as others.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -199,7 +201,7 @@ fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
     let members = usize::from(options.members);
     let mut stage = Stage::start(&plan, members)?;
     stage.members[0].ask::<()>(&Ask::Fill(bytes))?;
-    stage.settle(&all(members))?;
+    stage.settle(&(0..members).map(|index| (index, true)).collect::<Vec<_>>())?;
     let joiner = stage.enter()?;
     let rate = stage.press(options.load, members)?;
     for member in &mut stage.members[..members] {
@@ -211,7 +213,10 @@ fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
     sleep(AFTER);
     let records =
         (0..=joiner).map(|index| stage.record(index)).collect::<Result<Vec<Record>, String>>()?;
-    stage.settle(&all(members + 1))?;
+    // Of a member that was taken for failed meanwhile, updates may be lost.
+    let excluded = excluded(&records, &joined);
+    let all: Vec<_> = (0..=joiner).map(|index| (index, excluded == 0)).collect();
+    stage.settle(&all)?;
     let parts = parts(&records, joiner, &joined);
     let join_ms = millis(joined.called, joined.done);
     Ok(Round {
@@ -222,16 +227,12 @@ fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
         quinn_megabytes_per_second: None,
         active_ms: active(&records, joiner).map(|at| millis(joined.called, at)),
         checkpoints: saves(&records).filter(|(_, at)| *at >= joined.called).count(),
-        excluded: excluded(&records, &joined),
+        excluded,
         pauses: parts
             .filter(|_| options.load != Pressure::None)
             .map(|parts| pauses(&records[..members], parts.donor, &joined)),
         parts,
     })
-}
-
-fn all(members: usize) -> Vec<(usize, bool)> {
-    (0..members).map(|index| (index, true)).collect()
 }
 
 fn millis(from: u64, to: u64) -> f64 {
@@ -305,7 +306,7 @@ fn pauses(records: &[Record], donor: usize, joined: &Joined) -> Pauses {
 /// Such as `64 KiB`.
 fn size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0) {
+    match units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{} {name}", bytes / unit),
         None => format!("{bytes} B"),
     }

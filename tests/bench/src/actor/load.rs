@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::state::BallastHandle;
 
-/// Sends between two looks at whether to go on. The sender shares its thread with the member that it
-/// feeds.
+/// Sends between two looks at whether to go on. The sender shares its thread with the member that
+/// it feeds.
 const BURST: u64 = 64;
 /// How often what is due is sent at a bounded rate.
 const TICK: Duration = Duration::from_millis(1);
