@@ -2,8 +2,11 @@
 //! systems under the same load. `cargo run --release -p vsync-bench -- --help` lists what it does.
 //! Nothing in it is a test.
 
+mod actor;
 mod cluster;
 mod compare;
+mod failures;
+mod joins;
 mod latency;
 mod member;
 mod options;
@@ -12,7 +15,9 @@ mod plot;
 mod process;
 mod references;
 mod report;
+mod samples;
 mod seat;
+mod stage;
 mod stream;
 
 use std::process::ExitCode;
@@ -24,10 +29,13 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Stream(options) => stream::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::Failures(options) => failures::run(&options),
+        Command::Joins(options) => joins::run(&options),
         #[cfg(feature = "plot")]
         Command::Plot(options) => plot::run(&options),
         #[cfg(not(feature = "plot"))]
         Command::Plot(_) => references::with_features(&["plot"]),
+        Command::Actor(options) => actor::run(&options),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),
             system => references::member(system, &options),

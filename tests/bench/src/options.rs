@@ -20,11 +20,18 @@ pub(crate) enum Command {
     Stream(StreamOptions),
     /// Ours and others in turn, with the ratio pair by pair.
     Compare(CompareOptions),
+    /// A member fails or leaves: the time to the next view, and what it does to the throughput.
+    Failures(FailuresOptions),
+    /// A member joins a group with a state: how long that takes, and what it does to the others.
+    Joins(JoinsOptions),
     /// A plot (SVG) of what these have printed with `--json`.
     Plot(PlotOptions),
     /// One member of a run: what the other commands start.
     #[command(hide = true)]
     Member(MemberOptions),
+    /// One member of a run that is played step by step.
+    #[command(hide = true)]
+    Actor(ActorOptions),
 }
 
 /// One run.
@@ -144,6 +151,128 @@ pub(crate) struct MemberOptions {
     /// Whom it finds the cluster through; nobody for the first.
     #[arg(long)]
     pub(crate) seed: Option<String>,
+}
+
+/// Failures.
+#[derive(Args, Clone)]
+pub(crate) struct FailuresOptions {
+    /// What becomes of the member.
+    #[arg(long)]
+    pub(crate) how: How,
+    /// Processes in the group.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..))]
+    pub(crate) members: u8,
+    /// Which member: 0 is the one that puts updates in order; the last by default.
+    #[arg(long)]
+    pub(crate) victim: Option<u8>,
+    /// How much all members send meanwhile.
+    #[arg(long, default_value = "full")]
+    pub(crate) load: Pressure,
+    /// Rounds, each with a new cluster.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Bytes of payload per update.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) size: usize,
+    /// Milliseconds for which a stopped member stands still.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..20_000))]
+    pub(crate) pause: u64,
+    /// Threads per member.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Write the members' histories here.
+    #[arg(long)]
+    pub(crate) history: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Joins.
+#[derive(Args, Clone)]
+pub(crate) struct JoinsOptions {
+    /// Bytes of state, such as `1k,1M,256M` (powers of 1024).
+    #[arg(long, value_delimiter = ',', value_parser = bytes, default_value = "1k,1M,64M,256M")]
+    pub(crate) state: Vec<u64>,
+    /// Processes in the group before the join.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) members: u8,
+    /// How much they send meanwhile.
+    #[arg(long, default_value = "none")]
+    pub(crate) load: Pressure,
+    /// Rounds per size, each with a new cluster.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// After each join a run of raw quinn, one stream, for the ratio.
+    #[arg(long)]
+    pub(crate) against_quinn: bool,
+    /// Bytes of payload per update.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) size: usize,
+    /// Threads per member.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Write the members' histories here.
+    #[arg(long)]
+    pub(crate) history: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One member's part of a run that is played step by step.
+#[derive(Args, Clone)]
+pub(crate) struct ActorOptions {
+    /// What all members know, as JSON.
+    #[arg(long)]
+    pub(crate) plan: String,
+    /// Which member this process is, from 0.
+    #[arg(long)]
+    pub(crate) index: usize,
+    /// Whom it finds the cluster through; nobody for the first.
+    #[arg(long)]
+    pub(crate) seed: Option<String>,
+}
+
+/// How a member ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum How {
+    /// Its process is killed (SIGKILL): the kernel closes what it had open.
+    Kill,
+    /// Its host is silent from one moment to the next, as far as that can be played on one host:
+    /// the process is stopped for good and its sockets stay open.
+    Vanish,
+    /// It leaves the group in an orderly way.
+    Leave,
+    /// Its process is stopped (SIGSTOP), and continues later.
+    Stop,
+}
+
+/// How much is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Pressure {
+    /// As much as goes.
+    Full,
+    /// Half of what went just before.
+    Half,
+    /// Nothing.
+    None,
+}
+
+/// Such as `64k`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "k" | "K" => 1 << 10,
+        "m" | "M" => 1 << 20,
+        "g" | "G" => 1 << 30,
+        other => return Err(format!("{other:?} is neither k nor M nor G")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is no number of bytes"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("{text} is too much"))
 }
 
 /// How many members send.

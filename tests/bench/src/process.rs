@@ -2,12 +2,18 @@
 //!
 //! A member prints its address; is told `peers ADDRESS…`, those of all members in order, when all
 //! are there; is told `go`; measures, and prints its [`Report`](crate::report::Report) as one line
-//! of JSON; is told `stop`.
+//! of JSON; is told `stop`. An [`actor`](crate::actor) is asked and answers, instead.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::options::{System, Workload};
+
+/// What a process answers.
+type Answer<A> = Result<A, String>;
 
 /// A member process. Ends with the value.
 pub(crate) struct Member {
@@ -24,11 +30,20 @@ impl Member {
         index: usize,
         seed: Option<&str>,
     ) -> Result<Member, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let workload = serde_json::to_string(workload).map_err(|error| error.to_string())?;
+        let system = system.to_string();
+        Member::spawn(&["member", "--system", &system, "--workload", &workload], index, seed)
+    }
+
+    /// Starts a process of this program as the member `index`.
+    pub(crate) fn spawn(
+        arguments: &[&str],
+        index: usize,
+        seed: Option<&str>,
+    ) -> Result<Member, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
-        command.args(["member", "--system", &system.to_string(), "--workload", &workload]);
-        command.args(["--index", &index.to_string()]);
+        command.args(arguments).args(["--index", &index.to_string()]);
         if let Some(seed) = seed {
             command.args(["--seed", seed]);
         }
@@ -58,6 +73,26 @@ impl Member {
     /// Says a line to it.
     pub(crate) fn tell(&mut self, line: &str) -> Result<(), String> {
         writeln!(self.input, "{line}").map_err(|error| error.to_string())
+    }
+
+    /// Asks it something that it answers with a `Result`, as JSON in one line.
+    pub(crate) fn ask<A: DeserializeOwned>(&mut self, question: &impl Serialize) -> Answer<A> {
+        self.tell(&serde_json::to_string(question).map_err(|error| error.to_string())?)?;
+        let line = self.line()?;
+        serde_json::from_str::<Answer<A>>(&line).map_err(|error| format!("{error}: {line:.80}"))?
+    }
+
+    /// Ends it as a crash does, without a word to it.
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
+        self.child.kill().map_err(|error| error.to_string())
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) -> Result<(), String> {
+        let process = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &process]).status();
+        let status = status.map_err(|error| format!("kill: {error}"))?;
+        if status.success() { Ok(()) } else { Err(format!("kill -s {name} {process}: {status}")) }
     }
 
     /// Waits until it has ended.

@@ -45,7 +45,8 @@ impl Seat {
         if line == word { Ok(()) } else { Err(format!("expected {word:?}, got {line:?}")) }
     }
 
-    async fn line(&mut self) -> Result<String, String> {
+    /// The next thing that is said.
+    pub(crate) async fn line(&mut self) -> Result<String, String> {
         let line = self.lines.next_line().await.map_err(|error| error.to_string())?;
         line.ok_or_else(|| "the coordinator has gone".to_owned())
     }
@@ -59,11 +60,20 @@ where
 {
     let workload: Workload =
         serde_json::from_str(&options.workload).map_err(|error| error.to_string())?;
-    let runtime = match workload.threads {
+    block_on(workload.threads, |seat| work(seat, workload))
+}
+
+/// Runs any member on a runtime with so many threads.
+pub(crate) fn block_on<F, W>(threads: usize, work: F) -> Result<(), String>
+where
+    F: FnOnce(Seat) -> W,
+    W: Future<Output = Result<(), String>>,
+{
+    let runtime = match threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
         threads => {
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
         }
     };
-    runtime.map_err(|error| error.to_string())?.block_on(work(Seat::new(), workload))
+    runtime.map_err(|error| error.to_string())?.block_on(work(Seat::new()))
 }
