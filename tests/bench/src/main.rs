@@ -4,6 +4,8 @@
 
 mod cluster;
 mod compare;
+mod count;
+mod groups;
 mod latency;
 mod member;
 mod options;
@@ -28,6 +30,9 @@ fn main() -> ExitCode {
         Command::Plot(options) => plot::run(&options),
         #[cfg(not(feature = "plot"))]
         Command::Plot(_) => references::start_over("plots"),
+        Command::Groups(options) => groups::run(&options),
+        Command::Count(options) => count::run(&options),
+        Command::GroupsMember(options) => groups::member(&options),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),
             system => references::member(system, &options),

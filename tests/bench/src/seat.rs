@@ -45,7 +45,8 @@ impl Seat {
         if line == word { Ok(()) } else { Err(format!("expected {word:?}, got {line:?}")) }
     }
 
-    async fn line(&mut self) -> Result<String, String> {
+    /// What the coordinator says next.
+    pub(crate) async fn line(&mut self) -> Result<String, String> {
         let line = self.lines.next_line().await.map_err(|error| error.to_string())?;
         line.ok_or_else(|| "the coordinator has gone".to_owned())
     }
