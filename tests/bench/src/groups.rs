@@ -6,7 +6,8 @@
 
 mod member;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -36,16 +37,36 @@ struct Outcome {
     idle_wire_per_second: f64,
     /// Share of a core, the busiest member.
     idle_cpu: f64,
-    /// Updates applied at every member per second: to one group, to all in turn, in bursts.
-    one: f64,
-    turns: f64,
-    bursts: f64,
+    /// To one group, to all in turn, to all in bursts.
+    one: Load,
+    turns: Load,
+    bursts: Load,
     /// Seconds from the death of a member until the first and the last group at any survivor have
     /// the view without it; none if some had not in time.
     first_view: Option<f64>,
     all_views: Option<f64>,
     /// At which step it ended early, and why.
     failed: Option<String>,
+}
+
+/// What came of sending.
+#[derive(Debug, Default, Serialize)]
+struct Load {
+    /// Updates applied at every member per second, while all send.
+    applied_per_second: f64,
+    /// The same from the first that is sent to the last that is applied.
+    overall_per_second: f64,
+    sent: u64,
+    /// Seconds from the end of the sending until everything was applied everywhere.
+    drained: f64,
+    /// Resident bytes at the largest member, at the end of the sending.
+    memory: u64,
+    /// The longest turn of a driver, seconds.
+    stall: f64,
+    /// Of all members, so far.
+    dropped: BTreeMap<String, u64>,
+    /// Views that somebody is gone from, though nobody should be.
+    left: BTreeMap<String, u64>,
 }
 
 /// One member: what `run` starts.
@@ -90,10 +111,18 @@ fn measure(options: &GroupsOptions, outcome: &mut Outcome) -> Result<(), String>
         idle.iter().zip(&one.memory).map(growth).fold(0.0, f64::max) / further;
     outcome.idle_wire_per_second = idle.iter().map(|done| done.wire as f64 / done.seconds).sum();
     outcome.idle_cpu = idle.iter().map(|done| done.cpu / done.seconds).fold(0.0, f64::max);
+    if !options.no_load {
+        load(&mut cluster, outcome)?;
+    }
+    (outcome.first_view, outcome.all_views) = cluster.kill(groups)?;
+    Ok(())
+}
+
+fn load(cluster: &mut Cluster<'_>, outcome: &mut Outcome) -> Result<(), String> {
+    let groups = outcome.groups;
     outcome.one = cluster.stream("one group", 1, BURST)?;
     outcome.turns = cluster.stream("in turn", groups, 1)?;
     outcome.bursts = cluster.stream("in bursts", groups, BURST)?;
-    (outcome.first_view, outcome.all_views) = cluster.kill(groups)?;
     Ok(())
 }
 
@@ -194,19 +223,37 @@ impl Cluster<'_> {
         })
     }
 
-    /// Updates applied at every member per second; an error if any is lost.
-    fn stream(&mut self, what: &str, groups: usize, burst: usize) -> Result<f64, String> {
+    /// An error if any update is lost.
+    fn stream(&mut self, what: &str, groups: usize, burst: usize) -> Result<Load, String> {
         let (size, seconds) = (self.options.size, self.options.seconds);
+        let begun = Instant::now();
         let streamed = self.all(what, &Step::Stream { groups, burst, size, seconds })?;
-        self.sent += streamed.iter().map(|done| done.sent).sum::<u64>();
+        let sending = begun.elapsed();
+        let sent = streamed.iter().map(|done| done.sent).sum::<u64>();
+        self.sent += sent;
         let step = Step::Applied { total: self.sent, patience: self.patience() };
         let settled = self.all(what, &step)?;
+        let all = begun.elapsed();
+        let dropped = sum(settled.iter().map(|done| &done.dropped));
+        let left = sum(settled.iter().map(|done| &done.left));
         if settled.iter().any(|done| done.total != self.sent) {
             let totals: Vec<u64> = settled.iter().map(|done| done.total).collect();
-            return Err(format!("{what}: {} were sent, applied were {totals:?}", self.sent));
+            return Err(format!(
+                "{what}: {} were sent, applied were {totals:?}; dropped {dropped:?}, gone {left:?}",
+                self.sent
+            ));
         }
         let rate = |done: &Done| done.applied as f64 / done.seconds;
-        Ok(streamed.iter().map(rate).fold(f64::MAX, f64::min))
+        Ok(Load {
+            applied_per_second: streamed.iter().map(rate).fold(f64::MAX, f64::min),
+            overall_per_second: sent as f64 / all.as_secs_f64(),
+            sent,
+            drained: (all - sending).as_secs_f64(),
+            memory: streamed.iter().map(|done| done.memory).max().unwrap_or(0),
+            stall: streamed.iter().map(|done| done.stall).fold(0.0, f64::max),
+            dropped,
+            left,
+        })
     }
 
     /// Kills the last member; seconds until the survivors are in views without it.
@@ -230,8 +277,16 @@ impl Cluster<'_> {
     }
 }
 
-const HEAD: &str = "groups  made/s  joined/s  B/group  idle B/s  idle CPU %  \
-                    one group/s  in turn/s  bursts/s  first view ms  all views ms";
+fn sum<'a>(all: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
+    let mut sum = BTreeMap::new();
+    for (reason, count) in all.flatten() {
+        *sum.entry(reason.clone()).or_default() += count;
+    }
+    sum
+}
+
+const HEAD: &str =
+    "groups  made/s  joined/s  B/group  idle B/s  idle CPU %  first view ms  all views ms";
 
 fn print(options: &GroupsOptions, outcome: &Outcome) -> Result<(), String> {
     if options.json {
@@ -242,21 +297,31 @@ fn print(options: &GroupsOptions, outcome: &Outcome) -> Result<(), String> {
         seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{:.1}", seconds * 1e3))
     };
     println!(
-        "{:>6}  {:>6.0}  {:>8.0}  {:>7.0}  {:>8.0}  {:>10.1}  {:>11.0}  {:>9.0}  {:>8.0}  {:>13}  {:>12}",
+        "{:>6}  {:>6.0}  {:>8.0}  {:>7.0}  {:>8.0}  {:>10.1}  {:>13}  {:>12}",
         outcome.groups,
         outcome.made_per_second,
         outcome.joined_per_second,
         outcome.memory_per_group,
         outcome.idle_wire_per_second,
         outcome.idle_cpu * 100.0,
-        outcome.one,
-        outcome.turns,
-        outcome.bursts,
         millis(outcome.first_view),
         millis(outcome.all_views),
     );
-    if let Some(why) = &outcome.failed {
-        println!("        {why}");
+    let loads =
+        [("one group", &outcome.one), ("in turn", &outcome.turns), ("bursts", &outcome.bursts)];
+    for (what, load) in loads.into_iter().filter(|(_, load)| load.sent > 0) {
+        println!(
+            "        {what:>9}: {:.0}/s applied while sending, {:.0}/s in all ({} sent, the last \
+             applied {:.1} s after the end), longest turn {:.0} ms, {:.0} MB, dropped {:?}, gone {:?}",
+            load.applied_per_second,
+            load.overall_per_second,
+            load.sent,
+            load.drained,
+            load.stall * 1e3,
+            load.memory as f64 / 1e6,
+            load.dropped,
+            load.left,
+        );
     }
     Ok(())
 }

@@ -91,6 +91,9 @@ pub(crate) struct GroupsOptions {
     /// Seconds that each other step may take.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) patience: u64,
+    /// Only joins, idling and the death of a member.
+    #[arg(long)]
+    pub(crate) no_load: bool,
     /// Print JSON, a line per number of groups.
     #[arg(long)]
     pub(crate) json: bool,

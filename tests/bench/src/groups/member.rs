@@ -1,6 +1,6 @@
 //! A member of many groups. It does what it is told, a step at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -73,6 +73,12 @@ pub(crate) struct Done {
     pub(crate) applied: u64,
     pub(crate) sent: u64,
     pub(crate) total: u64,
+    /// The longest time that the sender waited for its turn on the thread, in seconds.
+    pub(crate) stall: f64,
+    /// What the protocol has dropped here since the start, by reason.
+    pub(crate) dropped: BTreeMap<String, u64>,
+    /// Groups whose view says of somebody that it is gone, by reason.
+    pub(crate) left: BTreeMap<String, u64>,
     /// What went wrong, if something did.
     pub(crate) why: String,
 }
@@ -133,6 +139,13 @@ impl Member {
         }
         done.cpu = cpu() - cpu_before;
         done.wire = self.node.network().wire_sent - wire_before;
+        let dropped = self.node.dropped().into_iter();
+        done.dropped = dropped.map(|(reason, count)| (format!("{reason:?}"), count)).collect();
+        for view in self.groups.iter().filter_map(|group| group.group().view()) {
+            for left in view.left() {
+                *done.left.entry(format!("{:?}", left.reason)).or_default() += 1;
+            }
+        }
         done.total = self.applied.load(Ordering::Relaxed);
         Ok(done)
     }
@@ -201,7 +214,7 @@ impl Member {
         let (begin, mut begun, mut before) = (Instant::now() + WARM_UP, None, 0);
         let end = begin + Duration::from_secs(seconds);
         let (mut sent, mut now) = (0, Instant::now());
-        let mut turn = 0;
+        let (mut turn, mut stall) = (0, 0.0_f64);
         for group in self.groups.iter().take(groups).cycle() {
             for _ in 0..burst {
                 let sending = group.add(payload.clone()).send();
@@ -222,10 +235,11 @@ impl Member {
             }
             // The sender shares its thread with the member that it feeds.
             tokio::task::yield_now().await;
+            stall = stall.max(now.elapsed().as_secs_f64());
         }
         let applied = self.applied.load(Ordering::Relaxed) - before;
         let begun = begun.ok_or("no turn after the warm-up: everything was blocked")?;
-        Ok(Done { seconds: (now - begun).as_secs_f64(), applied, sent, ..Done::default() })
+        Ok(Done { seconds: (now - begun).as_secs_f64(), applied, sent, stall, ..Done::default() })
     }
 
     async fn all_applied(&self, total: u64, end: Instant) -> Done {
