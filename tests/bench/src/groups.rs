@@ -61,6 +61,8 @@ struct Load {
     drained: f64,
     /// Resident bytes at the largest member, at the end of the sending.
     memory: u64,
+    /// Frames that all members sent per update: control, updates, bulk.
+    frames_per_update: [f64; 3],
     /// The longest turn of a driver, seconds.
     stall: f64,
     /// Of all members, so far.
@@ -243,6 +245,10 @@ impl Cluster<'_> {
                 self.sent
             ));
         }
+        let frames = |class: usize| {
+            let all = streamed.iter().chain(&settled).map(|done| done.frames[class]).sum::<u64>();
+            all as f64 / sent.max(1) as f64
+        };
         let rate = |done: &Done| done.applied as f64 / done.seconds;
         Ok(Load {
             applied_per_second: streamed.iter().map(rate).fold(f64::MAX, f64::min),
@@ -250,6 +256,7 @@ impl Cluster<'_> {
             sent,
             drained: (all - sending).as_secs_f64(),
             memory: streamed.iter().map(|done| done.memory).max().unwrap_or(0),
+            frames_per_update: [frames(0), frames(1), frames(2)],
             stall: streamed.iter().map(|done| done.stall).fold(0.0, f64::max),
             dropped,
             left,
@@ -307,16 +314,21 @@ fn print(options: &GroupsOptions, outcome: &Outcome) -> Result<(), String> {
         millis(outcome.first_view),
         millis(outcome.all_views),
     );
+    if let Some(why) = &outcome.failed {
+        println!("        {why}");
+    }
     let loads =
         [("one group", &outcome.one), ("in turn", &outcome.turns), ("bursts", &outcome.bursts)];
     for (what, load) in loads.into_iter().filter(|(_, load)| load.sent > 0) {
         println!(
             "        {what:>9}: {:.0}/s applied while sending, {:.0}/s in all ({} sent, the last \
-             applied {:.1} s after the end), longest turn {:.0} ms, {:.0} MB, dropped {:?}, gone {:?}",
+             applied {:.1} s after the end), frames per update {:.2?}, \
+             longest turn {:.0} ms, {:.0} MB, dropped {:?}, gone {:?}",
             load.applied_per_second,
             load.overall_per_second,
             load.sent,
             load.drained,
+            load.frames_per_update,
             load.stall * 1e3,
             load.memory as f64 / 1e6,
             load.dropped,

@@ -66,8 +66,9 @@ pub(crate) struct Done {
     pub(crate) last: f64,
     /// Resident bytes at the end.
     pub(crate) memory: u64,
-    /// Bytes on the wire, and seconds of CPU.
+    /// Bytes on the wire, frames of each class, and seconds of CPU.
     pub(crate) wire: u64,
+    pub(crate) frames: [u64; 3],
     pub(crate) cpu: f64,
     /// Updates applied in the measured time, sent in all, and applied in all.
     pub(crate) applied: u64,
@@ -119,7 +120,7 @@ impl Member {
     async fn step(&mut self, step: Step) -> Result<Done, String> {
         let begun = Instant::now();
         let until = |patience: f64| begun + Duration::from_secs_f64(patience);
-        let (cpu_before, wire_before) = (cpu(), self.node.network().wire_sent);
+        let (cpu_before, before) = (cpu(), self.node.network());
         let mut done = match step {
             Step::Join { groups, joining, patience } => {
                 self.join(groups, joining, until(patience)).await?
@@ -138,7 +139,12 @@ impl Member {
             done.seconds = begun.elapsed().as_secs_f64();
         }
         done.cpu = cpu() - cpu_before;
-        done.wire = self.node.network().wire_sent - wire_before;
+        let after = self.node.network();
+        done.wire = after.wire_sent - before.wire_sent;
+        let frames = after.classes.iter().zip(&before.classes);
+        for (all, (after, before)) in done.frames.iter_mut().zip(frames) {
+            *all = after.frames_sent - before.frames_sent;
+        }
         let dropped = self.node.dropped().into_iter();
         done.dropped = dropped.map(|(reason, count)| (format!("{reason:?}"), count)).collect();
         for view in self.groups.iter().filter_map(|group| group.group().view()) {
