@@ -5,7 +5,9 @@
 mod actor;
 mod cluster;
 mod compare;
+mod count;
 mod failures;
+mod groups;
 mod joins;
 mod latency;
 mod member;
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "plot"))]
         Command::Plot(_) => references::with_features(&["plot"]),
         Command::Actor(options) => actor::run(&options),
+        Command::Groups(options) => groups::run(&options),
+        Command::Count(options) => count::run(&options),
+        Command::GroupsMember(options) => groups::member(&options),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),
             system => references::member(system, &options),

@@ -5,7 +5,9 @@
 //! of JSON; is told `stop`. An [`actor`](crate::actor) is asked and answers, instead.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +21,7 @@ type Answer<A> = Result<A, String>;
 pub(crate) struct Member {
     child: Child,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    lines: Receiver<std::io::Result<String>>,
 }
 
 impl Member {
@@ -52,21 +54,31 @@ impl Member {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("member {index}: {error}"))?;
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(input), Some(output)) => {
-                Ok(Member { child, input, output: BufReader::new(output) })
-            }
-            _ => Err(format!("member {index} has no pipes")),
-        }
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(format!("member {index} has no pipes"));
+        };
+        // A thread of its own, so that whoever waits for a line can give up.
+        let (tell, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            BufReader::new(output).lines().try_for_each(|line| tell.send(line))
+        });
+        Ok(Member { child, input, lines })
     }
 
     /// The next line that it prints.
     pub(crate) fn line(&mut self) -> Result<String, String> {
-        let mut line = String::new();
-        match self.output.read_line(&mut line) {
-            Ok(0) => Err("a member ended early".to_owned()),
-            Ok(_) => Ok(line.trim_end().to_owned()),
-            Err(error) => Err(error.to_string()),
+        match self.lines.recv() {
+            Ok(line) => line.map_err(|error| error.to_string()),
+            Err(_) => Err("a member ended early".to_owned()),
+        }
+    }
+
+    /// The same, if it comes in time.
+    pub(crate) fn line_within(&mut self, limit: Duration) -> Result<String, String> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => line.map_err(|error| error.to_string()),
+            Err(RecvTimeoutError::Timeout) => Err(format!("no answer within {limit:?}")),
+            Err(RecvTimeoutError::Disconnected) => Err("a member ended early".to_owned()),
         }
     }
 

@@ -112,8 +112,17 @@ pub(crate) fn cpu_of(process: &str) -> f64 {
 
 /// This process's largest resident set in bytes.
 pub(crate) fn memory() -> u64 {
+    status("VmHWM:")
+}
+
+/// This process's resident set now, in bytes.
+pub(crate) fn resident() -> u64 {
+    status("VmRSS:")
+}
+
+fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }

@@ -153,14 +153,12 @@ impl Callers {
     }
 
     /// The first awaited update at or after `seq` that is not delivered yet.
-    pub(crate) fn wanted(&mut self, view: u64, seq: u64) -> Option<u64> {
+    pub(crate) fn wanted(&self, view: u64, seq: u64) -> Option<u64> {
         if view != self.view {
             return None;
         }
-        while self.numbered.get(self.reached).is_some_and(|n| n.seq < seq) {
-            self.reached += 1;
-        }
-        self.numbered.get(self.reached).map(|n| n.seq)
+        // The first of these is it, where updates are delivered in order.
+        self.numbered.range(self.reached..).map(|n| n.seq).find(|&next| next >= seq)
     }
 
     /// The own update `seq` was applied, with this answer.

@@ -8,13 +8,15 @@
 //! the others handle: the replica's state may have changed half way. Its callers are told, the
 //! group's events say why, and the node and its other groups go on.
 
+mod outputs;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use vsync_core::engine::{Engine, EngineConfig, GroupConfig, Input, Install, Output, Outputs};
+use vsync_core::engine::{Engine, EngineConfig, GroupConfig, Input, Outputs};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::{Event, PeerId, PeerInfo, Transport};
@@ -23,12 +25,10 @@ use super::clock::{Clock, wall};
 use super::dropped::Dropped;
 use super::frames::Frames;
 use super::history::Writer;
-use super::replica::Broken;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
 use super::{Command, Notice, Opening, Progress, tag};
 use crate::error::{GroupError, NotApplied};
-use crate::group::GroupEvent;
 
 /// Most network events, and most commands, that are taken in before frames leave.
 const BURST: usize = 64;
@@ -41,6 +41,9 @@ const GATHER: usize = 60 * 1024;
 const IDLE: u32 = 2;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
+/// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
+/// more is taken from the network.
+const HELD: usize = 64 * 1024 * 1024;
 /// The role that a node's transport announces; a client announces another.
 pub(crate) const NODE: u8 = 0;
 
@@ -77,6 +80,10 @@ pub(crate) struct Driver {
     /// How many bytes these held when they were last looked at, and for how many turns of the
     /// others that has been all; `None` if it is not waited for more.
     gathered: Option<(usize, u32)>,
+    /// Bytes of updates that wait for replicas at work elsewhere.
+    held: usize,
+    /// The last name of such work: they grow.
+    work: u64,
     frames: Frames,
     /// The last number of an attempt to join: they grow.
     nonce: u64,
@@ -108,6 +115,8 @@ impl Driver {
             installed: Vec::new(),
             left: BTreeSet::new(),
             gathered: None,
+            held: 0,
+            work: 0,
             frames: Frames::default(),
             nonce: 0,
             stop: None,
@@ -127,7 +136,7 @@ impl Driver {
             let woken = tokio::select! {
                 biased;
                 () = std::future::ready(()), if self.gathered.is_some() => Woken::Deadline,
-                event = transport.next() => Woken::Event(event),
+                event = transport.next(), if self.held < HELD => Woken::Event(event),
                 command = self.commands.recv() => Woken::Command(command),
                 () = until(wake_at) => Woken::Deadline,
             };
@@ -164,7 +173,8 @@ impl Driver {
     fn burst(&mut self) -> bool {
         let mut busy = true;
         for _ in 0..BURST {
-            let Some(event) = self.transport.try_next() else {
+            let event = if self.held < HELD { self.transport.try_next() } else { None };
+            let Some(event) = event else {
                 busy = false;
                 break;
             };
@@ -270,6 +280,7 @@ impl Driver {
             }
             Command::Leave { group, tell } => self.leave(group, tell),
             Command::Abandon { group, why } => self.abandon(group, &why),
+            Command::Worked { work, outcome } => self.worked(work, outcome),
             Command::Stop { tell } => self.stop = Some(tell),
         }
     }
@@ -380,7 +391,8 @@ impl Driver {
 
     /// Ends a membership at this node. `decided` is known after an orderly leave.
     fn close(&mut self, group: GroupId, decided: Option<u64>, why: &str) {
-        let Some(slot) = self.slots.remove(&group) else { return };
+        let Some(mut slot) = self.slots.remove(&group) else { return };
+        self.held -= slot.release().map_or(0, |held| held.bytes);
         let last = decided.is_some() && slot.view().is_some_and(|view| view.members.len() <= 1);
         let seat = Arc::clone(&slot.seat);
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
@@ -419,114 +431,6 @@ impl Driver {
         }
     }
 
-    fn output(&mut self, now: u64, output: Output) {
-        let mut record = Record { writer: self.history.as_mut(), now };
-        let group = match &output {
-            Output::Send { .. } | Output::Dropped { .. } => GroupId(0),
-            other => group_of(other),
-        };
-        let slot = self.slots.get_mut(&group);
-        let done = match (output, slot) {
-            (Output::Send { peer, traffic, frame }, _) => {
-                self.frames.push(PeerId(peer.0), traffic, frame);
-                Ok(())
-            }
-            (Output::Dropped { peer, reason }, _) => {
-                self.dropped.count(reason);
-                tracing::trace!(?peer, ?reason, "dropped");
-                Ok(())
-            }
-            (_, None) => Ok(()),
-            (Output::Sent { view, seq, run, .. }, Some(slot)) => {
-                slot.sent(view, seq, run, &mut record);
-                Ok(())
-            }
-            (Output::Deliver(range), Some(slot)) => slot.deliver(&range, &mut record),
-            (Output::Install(install), Some(_)) => self.install(install, now),
-            (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
-                slot.checkpoint(label, &joiners, &mut record).map(|bytes| {
-                    self.later.push_back(Input::Checkpoint { group, label, bytes });
-                })
-            }
-            (Output::Loaded { label, donor, bytes, .. }, Some(slot)) => {
-                let status = self.engine.status(group);
-                let status = status.and_then(|status| status.me.zip(status.view));
-                slot.load(label, donor, &bytes, status, &mut record)
-            }
-            (Output::Stable { view, cut, .. }, Some(slot)) => {
-                slot.stable(view, cut, &mut record);
-                Ok(())
-            }
-            (other, Some(slot)) => {
-                let notice = lifecycle(slot, other, &mut record);
-                self.settle(group, notice);
-                Ok(())
-            }
-        };
-        if let Err(Broken(why)) = done {
-            self.broken(group, &why);
-        }
-    }
-
-    /// The replica cannot go on: the membership ends as a crash would end it.
-    fn broken(&mut self, group: GroupId, why: &str) {
-        if let Some(slot) = self.slots.get(&group) {
-            tracing::error!(group = slot.seat.name, why, "this node's membership ends");
-        }
-        if let Some(slot) = self.slots.get_mut(&group)
-            && let Some(progress) = slot.progress.take()
-        {
-            drop(progress.send(Progress::Broken(why.to_owned())));
-        }
-        self.close(group, None, why);
-        self.later.push_back(Input::Abandon { group });
-    }
-
-    fn settle(&mut self, group: GroupId, after: After) {
-        match after {
-            After::Nothing => {}
-            After::Excluded => {
-                let Some(slot) = self.slots.get(&group) else { return };
-                if !slot.leaving.is_empty() {
-                    return self.close(group, None, "excluded while leaving");
-                }
-                if slot.progress.is_none() {
-                    self.tell(Notice::Excluded(Arc::clone(&slot.seat)));
-                }
-            }
-            After::Left { decided } => self.close(group, Some(decided), "left"),
-        }
-    }
-
-    fn install(&mut self, install: Install, now: u64) -> Result<(), Broken> {
-        let mut record = Record { writer: self.history.as_mut(), now };
-        let Some(slot) = self.slots.get_mut(&install.group) else { return Ok(()) };
-        let coordinates = install.rank == 0;
-        let directory = install.group == GroupId(0);
-        let gone: Vec<_> = install.left.iter().map(|left| left.id.node).collect();
-        let group = install.group;
-        let view = slot.install(install, &mut record)?;
-        self.installed.push(group);
-        let seat = Arc::clone(&slot.seat);
-        let me = self.transport.local().id;
-        for member in view.members().iter().filter(|member| member.id.node.0 != me.0) {
-            self.transport.want(PeerId(member.id.node.0), &member.address);
-        }
-        if !gone.is_empty() {
-            let wanted = |node: &NodeId| {
-                self.slots.values().filter_map(Slot::view).any(|v| v.rank_of_node(*node).is_some())
-            };
-            let gone: Vec<_> = gone.into_iter().filter(|node| !wanted(node)).collect();
-            self.tell(Notice::Gone(gone));
-        }
-        if directory {
-            self.tell(Notice::Directory(view));
-        } else if coordinates {
-            self.tell(Notice::Coordinates { seat, view });
-        }
-        Ok(())
-    }
-
     /// Sends what has gathered; the history goes first.
     fn ship(&mut self) {
         if let Some(history) = &mut self.history {
@@ -551,70 +455,6 @@ impl Driver {
         if let Some(tell) = self.stop.take() {
             let _ = tell.send(());
         }
-    }
-}
-
-/// What is left to do after a group's output, beyond the group.
-enum After {
-    Nothing,
-    Excluded,
-    Left { decided: u64 },
-}
-
-/// The outputs that say how the membership itself goes.
-fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After {
-    match output {
-        Output::Flushed { id, .. } => {
-            slot.note(|_| Line::Flushed { id }, record);
-            slot.callers.flushed(id);
-        }
-        Output::Credit { bytes, .. } => slot.seat.grant(bytes),
-        Output::Accepted { view, ballot, proposal, cut, .. } => {
-            slot.accepted(view, ballot, proposal, &cut, record);
-        }
-        Output::Blocked { .. } => {
-            slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
-            slot.seat.event(GroupEvent::Blocked);
-        }
-        Output::Resumed { .. } => {
-            slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
-            slot.seat.event(GroupEvent::Resumed);
-        }
-        Output::Excluded { view, decided, .. } => {
-            slot.excluded(view, decided, record);
-            if let Some(progress) = &slot.progress {
-                drop(progress.send(Progress::Ended));
-            }
-            return After::Excluded;
-        }
-        Output::Left { decided, .. } => return After::Left { decided },
-        Output::Refused { reason, .. } => {
-            if let Some(progress) = &slot.progress {
-                drop(progress.send(Progress::Refused(reason)));
-            }
-        }
-        _ => {}
-    }
-    After::Nothing
-}
-
-fn group_of(output: &Output) -> GroupId {
-    match output {
-        Output::Deliver(range) => range.group,
-        Output::Install(install) => install.group,
-        Output::Sent { group, .. }
-        | Output::TakeCheckpoint { group, .. }
-        | Output::Loaded { group, .. }
-        | Output::Stable { group, .. }
-        | Output::Flushed { group, .. }
-        | Output::Credit { group, .. }
-        | Output::Accepted { group, .. }
-        | Output::Blocked { group }
-        | Output::Resumed { group }
-        | Output::Excluded { group, .. }
-        | Output::Left { group, .. }
-        | Output::Refused { group, .. } => *group,
-        Output::Send { .. } | Output::Dropped { .. } => GroupId(0),
     }
 }
 

@@ -16,15 +16,16 @@ pub(crate) mod stability;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use vsync_core::engine::{GroupConfig, Refusal};
-use vsync_core::wire::{GroupId, NodeId};
+use vsync_core::wire::{GroupId, MemberId, NodeId};
 
 pub(crate) use driver::{Driver, Parts};
 
 use crate::error::GroupError;
 use crate::view::View;
-use replica::Replica;
+use replica::{Broken, Replica};
 use seat::Seat;
 
 /// First byte of every frame: what it is for. All but these are the engine's, whose frames begin
@@ -74,11 +75,33 @@ pub(crate) enum Command {
         /// Why, for whoever reads the group's events.
         why: String,
     },
+    /// A replica has done what it did away from the driver.
+    Worked {
+        /// The name of the work.
+        work: u64,
+        /// What came of it.
+        outcome: Outcome,
+    },
     /// Write out what is still in buffers and stop.
     Stop {
         /// Who waits.
         tell: oneshot::Sender<()>,
     },
+}
+
+/// What came of work that a replica did away from the driver.
+pub(crate) enum Outcome {
+    /// A checkpoint was taken.
+    Saved {
+        /// The view after whose install.
+        label: u64,
+        /// For whom.
+        joiners: Vec<MemberId>,
+        /// The bytes.
+        saved: Result<Bytes, Broken>,
+    },
+    /// A checkpoint was loaded.
+    Loaded(Result<(), Broken>),
 }
 
 /// A group that begins at this node.

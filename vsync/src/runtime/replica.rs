@@ -47,6 +47,12 @@ pub(crate) enum Unanswered {
     Query(QueryError),
 }
 
+/// Takes a checkpoint.
+pub(crate) type Saving = Box<dyn FnOnce() -> Result<Bytes, Broken> + Send>;
+
+/// Loads a checkpoint.
+pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), Broken> + Send>;
+
 /// A replica without its type, for the driver.
 pub(crate) trait Replica: Send + Sync {
     /// Applies a range; the results of own updates that are awaited go to `callers`.
@@ -55,8 +61,10 @@ pub(crate) trait Replica: Send + Sync {
     fn install(&mut self, view: &View, told: bool) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
     fn save(&self) -> Result<Bytes, Broken>;
-    /// Replaces the state by a checkpoint; `#[local]` parts are kept.
-    fn load(&mut self, checkpoint: &[u8]) -> Result<(), Broken>;
+    /// Takes the checkpoint, wherever that is run.
+    fn saving(&self) -> Saving;
+    /// Replaces the state by a checkpoint, wherever that is run; `#[local]` parts are kept.
+    fn loading(&self, checkpoint: Bytes) -> Loading;
     /// What this node has becomes the state of a new group.
     fn create(&mut self);
     /// The state is void, until a checkpoint is loaded.
@@ -113,6 +121,34 @@ impl<S: Replicated> Shared<S> {
         let value = read(live);
         let stability = self.seat.applied_stable()?;
         Ok((value, stability))
+    }
+
+    fn save(&self) -> Result<Bytes, Broken> {
+        let state = self.lock();
+        let Cell::Live(live) = &*state else {
+            return Err(Broken("a checkpoint without a state".to_owned()));
+        };
+        match catch_unwind(AssertUnwindSafe(|| live.save())) {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(error)) => Err(Broken(error.to_string())),
+            Err(panic) => Err(Broken(format!("saving panicked: {}", panic_text(panic.as_ref())))),
+        }
+    }
+
+    fn load(&self, checkpoint: &[u8]) -> Result<(), Broken> {
+        let mut state = self.lock();
+        let (Cell::Local(old) | Cell::Live(old)) = std::mem::replace(&mut *state, Cell::Void)
+        else {
+            return Err(Broken("a checkpoint, but the local parts are lost".to_owned()));
+        };
+        match catch_unwind(AssertUnwindSafe(|| S::load(checkpoint, old))) {
+            Ok(Ok(loaded)) => {
+                *state = Cell::Live(loaded);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Broken(error.to_string())),
+            Err(panic) => Err(Broken(format!("loading panicked: {}", panic_text(panic.as_ref())))),
+        }
     }
 }
 
@@ -214,31 +250,17 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn save(&self) -> Result<Bytes, Broken> {
-        let state = self.shared.lock();
-        let Cell::Live(live) = &*state else {
-            return Err(Broken("a checkpoint without a state".to_owned()));
-        };
-        match catch_unwind(AssertUnwindSafe(|| live.save())) {
-            Ok(Ok(bytes)) => Ok(bytes.into()),
-            Ok(Err(error)) => Err(Broken(error.to_string())),
-            Err(panic) => Err(Broken(format!("saving panicked: {}", panic_text(panic.as_ref())))),
-        }
+        self.shared.save()
     }
 
-    fn load(&mut self, checkpoint: &[u8]) -> Result<(), Broken> {
-        let mut state = self.shared.lock();
-        let (Cell::Local(old) | Cell::Live(old)) = std::mem::replace(&mut *state, Cell::Void)
-        else {
-            return Err(Broken("a checkpoint, but the local parts are lost".to_owned()));
-        };
-        match catch_unwind(AssertUnwindSafe(|| S::load(checkpoint, old))) {
-            Ok(Ok(loaded)) => {
-                *state = Cell::Live(loaded);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(Broken(error.to_string())),
-            Err(panic) => Err(Broken(format!("loading panicked: {}", panic_text(panic.as_ref())))),
-        }
+    fn saving(&self) -> Saving {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || shared.save())
+    }
+
+    fn loading(&self, checkpoint: Bytes) -> Loading {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || shared.load(&checkpoint))
     }
 
     fn create(&mut self) {
@@ -266,7 +288,7 @@ fn apply_range<S: Replicated>(
     range: &Delivery,
     callers: &mut Option<&mut Callers>,
 ) -> Result<(), String> {
-    let mut wanted = callers.as_mut().and_then(|c| c.wanted(range.view, range.seq));
+    let mut wanted = callers.as_ref().and_then(|c| c.wanted(range.view, range.seq));
     let mut body: &[u8] = &range.body;
     for seq in range.seq..range.seq + u64::from(range.count) {
         let (update, rest) = split(body).ok_or("a range that is shorter than its count")?;

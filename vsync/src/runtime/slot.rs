@@ -1,9 +1,11 @@
 //! [`Slot`]: one group at the driver.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use vsync_core::engine::{Delivery, GroupConfig, Install, Run};
+use vsync_core::engine::{Delivery, GroupConfig, Install, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros};
 use vsync_history::event::Event;
 
@@ -26,6 +28,8 @@ pub(crate) struct Slot {
     /// Who waits for the leave.
     pub(crate) leaving: Vec<oneshot::Sender<()>>,
     replica: Box<dyn Replica>,
+    /// While the replica works away from the driver: what waits for it.
+    pub(crate) held: Option<Held>,
     standing: Option<Standing>,
     /// The state knows of all views up to this one: the checkpoint was taken after their install.
     label: u64,
@@ -38,6 +42,34 @@ pub(crate) struct Slot {
 struct Standing {
     view: wire::View,
     rank: usize,
+}
+
+/// What waits for a replica that works away from the driver.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// The name of the work.
+    pub(crate) work: u64,
+    /// The engine's outputs since, oldest first.
+    pub(crate) outputs: VecDeque<Output>,
+    /// Bytes of the updates among them.
+    pub(crate) bytes: usize,
+}
+
+impl Held {
+    pub(crate) fn new(work: u64) -> Held {
+        Held { work, outputs: VecDeque::new(), bytes: 0 }
+    }
+
+    /// One more; returns its bytes.
+    pub(crate) fn push(&mut self, output: Output) -> usize {
+        let bytes = match &output {
+            Output::Deliver(range) => range.body.len(),
+            _ => 0,
+        };
+        self.outputs.push_back(output);
+        self.bytes += bytes;
+        bytes
+    }
 }
 
 /// What a step at this group is recorded to.
@@ -72,6 +104,7 @@ impl Slot {
             progress: Some(progress),
             leaving: Vec::new(),
             replica,
+            held: None,
             standing: None,
             label: 0,
             subject: None,
@@ -176,38 +209,48 @@ impl Slot {
         self.seat.stable(view, cut);
     }
 
-    /// Takes a checkpoint.
-    pub(crate) fn checkpoint(
-        &mut self,
-        label: u64,
-        joiners: &[MemberId],
-        record: &mut Record<'_>,
-    ) -> Result<bytes::Bytes, Broken> {
-        let bytes = self.replica.save()?;
-        if record.on() {
-            let hash = history::hash(&bytes);
-            for joiner in joiners {
-                record.write(self.subject.as_ref(), || Event::Checkpoint {
-                    view: label,
-                    bytes: bytes.len() as u64,
-                    hash: hash.clone(),
-                    r#for: self.names.id(*joiner),
-                });
-            }
-        }
-        Ok(bytes)
+    /// What has waited for the replica, which is back or will never be.
+    pub(crate) fn release(&mut self) -> Option<Held> {
+        self.held.take()
     }
 
-    /// A checkpoint becomes the state. `status` is the engine's: the view is not installed for the
-    /// application yet.
-    pub(crate) fn load(
+    /// Takes a checkpoint, wherever that is run.
+    pub(crate) fn saving(&self) -> impl FnOnce() -> Result<Bytes, Broken> + Send + 'static {
+        self.replica.saving()
+    }
+
+    /// A checkpoint was taken.
+    pub(crate) fn saved(
+        &self,
+        label: u64,
+        joiners: &[MemberId],
+        bytes: &Bytes,
+        record: &mut Record<'_>,
+    ) {
+        if !record.on() {
+            return;
+        }
+        let hash = history::hash(bytes);
+        for joiner in joiners {
+            record.write(self.subject.as_ref(), || Event::Checkpoint {
+                view: label,
+                bytes: bytes.len() as u64,
+                hash: hash.clone(),
+                r#for: self.names.id(*joiner),
+            });
+        }
+    }
+
+    /// Makes a checkpoint the state, wherever that is run. `status` is the engine's: the view is not
+    /// installed for the application yet.
+    pub(crate) fn loading(
         &mut self,
         label: u64,
         donor: MemberId,
-        bytes: &[u8],
+        bytes: Bytes,
         status: Option<(MemberId, wire::View)>,
         record: &mut Record<'_>,
-    ) -> Result<(), Broken> {
+    ) -> impl FnOnce() -> Result<(), Broken> + Send + 'static {
         if record.on()
             && let Some((me, view)) = status
         {
@@ -216,12 +259,12 @@ impl Slot {
             record.write(self.subject.as_ref(), || Event::Loaded {
                 view: label,
                 bytes: bytes.len() as u64,
-                hash: history::hash(bytes),
+                hash: history::hash(&bytes),
                 from: names.id(donor),
             });
         }
         self.label = label;
-        self.replica.load(bytes)
+        self.replica.loading(bytes)
     }
 
     /// Writes a line that says only that something happened.

@@ -1,0 +1,241 @@
+//! What comes out of the engine, group by group.
+
+use std::sync::Arc;
+
+use vsync_core::engine::{Input, Install, Output};
+use vsync_core::wire::{GroupId, NodeId};
+use vsync_history::event::Event as Line;
+use vsync_net::PeerId;
+
+use super::Driver;
+use crate::group::GroupEvent;
+use crate::runtime::replica::Broken;
+use crate::runtime::slot::{Held, Record, Slot};
+use crate::runtime::{Command, Notice, Outcome, Progress};
+
+impl Driver {
+    pub(super) fn output(&mut self, now: u64, output: Output) {
+        let mut record = Record { writer: self.history.as_mut(), now };
+        let group = group_of(&output);
+        let slot = self.slots.get_mut(&group);
+        let held = slot.and_then(|slot| slot.held.as_mut());
+        if let Some(held) = held.filter(|_| !of_the_node(&output)) {
+            self.held += held.push(output);
+            return;
+        }
+        let slot = self.slots.get_mut(&group);
+        let done = match (output, slot) {
+            (Output::Send { peer, traffic, frame }, _) => {
+                self.frames.push(PeerId(peer.0), traffic, frame);
+                Ok(())
+            }
+            (Output::Dropped { peer, reason }, _) => {
+                self.dropped.count(reason);
+                tracing::trace!(?peer, ?reason, "dropped");
+                Ok(())
+            }
+            (_, None) => Ok(()),
+            (Output::Sent { view, seq, run, .. }, Some(slot)) => {
+                slot.sent(view, seq, run, &mut record);
+                Ok(())
+            }
+            (Output::Deliver(range), Some(slot)) => slot.deliver(&range, &mut record),
+            (Output::Install(install), Some(_)) => self.install(install, now),
+            (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
+                let save = slot.saving();
+                self.begin_work(group, move || Outcome::Saved { label, joiners, saved: save() });
+                Ok(())
+            }
+            (Output::Loaded { label, donor, bytes, .. }, Some(slot)) => {
+                let status = self.engine.status(group);
+                let status = status.and_then(|status| status.me.zip(status.view));
+                let load = slot.loading(label, donor, bytes, status, &mut record);
+                self.begin_work(group, move || Outcome::Loaded(load()));
+                Ok(())
+            }
+            (Output::Stable { view, cut, .. }, Some(slot)) => {
+                slot.stable(view, cut, &mut record);
+                Ok(())
+            }
+            (other, Some(slot)) => {
+                let notice = lifecycle(slot, other, &mut record);
+                self.settle(group, notice);
+                Ok(())
+            }
+        };
+        if let Err(Broken(why)) = done {
+            self.broken(group, &why);
+        }
+    }
+
+    /// Lets a replica work away from the driver, which goes on: a large state takes seconds to save
+    /// or to load, and a node that says nothing for so long would be suspected. What comes for the
+    /// group in the meantime is held.
+    fn begin_work(&mut self, group: GroupId, work: impl FnOnce() -> Outcome + Send + 'static) {
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        self.work += 1;
+        slot.held = Some(Held::new(self.work));
+        let (name, seat) = (self.work, Arc::clone(&slot.seat));
+        tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            seat.command(Command::Worked { work: name, outcome });
+        });
+    }
+
+    /// A replica is back: what was held for it is done now.
+    pub(super) fn worked(&mut self, work: u64, outcome: Outcome) {
+        let doing = |slot: &Slot| slot.held.as_ref().is_some_and(|held| held.work == work);
+        let found = self.slots.iter_mut().find(|(_, slot)| doing(slot));
+        // Otherwise the membership has ended in the meantime.
+        let Some((&group, slot)) = found else { return };
+        let now = self.clock.now();
+        let mut record = Record { writer: self.history.as_mut(), now };
+        let Some(held) = slot.release() else { return };
+        self.held -= held.bytes;
+        let done = match outcome {
+            Outcome::Saved { label, joiners, saved } => saved.map(|bytes| {
+                slot.saved(label, &joiners, &bytes, &mut record);
+                self.later.push_back(Input::Checkpoint { group, label, bytes });
+            }),
+            Outcome::Loaded(done) => done,
+        };
+        if let Err(Broken(why)) = done {
+            self.broken(group, &why);
+        }
+        for output in held.outputs {
+            self.output(now, output);
+        }
+        self.activated();
+        while let Some(input) = self.later.pop_front() {
+            self.step(input);
+        }
+    }
+
+    /// The replica cannot go on: the membership ends as a crash would end it.
+    fn broken(&mut self, group: GroupId, why: &str) {
+        if let Some(slot) = self.slots.get(&group) {
+            tracing::error!(group = slot.seat.name, why, "this node's membership ends");
+        }
+        if let Some(slot) = self.slots.get_mut(&group)
+            && let Some(progress) = slot.progress.take()
+        {
+            drop(progress.send(Progress::Broken(why.to_owned())));
+        }
+        self.close(group, None, why);
+        self.later.push_back(Input::Abandon { group });
+    }
+
+    fn settle(&mut self, group: GroupId, after: After) {
+        match after {
+            After::Nothing => {}
+            After::Excluded => {
+                let Some(slot) = self.slots.get(&group) else { return };
+                if !slot.leaving.is_empty() {
+                    return self.close(group, None, "excluded while leaving");
+                }
+                if slot.progress.is_none() {
+                    self.tell(Notice::Excluded(Arc::clone(&slot.seat)));
+                }
+            }
+            After::Left { decided } => self.close(group, Some(decided), "left"),
+        }
+    }
+
+    fn install(&mut self, install: Install, now: u64) -> Result<(), Broken> {
+        let mut record = Record { writer: self.history.as_mut(), now };
+        let Some(slot) = self.slots.get_mut(&install.group) else { return Ok(()) };
+        let coordinates = install.rank == 0;
+        let directory = install.group == GroupId(0);
+        let gone: Vec<_> = install.left.iter().map(|left| left.id.node).collect();
+        let group = install.group;
+        let view = slot.install(install, &mut record)?;
+        self.installed.push(group);
+        let seat = Arc::clone(&slot.seat);
+        let me = self.transport.local().id;
+        for member in view.members().iter().filter(|member| member.id.node.0 != me.0) {
+            self.transport.want(PeerId(member.id.node.0), &member.address);
+        }
+        if !gone.is_empty() {
+            let wanted = |node: &NodeId| {
+                self.slots.values().filter_map(Slot::view).any(|v| v.rank_of_node(*node).is_some())
+            };
+            let gone: Vec<_> = gone.into_iter().filter(|node| !wanted(node)).collect();
+            self.tell(Notice::Gone(gone));
+        }
+        if directory {
+            self.tell(Notice::Directory(view));
+        } else if coordinates {
+            self.tell(Notice::Coordinates { seat, view });
+        }
+        Ok(())
+    }
+}
+
+/// What is left to do after a group's output, beyond the group.
+enum After {
+    Nothing,
+    Excluded,
+    Left { decided: u64 },
+}
+
+/// The outputs that say how the membership itself goes.
+fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After {
+    match output {
+        Output::Flushed { id, .. } => {
+            slot.note(|_| Line::Flushed { id }, record);
+            slot.callers.flushed(id);
+        }
+        Output::Credit { bytes, .. } => slot.seat.grant(bytes),
+        Output::Accepted { view, ballot, proposal, cut, .. } => {
+            slot.accepted(view, ballot, proposal, &cut, record);
+        }
+        Output::Blocked { .. } => {
+            slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
+            slot.seat.event(GroupEvent::Blocked);
+        }
+        Output::Resumed { .. } => {
+            slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
+            slot.seat.event(GroupEvent::Resumed);
+        }
+        Output::Excluded { view, decided, .. } => {
+            slot.excluded(view, decided, record);
+            if let Some(progress) = &slot.progress {
+                drop(progress.send(Progress::Ended));
+            }
+            return After::Excluded;
+        }
+        Output::Left { decided, .. } => return After::Left { decided },
+        Output::Refused { reason, .. } => {
+            if let Some(progress) = &slot.progress {
+                drop(progress.send(Progress::Refused(reason)));
+            }
+        }
+        _ => {}
+    }
+    After::Nothing
+}
+
+/// Whether it concerns no replica.
+fn of_the_node(output: &Output) -> bool {
+    matches!(output, Output::Send { .. } | Output::Dropped { .. })
+}
+
+fn group_of(output: &Output) -> GroupId {
+    match output {
+        Output::Deliver(range) => range.group,
+        Output::Install(install) => install.group,
+        Output::Sent { group, .. }
+        | Output::TakeCheckpoint { group, .. }
+        | Output::Loaded { group, .. }
+        | Output::Stable { group, .. }
+        | Output::Flushed { group, .. }
+        | Output::Credit { group, .. }
+        | Output::Accepted { group, .. }
+        | Output::Blocked { group }
+        | Output::Resumed { group }
+        | Output::Excluded { group, .. }
+        | Output::Left { group, .. }
+        | Output::Refused { group, .. } => *group,
+        Output::Send { .. } | Output::Dropped { .. } => GroupId(0),
+    }
+}
