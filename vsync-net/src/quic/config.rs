@@ -10,8 +10,7 @@ pub(super) const VERSIONS: (u16, u16) = (1, 1);
 /// How large the UDP datagrams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mtu {
-    /// Found by probing: up to 60,000 bytes between two processes of one host, and then sent one
-    /// by one; up to 1,452 else.
+    /// 6,500 bytes between two processes of one host, else found by probing up to 1,452.
     Auto,
     /// Starts with this size between any two processes (1,200 to 6,550): for networks that are
     /// known to carry it. Larger ones would make bursts that the kernel refuses.
@@ -49,8 +48,7 @@ pub struct QuicConfig {
     pub max_backlog: usize,
     /// The size of datagrams.
     pub mtu: Mtu,
-    /// Whether the kernel splits large sends (GSO) to other hosts; some network cards do it
-    /// wrong.
+    /// Whether the kernel splits large sends (GSO); some network cards do it wrong.
     pub gso: bool,
     /// The socket buffers to ask for; what the system grants is logged.
     pub socket_buffer: usize,

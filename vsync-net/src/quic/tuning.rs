@@ -16,11 +16,7 @@ use crate::StartError;
 
 /// With GSO a burst is ten datagrams and must stay below 65,507 bytes.
 const MAX_MTU: u16 = 6_550;
-/// Between two processes of one host: what to begin with, and what to probe for. Large datagrams
-/// cost less there than the same bytes as a burst of GSO: what is paid per packet (encryption set
-/// up, acknowledgement, bookkeeping) is paid a ninth as often.
 const LOOPBACK_MTU: u16 = 6_500;
-const LOOPBACK_MOST: u16 = 60_000;
 /// What one stream may have in flight: several times what a fast local network needs.
 const STREAM_WINDOW: u32 = 8 << 20;
 
@@ -56,7 +52,7 @@ pub(super) fn endpoint() -> Result<EndpointConfig, StartError> {
     let mut endpoint = EndpointConfig::default();
     // Otherwise no datagram beyond 1,472 bytes is accepted, whatever the sender probes.
     endpoint
-        .max_udp_payload_size(LOOPBACK_MOST)
+        .max_udp_payload_size(MAX_MTU)
         .map_err(|error| StartError::Tls { reason: error.to_string() })?;
     Ok(endpoint)
 }
@@ -73,7 +69,6 @@ fn transport(config: &QuicConfig, near: bool) -> Result<TransportConfig, StartEr
     cubic.initial_window(256 << 10);
 
     let mut transport = TransportConfig::default();
-    transport.enable_segmentation_offload(config.gso);
     transport
         .max_concurrent_uni_streams(VarInt::from_u32(3))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
@@ -87,20 +82,17 @@ fn transport(config: &QuicConfig, near: bool) -> Result<TransportConfig, StartEr
         .send_window(2 * u64::from(STREAM_WINDOW))
         .send_fairness(false)
         .ack_frequency_config(Some(acks))
-        .congestion_controller_factory(Arc::new(cubic));
-    let (start, most, gso) = match config.mtu {
-        Mtu::Auto if near => (LOOPBACK_MTU, LOOPBACK_MOST, false),
-        Mtu::Auto => return Ok(transport),
-        Mtu::Fixed(mtu) => {
-            let mtu = mtu.clamp(1_200, MAX_MTU);
-            (mtu, mtu, config.gso)
-        }
+        .congestion_controller_factory(Arc::new(cubic))
+        .enable_segmentation_offload(config.gso);
+    let start = match config.mtu {
+        Mtu::Auto if near => Some(LOOPBACK_MTU),
+        Mtu::Auto => None,
+        Mtu::Fixed(mtu) => Some(mtu.clamp(1_200, MAX_MTU)),
     };
-    let mut probing = MtuDiscoveryConfig::default();
-    probing.upper_bound(most);
-    transport
-        .initial_mtu(start)
-        .mtu_discovery_config(Some(probing))
-        .enable_segmentation_offload(gso);
+    if let Some(mtu) = start {
+        let mut probing = MtuDiscoveryConfig::default();
+        probing.upper_bound(mtu);
+        transport.initial_mtu(mtu).mtu_discovery_config(Some(probing));
+    }
     Ok(transport)
 }

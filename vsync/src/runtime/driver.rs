@@ -34,8 +34,12 @@ use crate::error::{GroupError, NotApplied};
 const BURST: usize = 64;
 /// A peer whose backlog is below this has room for the next batch.
 const ROOM: usize = 256 * 1024;
-/// Updates that nobody waits for are gathered up to this many bytes, as long as more come.
+/// Updates that nobody waits for are gathered up to this many bytes, as long as more come or there
+/// is more to take in; up to so many times as much if they are spread over groups.
 const GATHER: usize = 60 * 1024;
+const SPREAD: usize = 16;
+/// But not for more turns than these.
+const TURNS: u32 = 32;
 /// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
 /// task go first once.
 const IDLE: u32 = 2;
@@ -70,6 +74,8 @@ pub(crate) struct Driver {
     history: Option<Writer>,
     dropped: Arc<Dropped>,
     slots: HashMap<GroupId, Slot>,
+    /// In how many of the groups' views each node is.
+    listed: HashMap<NodeId, usize>,
     peers: HashSet<PeerId>,
     /// Inputs that outputs have led to; they go in before anything else.
     later: VecDeque<Input>,
@@ -77,9 +83,8 @@ pub(crate) struct Driver {
     installed: Vec<GroupId>,
     /// Groups whose callers have left updates that are not submitted yet.
     left: BTreeSet<GroupId>,
-    /// How many bytes these held when they were last looked at, and for how many turns of the
-    /// others that has been all; `None` if it is not waited for more.
-    gathered: Option<(usize, u32)>,
+    /// How it is waited for more of these; `None` if it is not.
+    gathered: Option<Gathered>,
     /// Bytes of updates that wait for replicas at work elsewhere.
     held: usize,
     /// The last name of such work: they grow.
@@ -88,6 +93,17 @@ pub(crate) struct Driver {
     /// The last number of an attempt to join: they grow.
     nonce: u64,
     stop: Option<oneshot::Sender<()>>,
+}
+
+/// Updates that are left to gather.
+#[derive(Clone, Copy, Default)]
+struct Gathered {
+    /// How many bytes they were when they were last looked at.
+    bytes: usize,
+    /// For how many turns of the others that has been all.
+    idle: u32,
+    /// For how many turns they have been waited for.
+    turns: u32,
 }
 
 /// What woke the driver.
@@ -110,6 +126,7 @@ impl Driver {
             history: parts.history,
             dropped: parts.dropped,
             slots: HashMap::new(),
+            listed: HashMap::new(),
             peers: HashSet::new(),
             later: VecDeque::new(),
             installed: Vec::new(),
@@ -159,7 +176,7 @@ impl Driver {
             if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.step(Input::Tick);
             }
-            self.let_out();
+            self.let_out(busy);
             self.ship();
             if busy || self.gathered.is_some() {
                 // Callers on the same thread get their turn, too.
@@ -190,7 +207,7 @@ impl Driver {
     /// Whether to let callers leave more before their updates go out: not where one of them waits,
     /// and only as long as more comes. What a batch costs is then shared by all of it (Nagle's
     /// idea, without his timer: an idle sender's update goes out after two turns of the others).
-    fn gathers(&mut self) -> bool {
+    fn gathers(&mut self, busy: bool) -> bool {
         let mut bytes = 0;
         for group in &self.left {
             let Some(slot) = self.slots.get(group) else { continue };
@@ -200,19 +217,20 @@ impl Driver {
             };
             bytes += more;
         }
-        let (before, idle) = self.gathered.unwrap_or((0, 0));
-        let idle = if bytes > before { 0 } else { idle + 1 };
-        let more = bytes > 0 && bytes < GATHER && idle < IDLE;
-        self.gathered = more.then_some((bytes, idle));
+        let Gathered { bytes: before, idle, turns } = self.gathered.unwrap_or_default();
+        let idle = if busy || bytes > before { 0 } else { idle + 1 };
+        let most = GATHER * self.left.len().clamp(1, SPREAD);
+        let more = bytes > 0 && bytes < most && idle < IDLE && turns < TURNS;
+        self.gathered = more.then_some(Gathered { bytes, idle, turns: turns + 1 });
         more
     }
 
     /// Submits what callers have left, and closes the open batches, where the network has room.
     /// Where it has none, only what somebody waits for is submitted: the wait may be for no more
     /// than that it is applied here.
-    fn let_out(&mut self) {
+    fn let_out(&mut self, busy: bool) {
         let room = self.has_room();
-        if room && self.gathers() {
+        if room && self.gathers(busy) {
             return;
         }
         self.gathered = None;
@@ -393,6 +411,7 @@ impl Driver {
     fn close(&mut self, group: GroupId, decided: Option<u64>, why: &str) {
         let Some(mut slot) = self.slots.remove(&group) else { return };
         self.held -= slot.release().map_or(0, |held| held.bytes);
+        self.unlist(&slot.nodes());
         let last = decided.is_some() && slot.view().is_some_and(|view| view.members.len() <= 1);
         let seat = Arc::clone(&slot.seat);
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use vsync_core::engine::{Delivery, GroupConfig, Install, Output, Run};
-use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros};
+use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
 use vsync_history::event::Event;
 
 use super::callers::{Callers, Ending};
@@ -125,6 +125,12 @@ impl Slot {
     /// The installed view.
     pub(crate) fn view(&self) -> Option<&wire::View> {
         self.standing.as_ref().map(|standing| &standing.view)
+    }
+
+    /// The nodes in the installed view.
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        let members = self.view().into_iter().flat_map(|view| &view.members);
+        members.map(|member| member.id.node).collect()
     }
 
     /// Own updates are about to be handed to the engine.

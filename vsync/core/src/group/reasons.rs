@@ -179,15 +179,16 @@ impl Membership {
 
     /// A member's node says that it has no such membership.
     pub(crate) fn on_not_here(&mut self, turn: &mut Turn<'_>, peer: NodeId, beyond: ViewNumber) {
-        if self.view().rank_of_node(peer).is_none() {
-            return;
-        }
         if beyond > self.view().number + 1 && !turn.bugs().has(Bug::IgnoreExclusion) {
             // Who is listed beyond the next view has promised in that one, so had installed it:
             // this member is not. Without this it would wait for the rest of a cut that nobody has
-            // any more.
+            // any more. Whoever says so: the last who knows may have come after this view (seed
+            // 675407).
             turn.marks.excluded_late += 1;
             self.ending = Some(Ending::Forgotten);
+            return;
+        }
+        if self.view().rank_of_node(peer).is_none() {
             return;
         }
         let news = beyond > self.view().number && self.superseded.is_none();

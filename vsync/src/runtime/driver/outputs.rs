@@ -58,7 +58,10 @@ impl Driver {
                 Ok(())
             }
             (other, Some(slot)) => {
+                let excluded = matches!(other, Output::Excluded { .. });
+                let before = if excluded { slot.nodes() } else { Vec::new() };
                 let notice = lifecycle(slot, other, &mut record);
+                self.unlist(&before);
                 self.settle(group, notice);
                 Ok(())
             }
@@ -141,6 +144,18 @@ impl Driver {
         }
     }
 
+    /// A view with these nodes is a group's no more.
+    pub(super) fn unlist(&mut self, nodes: &[NodeId]) {
+        for node in nodes {
+            if let Some(count) = self.listed.get_mut(node) {
+                *count -= 1;
+                if *count == 0 {
+                    self.listed.remove(node);
+                }
+            }
+        }
+    }
+
     fn install(&mut self, install: Install, now: u64) -> Result<(), Broken> {
         let mut record = Record { writer: self.history.as_mut(), now };
         let Some(slot) = self.slots.get_mut(&install.group) else { return Ok(()) };
@@ -148,18 +163,22 @@ impl Driver {
         let directory = install.group == GroupId(0);
         let gone: Vec<_> = install.left.iter().map(|left| left.id.node).collect();
         let group = install.group;
-        let view = slot.install(install, &mut record)?;
-        self.installed.push(group);
+        let before = slot.nodes();
+        let installed = slot.install(install, &mut record);
+        for node in slot.nodes() {
+            *self.listed.entry(node).or_default() += 1;
+        }
         let seat = Arc::clone(&slot.seat);
+        self.unlist(&before);
+        let view = installed?;
+        self.installed.push(group);
         let me = self.transport.local().id;
         for member in view.members().iter().filter(|member| member.id.node.0 != me.0) {
             self.transport.want(PeerId(member.id.node.0), &member.address);
         }
+        let listed = |node: &NodeId| self.listed.contains_key(node);
+        let gone: Vec<_> = gone.into_iter().filter(|node| !listed(node)).collect();
         if !gone.is_empty() {
-            let wanted = |node: &NodeId| {
-                self.slots.values().filter_map(Slot::view).any(|v| v.rank_of_node(*node).is_some())
-            };
-            let gone: Vec<_> = gone.into_iter().filter(|node| !wanted(node)).collect();
             self.tell(Notice::Gone(gone));
         }
         if directory {
