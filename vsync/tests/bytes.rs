@@ -229,9 +229,10 @@ fn nonsense() -> Vec<(Class, Bytes)> {
         let length = (random() % 60) as usize;
         let mut bytes: Vec<u8> =
             (0..length).map(|_| (random() % 5 * (random() % 60)) as u8).collect();
-        // One in four is for questions; the rest is the engine's or nobody's, as it falls. But not a
-        // group's messages (3): whoever holds the secret may tell a member that it is excluded, and
-        // is believed. What the engine makes of lies is tested where they can be told one by one.
+        // One in four is for questions; the rest is the engine's or nobody's, as it falls. But not
+        // a group's messages (3): whoever holds the secret may tell a member that it is excluded,
+        // and is believed. What the engine makes of lies is tested where they can be told one by
+        // one.
         match bytes.first_mut() {
             Some(tag) if index % 4 == 1 => *tag = 0xff,
             Some(tag) if *tag == 3 => *tag = 4,

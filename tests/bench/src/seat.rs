@@ -52,7 +52,7 @@ impl Seat {
     }
 }
 
-/// Runs a member on a runtime with as many threads as the workload says; one is a thread of its own.
+/// Runs a member on a runtime with as many threads as the workload says.
 pub(crate) fn run<F, W>(options: &MemberOptions, work: F) -> Result<(), String>
 where
     F: FnOnce(Seat, Workload) -> W,

@@ -46,8 +46,8 @@ fn print(outcome: &Outcome) {
     }
     let receivers = (outcome.workload.members as f64 - 1.0).max(1.0);
     println!(
-        "applied at every member: {:.0}/s; on the wire {:.1} bytes per update ({:.1} per update and \
-         receiver); CPU {:.2} µs per update, all members",
+        "applied at every member: {:.0}/s; on the wire {:.1} bytes per update \
+         ({:.1} per update and receiver); CPU {:.2} µs per update, all members",
         outcome.applied_per_second,
         outcome.wire_bytes_per_update,
         outcome.wire_bytes_per_update / receivers,

@@ -247,8 +247,8 @@ impl Slot {
         }
     }
 
-    /// Makes a checkpoint the state, wherever that is run. `status` is the engine's: the view is not
-    /// installed for the application yet.
+    /// Makes a checkpoint the state, wherever that is run. `status` is the engine's: the view is
+    /// not installed for the application yet.
     pub(crate) fn loading(
         &mut self,
         label: u64,

@@ -1,5 +1,5 @@
-//! Other systems under the same load. Those that are crates or plain sockets run as member processes
-//! (`member`), those of the distribution as daemons with our clients (`run`).
+//! Other systems under the same load. Those that are crates or plain sockets run as member
+//! processes (`member`), those of the distribution as daemons with our clients (`run`).
 
 pub(crate) mod corosync;
 mod daemon;
