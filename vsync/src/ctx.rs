@@ -1,18 +1,30 @@
 //! [`Ctx`]: what an update may know besides the state.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
-use vsync_core::wire::MemberId;
+use vsync_core::wire::{GroupId, MemberId, NodeId};
 
+use crate::rng::{Rng, Words};
 use crate::view::Time;
 use crate::{State, View};
+
+/// The number of what nobody sent.
+const NO_UPDATE: u64 = u64::MAX;
+/// Who sent that.
+const NOBODY: MemberId = MemberId { node: NodeId(0), entry: 0 };
 
 /// What every replica agrees on while it applies one update.
 ///
 /// It has nothing that differs between replicas: no own name, rank or clock. A method that needs
 /// none of it may leave the parameter out.
 pub struct Ctx<S> {
+    group: GroupId,
+    /// The update's number in its sender's lane.
+    seq: u64,
+    /// The generator that this update has used.
+    words: Cell<Option<Words>>,
     time: Time,
     sender: MemberId,
     rank: usize,
@@ -21,13 +33,22 @@ pub struct Ctx<S> {
 }
 
 impl<S> Ctx<S> {
-    /// For the updates delivered in `view`; [`Ctx::deliver`] comes before each range of them.
+    /// For the updates delivered in `view`; [`Ctx::deliver`] comes before each range of them, and
+    /// [`Ctx::next`] before each one.
     ///
     /// As it is made it serves [`Replicated::on_view`](crate::Replicated::on_view).
-    pub(crate) fn new(view: View) -> Self {
+    pub(crate) fn new(group: GroupId, view: View) -> Self {
         let coordinator = view.coordinator().map(|member| member.id);
-        let nobody = MemberId { node: vsync_core::wire::NodeId(0), entry: 0 };
-        Ctx { time: 0, sender: coordinator.unwrap_or(nobody), rank: 0, view, state: PhantomData }
+        Ctx {
+            group,
+            seq: NO_UPDATE,
+            words: Cell::new(None),
+            time: 0,
+            sender: coordinator.unwrap_or(NOBODY),
+            rank: 0,
+            view,
+            state: PhantomData,
+        }
     }
 
     /// What follows was sent by `sender` at `time`.
@@ -35,6 +56,12 @@ impl<S> Ctx<S> {
         self.sender = sender;
         self.rank = rank;
         self.time = time;
+    }
+
+    /// What follows is the sender's update of this number.
+    pub(crate) fn next(&mut self, seq: u64) {
+        self.seq = seq;
+        self.words.set(None);
     }
 
     /// When the update was sent, by its sender's clock: microseconds since the Unix epoch.
@@ -65,6 +92,17 @@ impl<S> Ctx<S> {
     /// How many active members the view has.
     pub fn size(&self) -> usize {
         self.view.size()
+    }
+
+    /// Random numbers, the same at every replica.
+    ///
+    /// All that one update draws is one sequence, however often it asks for the generator.
+    pub fn rng(&self) -> Rng<'_> {
+        let sender = if self.seq == NO_UPDATE { NOBODY } else { self.sender };
+        Rng::new(
+            &self.words,
+            [self.group.0, self.view.number(), sender.node.0, sender.entry, self.seq],
+        )
     }
 }
 

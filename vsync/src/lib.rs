@@ -59,6 +59,7 @@ mod optimistic;
 mod query;
 mod remote;
 mod replicated;
+mod rng;
 mod runtime;
 mod service;
 mod steward;
@@ -79,6 +80,7 @@ pub use remote::{Remote, RemoteGroup, RemoteQuery};
 pub use replicated::{
     ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
 };
+pub use rng::Rng;
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};
 pub use vsync_macros::replicated;

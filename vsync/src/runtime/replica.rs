@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use vsync_core::engine::Delivery;
+use vsync_core::wire::GroupId;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::callers::{Answer, Callers};
@@ -54,11 +55,11 @@ pub(crate) type Saving = Box<dyn FnOnce() -> Result<Bytes, Broken> + Send>;
 pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), Broken> + Send>;
 
 /// A replica without its type, for the driver.
-pub(crate) trait Replica: Send + Sync {
+pub(crate) trait Replica: Send {
     /// Applies a range; the results of own updates that are awaited go to `callers`.
     fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken>;
     /// A view was installed. `told` is whether the state does not know it yet.
-    fn install(&mut self, view: &View, told: bool) -> Result<(), Broken>;
+    fn install(&mut self, group: GroupId, view: &View, told: bool) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
     fn save(&self) -> Result<Bytes, Broken>;
     /// Takes the checkpoint, wherever that is run.
@@ -227,7 +228,7 @@ impl<S: Replicated> Replica for Typed<S> {
         ctx.deliver(range.sender, range.rank, range.time);
         let seat = &self.shared.seat;
         let applied = self.change("an update", |state| {
-            apply_range(state, &ctx, range, &mut callers)?;
+            apply_range(state, &mut ctx, range, &mut callers)?;
             // Under the state's lock: a query knows how far what it reads goes.
             seat.applied(range);
             Ok(())
@@ -236,8 +237,8 @@ impl<S: Replicated> Replica for Typed<S> {
         applied
     }
 
-    fn install(&mut self, view: &View, told: bool) -> Result<(), Broken> {
-        let ctx = Ctx::new(view.clone());
+    fn install(&mut self, group: GroupId, view: &View, told: bool) -> Result<(), Broken> {
+        let ctx = Ctx::new(group, view.clone());
         let done = match told {
             true => self.change("a view", |state| {
                 state.on_view(&ctx, view);
@@ -284,7 +285,7 @@ impl<S: Replicated> Replica for Typed<S> {
 /// Applies each update of a range; only results that somebody awaits are kept.
 fn apply_range<S: Replicated>(
     state: &mut S,
-    ctx: &Ctx<S>,
+    ctx: &mut Ctx<S>,
     range: &Delivery,
     callers: &mut Option<&mut Callers>,
 ) -> Result<(), String> {
@@ -293,6 +294,7 @@ fn apply_range<S: Replicated>(
     for seq in range.seq..range.seq + u64::from(range.count) {
         let (update, rest) = split(body).ok_or("a range that is shorter than its count")?;
         body = rest;
+        ctx.next(seq);
         if wanted != Some(seq) {
             let mut reply = Reply::none();
             state.apply(ctx, update, &mut reply).map_err(|error| error.to_string())?;

@@ -183,7 +183,7 @@ impl Slot {
         let told = install.view.number > self.label;
         self.standing = Some(Standing { view: install.view, rank: install.rank });
         self.seat.installed(view.clone(), me, members);
-        self.replica.install(&view.agreed(), told)?;
+        self.replica.install(install.group, &view.agreed(), told)?;
         self.seat.event(GroupEvent::View(view.clone()));
         Ok(view)
     }

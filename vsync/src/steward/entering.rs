@@ -232,7 +232,9 @@ impl Entering {
     }
 
     /// Until the directory knows that the group has come into being, others cannot join it.
-    async fn confirm(&self, directory: &DirectoryHandle, group: u64) {
+    ///
+    /// `&mut`, since a replica cannot be shared between threads.
+    async fn confirm(&mut self, directory: &DirectoryHandle, group: u64) {
         let Some(view) = self.seat.status().view.clone() else { return };
         let mut pause = PAUSE.0;
         loop {
