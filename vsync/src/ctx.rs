@@ -1,11 +1,13 @@
 //! [`Ctx`]: what an update may know besides the state.
 
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 
+use crate::events::Emits;
 use crate::rng::{Rng, Words};
 use crate::view::Time;
 use crate::{State, View};
@@ -25,11 +27,24 @@ pub struct Ctx<S> {
     seq: u64,
     /// The generator that this update has used.
     words: Cell<Option<Words>>,
+    /// How many events there were in this view so far.
+    emitted: Cell<u64>,
+    /// Whether anybody reads them.
+    read: bool,
+    kept: RefCell<Vec<Kept>>,
     time: Time,
     sender: MemberId,
     rank: usize,
     view: View,
     state: PhantomData<fn() -> S>,
+}
+
+/// An event of an update, which is not stable yet.
+pub(crate) struct Kept {
+    /// The update's number in its sender's lane.
+    pub(crate) seq: u64,
+    pub(crate) index: u64,
+    pub(crate) event: Box<dyn Any + Send>,
 }
 
 impl<S> Ctx<S> {
@@ -43,6 +58,9 @@ impl<S> Ctx<S> {
             group,
             seq: NO_UPDATE,
             words: Cell::new(None),
+            emitted: Cell::new(0),
+            read: false,
+            kept: RefCell::default(),
             time: 0,
             sender: coordinator.unwrap_or(NOBODY),
             rank: 0,
@@ -62,6 +80,26 @@ impl<S> Ctx<S> {
     pub(crate) fn next(&mut self, seq: u64) {
         self.seq = seq;
         self.words.set(None);
+    }
+
+    /// Whether events are read from now on, by anybody.
+    pub(crate) fn read(&mut self, read: bool) {
+        self.read = read;
+    }
+
+    /// How many events there were in this view so far.
+    pub(crate) fn emitted(&self) -> u64 {
+        self.emitted.get()
+    }
+
+    /// This many events there were in this view, at another replica.
+    pub(crate) fn had_emitted(&mut self, count: u64) {
+        self.emitted.set(count);
+    }
+
+    /// Takes the events since this was last asked.
+    pub(crate) fn kept(&mut self) -> Vec<Kept> {
+        std::mem::take(self.kept.get_mut())
     }
 
     /// When the update was sent, by its sender's clock: microseconds since the Unix epoch.
@@ -107,6 +145,64 @@ impl<S> Ctx<S> {
 }
 
 impl<S: State> Ctx<S> {
+    /// Tells the world, as soon as that is safe: every member shows the event to those who read its
+    /// [`Group::events`](crate::Group::events) when the update that emitted it is stable. If that
+    /// never comes to be, because this replica is excluded with updates that nobody else has, it is
+    /// never shown.
+    ///
+    /// What the events are is said on the struct:
+    ///
+    /// ```
+    /// use vsync::{Ctx, replicated};
+    ///
+    /// #[derive(Clone, Debug, PartialEq)]
+    /// pub enum Sale {
+    ///     SoldOut { buyer: String },
+    /// }
+    ///
+    /// #[replicated(event = Sale)]
+    /// #[derive(Default)]
+    /// struct Shop {
+    ///     left: u32,
+    /// }
+    ///
+    /// #[replicated]
+    /// impl Shop {
+    ///     #[update(order = "total")]
+    ///     fn buy(&mut self, ctx: &Ctx<Self>, buyer: String) {
+    ///         self.left = self.left.saturating_sub(1);
+    ///         if self.left == 0 {
+    ///             ctx.emit(Sale::SoldOut { buyer });
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    /// Without it there is nothing to emit:
+    /// ```compile_fail,E0277
+    /// # use vsync::{Ctx, replicated};
+    /// #[replicated]
+    /// struct Silent {}
+    ///
+    /// #[replicated]
+    /// impl Silent {
+    ///     #[update(order = "total")]
+    ///     fn speak(&mut self, ctx: &Ctx<Self>) {
+    ///         ctx.emit("a word");
+    ///     }
+    /// }
+    /// ```
+    pub fn emit<E>(&self, event: E)
+    where
+        S: Emits<E>,
+        E: Send + 'static,
+    {
+        let index = self.emitted.get();
+        self.emitted.set(index + 1);
+        if self.read {
+            self.kept.borrow_mut().push(Kept { seq: self.seq, index, event: Box::new(event) });
+        }
+    }
+
     /// The version of the type that is active in the group.
     pub fn version(&self) -> u32 {
         S::VERSION

@@ -11,6 +11,7 @@ pub use vsync_core::engine::{Class, Level};
 
 pub use crate::call::Call;
 pub use crate::ctx::Ctx;
+pub use crate::events::{Emits, NoEvents};
 pub use crate::group::Group;
 pub use crate::optimistic::Fallible;
 pub use crate::query::Query;

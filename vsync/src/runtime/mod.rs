@@ -2,9 +2,11 @@
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
 pub(crate) mod callers;
+mod checkpoint;
 pub(crate) mod clock;
 mod driver;
 pub(crate) mod dropped;
+mod emitted;
 mod frames;
 pub(crate) mod history;
 pub(crate) mod outbox;
@@ -13,6 +15,7 @@ pub(crate) mod rpc;
 pub(crate) mod seat;
 mod slot;
 pub(crate) mod stability;
+pub(crate) mod typed;
 
 use std::sync::Arc;
 

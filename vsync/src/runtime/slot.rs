@@ -213,6 +213,7 @@ impl Slot {
             self.callers.stable(view, cut.count(rank));
         }
         self.seat.stable(view, cut);
+        self.replica.stabilised();
     }
 
     /// What has waited for the replica, which is back or will never be.

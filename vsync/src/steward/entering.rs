@@ -17,9 +17,10 @@ use crate::directory::{self, DirectoryHandle, Entry, Kind};
 use crate::error::{CallError, JoinError};
 use crate::group::Group;
 use crate::replicated::Replicated;
-use crate::runtime::replica::{Answering, Replica, Shared, Typed, schema, type_name};
+use crate::runtime::replica::{Answering, Replica, Shared, schema, type_name};
 use crate::runtime::rpc::Contact;
 use crate::runtime::seat::Seat;
+use crate::runtime::typed::Typed;
 use crate::runtime::{Command, Opening, Progress};
 
 /// Whether a group may be made, or must exist.
