@@ -4,13 +4,17 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
+use vsync_core::engine::Level;
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 
 use crate::events::Emits;
 use crate::rng::{Rng, Words};
+use crate::runtime::timers::{Saved, Timer, Timers};
+use crate::timer::{TimerError, TimerId};
 use crate::view::Time;
-use crate::{State, View};
+use crate::{Replicated, State, View};
 
 /// The number of what nobody sent.
 const NO_UPDATE: u64 = u64::MAX;
@@ -32,6 +36,11 @@ pub struct Ctx<S> {
     /// Whether anybody reads them.
     read: bool,
     kept: RefCell<Vec<Kept>>,
+    /// Whether it is a total.
+    total: bool,
+    timers: RefCell<Timers>,
+    /// When the view was installed here: it differs between replicas, and is for timers only.
+    began: Time,
     time: Time,
     sender: MemberId,
     rank: usize,
@@ -61,6 +70,9 @@ impl<S> Ctx<S> {
             emitted: Cell::new(0),
             read: false,
             kept: RefCell::default(),
+            total: true,
+            timers: RefCell::default(),
+            began: 0,
             time: 0,
             sender: coordinator.unwrap_or(NOBODY),
             rank: 0,
@@ -70,7 +82,8 @@ impl<S> Ctx<S> {
     }
 
     /// What follows was sent by `sender` at `time`.
-    pub(crate) fn deliver(&mut self, sender: MemberId, rank: usize, time: Time) {
+    pub(crate) fn deliver(&mut self, sender: MemberId, rank: usize, time: Time, total: bool) {
+        self.total = total;
         self.sender = sender;
         self.rank = rank;
         self.time = time;
@@ -80,6 +93,37 @@ impl<S> Ctx<S> {
     pub(crate) fn next(&mut self, seq: u64) {
         self.seq = seq;
         self.words.set(None);
+    }
+
+    /// These timers are set; the view is installed here at `now`.
+    pub(crate) fn begin(&mut self, timers: Timers, now: Time) {
+        self.timers = RefCell::new(timers);
+        self.began = now;
+    }
+
+    /// The timers, for the next view.
+    pub(crate) fn into_timers(self) -> Timers {
+        self.timers.into_inner()
+    }
+
+    /// The timers, for a checkpoint.
+    pub(crate) fn saved_timers(&self) -> Saved {
+        self.timers.borrow().saved()
+    }
+
+    /// When the first timer is due that this node has not asked for.
+    pub(crate) fn due(&self) -> Option<Time> {
+        self.timers.borrow().due()
+    }
+
+    /// The next timer that is due, and whether it is stable: it is asked for now.
+    pub(crate) fn ask(&mut self, now: Time) -> Option<(u64, bool)> {
+        self.timers.get_mut().ask(now)
+    }
+
+    /// The update of a timer that fires.
+    pub(crate) fn fire(&self, timer: u64) -> Option<Vec<u8>> {
+        self.timers.borrow_mut().take(TimerId(timer))
     }
 
     /// Whether events are read from now on, by anybody.
@@ -206,6 +250,83 @@ impl<S: State> Ctx<S> {
     /// The version of the type that is active in the group.
     pub fn version(&self) -> u32 {
         S::VERSION
+    }
+}
+
+impl<S: Replicated> Ctx<S> {
+    /// Lets an update come after `delay`: it is applied at the same point of the order at every
+    /// replica, once, whoever fails in the meantime. Its [`sender`](Ctx::sender) is the member that
+    /// has fired it, its [`time`](Ctx::time) when it did.
+    ///
+    /// The timer is part of the group's state, as what the struct holds: a joiner gets it, too. The
+    /// view's coordinator fires it when it is due by its own clock, so clocks that differ make it
+    /// that much earlier or later after a failure; and it waits while the group has no quorum, and
+    /// behind what flow control holds up. In `#[on_view]` each member counts from when it installed
+    /// the view. The update is applied as a total, whatever its method's order.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::time::Duration;
+    /// use vsync::{Ctx, TimerError, TimerId, replicated};
+    ///
+    /// #[replicated]
+    /// #[derive(Default)]
+    /// struct Leases {
+    ///     held: BTreeMap<String, TimerId>,
+    /// }
+    ///
+    /// #[replicated]
+    /// impl Leases {
+    ///     #[update(order = "total")]
+    ///     fn renew(&mut self, ctx: &Ctx<Self>, who: String) -> Result<(), TimerError> {
+    ///         if let Some(timer) = self.held.remove(&who) {
+    ///             ctx.cancel(timer)?;
+    ///         }
+    ///         let expire = LeasesUpdate::Expire { who: who.clone() };
+    ///         self.held.insert(who, ctx.after(Duration::from_secs(10), expire)?);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     #[update(order = "total")]
+    ///     fn expire(&mut self, who: String) {
+    ///         self.held.remove(&who);
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimerError::NotTotal`] in a fifo or causal update; [`TimerError::Full`] beyond 65,536
+    /// timers of a group, or 16 MiB of their updates; [`TimerError::Encode`]. Every replica meets
+    /// the same error at the same point.
+    pub fn after(&self, delay: Duration, update: S::Update) -> Result<TimerId, TimerError> {
+        let set_at = self.timing()?;
+        let mut bytes = Vec::new();
+        S::encode(&update, &mut bytes).map_err(|why| TimerError::Encode(why.to_string()))?;
+        let timer = Timer {
+            set_at,
+            delay: delay.as_micros().try_into().unwrap_or(Time::MAX),
+            stable: S::method(&update).level == Level::Stable,
+            update: bytes,
+        };
+        self.timers.borrow_mut().set(timer, self.began)
+    }
+
+    /// Takes a timer back. `false` if it has fired, or was cancelled before.
+    ///
+    /// # Errors
+    /// [`TimerError::NotTotal`] in a fifo or causal update.
+    pub fn cancel(&self, timer: TimerId) -> Result<bool, TimerError> {
+        self.timing()?;
+        Ok(self.timers.borrow_mut().take(timer).is_some())
+    }
+
+    /// The time that timers set now count from, if all agree on it.
+    fn timing(&self) -> Result<Option<Time>, TimerError> {
+        match (self.seq, self.total) {
+            (NO_UPDATE, _) => Ok(None),
+            (_, true) => Ok(Some(self.time)),
+            (_, false) => Err(TimerError::NotTotal),
+        }
     }
 }
 

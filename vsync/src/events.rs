@@ -37,9 +37,9 @@ pub enum NoEvents {}
 /// that view before. Cursors grow along each member's stream.
 ///
 /// Where events are emitted by total updates and `#[on_view]` only, they are also the same at all
-/// members: a program that goes on at another member after a failure knows by them what it has seen
-/// already. Members deliver concurrent fifo and causal updates in different orders, so for those the
-/// index of an event is another at each; only the view is the same.
+/// members: a program that goes on at another member after a failure knows by them what it has
+/// seen already. Members deliver concurrent fifo and causal updates in different orders, so for
+/// those the index of an event is another at each; only the view is the same.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

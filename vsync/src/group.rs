@@ -70,12 +70,12 @@ impl<S: Replicated> Group<S> {
         Views { first: status.view.clone(), seen: None, receive }
     }
 
-    /// The [events](crate::Ctx::emit) of the updates that are applied here from now on, each when it
-    /// is stable, in the order in which this member applied their updates.
+    /// The [events](crate::Ctx::emit) of the updates that are applied here from now on, each when
+    /// it is stable, in the order in which this member applied their updates.
     ///
     /// A reader that lags behind by more than a thousand events misses the oldest, and is told so
-    /// by [`Emitted::Lagged`](crate::Emitted::Lagged): it stops neither the group nor other readers.
-    /// While nobody reads, events are dropped where they are emitted.
+    /// by [`Emitted::Lagged`](crate::Emitted::Lagged): it stops neither the group nor other
+    /// readers. While nobody reads, events are dropped where they are emitted.
     pub fn events<E>(&self) -> Events<E>
     where
         S: Emits<E>,

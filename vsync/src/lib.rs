@@ -66,6 +66,7 @@ mod service;
 mod steward;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 mod view;
 
 pub use builder::NodeBuilder;
@@ -83,6 +84,7 @@ pub use replicated::{
     ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
 };
 pub use rng::Rng;
+pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};
 pub use vsync_macros::replicated;

@@ -315,7 +315,7 @@ where
 /// If the view has no such rank.
 pub fn ctx<S>(view: &vsync_core::wire::View, rank: usize, time: Time) -> Ctx<S> {
     let mut ctx = Ctx::new(vsync_core::wire::GroupId(1), View::new(view, &[], &[], &[]));
-    ctx.deliver(view.members[rank].id, rank, time);
+    ctx.deliver(view.members[rank].id, rank, time, true);
     ctx.next(0);
     ctx
 }

@@ -16,12 +16,12 @@ pub(crate) type Words = [u64; 4];
 /// there; in an `#[on_view]` method by the group and the view. Later calls of `rng` in the same
 /// update go on where the earlier ones stopped.
 ///
-/// The numbers are value-stable: they are part of what a version of this crate promises, and change
-/// only where the changelog says so. They are those of **xoshiro256\*\*** (D. Blackman and S. Vigna,
-/// *Scrambled Linear Pseudorandom Number Generators*, 2021), whose state is filled by **SplitMix64**
-/// as its authors recommend, beginning at the XXH3 hash of the identity. Numbers below a bound are
-/// made by Lemire's method (*Fast Random Integer Generation in an Interval*, 2019), permutations by
-/// that of Fisher and Yates.
+/// The numbers are value-stable: they are part of what a version of this crate promises, and
+/// change only where the changelog says so. They are those of **xoshiro256\*\*** (D. Blackman and
+/// S. Vigna, *Scrambled Linear Pseudorandom Number Generators*, 2021), whose state is filled by
+/// **SplitMix64** as its authors recommend, beginning at the XXH3 hash of the identity. Numbers
+/// below a bound are made by Lemire's method (*Fast Random Integer Generation in an Interval*,
+/// 2019), permutations by that of Fisher and Yates.
 ///
 /// They are not secret: every member can compute them, and so can whoever knows the identity.
 ///

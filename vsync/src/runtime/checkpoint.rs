@@ -6,6 +6,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::timers::Saved;
+
 /// The version of what is put behind the state.
 const VERSION: u8 = 1;
 /// The bytes at the end: number and version.
@@ -16,6 +18,8 @@ const TAIL: usize = 5;
 pub(crate) struct Beside {
     /// How many events the `#[on_view]` of the installed view has emitted.
     pub(crate) emitted: u64,
+    /// The timers that are set.
+    pub(crate) timers: Saved,
 }
 
 /// Puts it behind the state.
@@ -52,7 +56,7 @@ mod tests {
     use super::*;
 
     fn joined() -> (Bytes, Beside) {
-        let beside = Beside { emitted: 300 };
+        let beside = Beside { emitted: 300, ..Beside::default() };
         (join(vec![1, 2, 3], &beside).expect("joined"), beside)
     }
 

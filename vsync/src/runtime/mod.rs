@@ -9,12 +9,14 @@ pub(crate) mod dropped;
 mod emitted;
 mod frames;
 pub(crate) mod history;
+mod inner;
 pub(crate) mod outbox;
 pub(crate) mod replica;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 mod slot;
 pub(crate) mod stability;
+pub(crate) mod timers;
 pub(crate) mod typed;
 
 use std::sync::Arc;

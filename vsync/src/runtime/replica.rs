@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use vsync_core::engine::Delivery;
-use vsync_core::wire::GroupId;
+use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::callers::Callers;
 use super::checkpoint::{self, Beside};
+use super::inner::Sending;
 use super::seat::Seat;
 use super::stability::Stability;
 use crate::error::GroupError;
@@ -56,12 +57,23 @@ pub(crate) type Saving = Box<dyn FnOnce() -> Result<Bytes, Broken> + Send>;
 /// Loads a checkpoint.
 pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), Broken> + Send>;
 
+/// The install of a view, as a replica has to know it.
+pub(crate) struct Installed<'a> {
+    pub(crate) group: GroupId,
+    /// What all members agree on.
+    pub(crate) view: &'a View,
+    /// This node's rank.
+    pub(crate) rank: usize,
+    /// Whether the state does not know it yet.
+    pub(crate) told: bool,
+}
+
 /// A replica without its type, for the driver.
 pub(crate) trait Replica: Send {
     /// Applies a range; the results of own updates that are awaited go to `callers`.
     fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken>;
-    /// A view was installed. `told` is whether the state does not know it yet.
-    fn install(&mut self, group: GroupId, view: &View, told: bool) -> Result<(), Broken>;
+    /// A view was installed.
+    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
     fn save(&self) -> Result<Bytes, Broken>;
     /// Takes the checkpoint, wherever that is run.
@@ -70,6 +82,10 @@ pub(crate) trait Replica: Send {
     fn loading(&mut self, checkpoint: Bytes) -> Loading;
     /// More of what was delivered is stable.
     fn stabilised(&mut self);
+    /// When there is something to send that nobody has called for, by the wall clock.
+    fn due(&self) -> Option<Micros>;
+    /// The next of what is to be sent at `now`.
+    fn send_due(&mut self, now: Micros) -> Option<Sending>;
     /// What this node has becomes the state of a new group.
     fn create(&mut self);
     /// The state is void, until a checkpoint is loaded.

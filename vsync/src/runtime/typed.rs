@@ -4,30 +4,50 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vsync_core::engine::Delivery;
-use vsync_core::wire::GroupId;
+use vsync_core::engine::{Class, Delivery};
+use vsync_core::wire::Micros;
 
 use super::callers::{Answer, Callers};
 use super::checkpoint::{self, Beside};
+use super::clock::wall;
 use super::emitted::Unstable;
-use super::replica::{Broken, Cell, Loading, Replica, Saving, Shared, panic_text};
+use super::inner::{Inner, Sending};
+use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared, panic_text};
+use super::timers::Timers;
 use crate::Ctx;
 use crate::events::Emitted;
 use crate::replicated::{Replicated, Reply};
-use crate::view::View;
 
 /// The driver's end of a [`Shared`].
 pub(crate) struct Typed<S: Replicated> {
     shared: Arc<Shared<S>>,
     /// Once a view is installed.
     ctx: Option<Ctx<S>>,
-    beside: Beside,
+    /// Until then: the timers that were loaded.
+    timers: Timers,
+    /// How many events the view's beginning has emitted.
+    emitted: u64,
+    /// Whether this node is the view's coordinator.
+    coordinates: bool,
     unstable: Unstable<S::Event>,
 }
 
 impl<S: Replicated> Typed<S> {
     pub(crate) fn new(shared: Arc<Shared<S>>) -> Typed<S> {
-        Typed { shared, ctx: None, beside: Beside::default(), unstable: Unstable::new() }
+        Typed {
+            shared,
+            ctx: None,
+            timers: Timers::default(),
+            emitted: 0,
+            coordinates: false,
+            unstable: Unstable::new(),
+        }
+    }
+
+    /// What a checkpoint holds beside the state.
+    fn beside(&self) -> Beside {
+        let timers = self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers);
+        Beside { emitted: self.emitted, timers }
     }
 
     /// Runs a method of the user's on the live state. If it panics or fails the state may be
@@ -60,7 +80,8 @@ impl<S: Replicated> Replica for Typed<S> {
         let Some(mut ctx) = self.ctx.take() else {
             return Err(Broken("an update before the first view".to_owned()));
         };
-        ctx.deliver(range.sender, range.rank, range.time);
+        let total = range.class == Class::Total;
+        ctx.deliver(range.sender, range.rank, range.time, total);
         ctx.read(self.shared.feed.is_read());
         let seat = &self.shared.seat;
         let applied = self.change("an update", |state| {
@@ -78,8 +99,15 @@ impl<S: Replicated> Replica for Typed<S> {
         applied
     }
 
-    fn install(&mut self, group: GroupId, view: &View, told: bool) -> Result<(), Broken> {
+    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
+        let Installed { group, view, rank, told } = installed;
+        self.coordinates = rank == 0;
+        let timers = match self.ctx.take() {
+            Some(before) => before.into_timers(),
+            None => std::mem::take(&mut self.timers),
+        };
         let mut ctx = Ctx::new(group, view.clone());
+        ctx.begin(timers, wall());
         ctx.read(self.shared.feed.is_read());
         self.unstable.release_all(&self.shared.feed);
         let done = match told {
@@ -88,11 +116,11 @@ impl<S: Replicated> Replica for Typed<S> {
                 Ok(())
             }),
             false => {
-                ctx.had_emitted(self.beside.emitted);
+                ctx.had_emitted(self.emitted);
                 Ok(())
             }
         };
-        self.beside.emitted = ctx.emitted();
+        self.emitted = ctx.emitted();
         // The view is decided, and so is what its beginning has emitted.
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
@@ -101,11 +129,11 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn save(&self) -> Result<Bytes, Broken> {
-        self.shared.save(&self.beside)
+        self.shared.save(&self.beside())
     }
 
     fn saving(&self) -> Saving {
-        let (shared, beside) = (Arc::clone(&self.shared), self.beside.clone());
+        let (shared, beside) = (Arc::clone(&self.shared), self.beside());
         Box::new(move || shared.save(&beside))
     }
 
@@ -114,7 +142,9 @@ impl<S: Replicated> Replica for Typed<S> {
             Ok(parts) => parts,
             Err(why) => return Box::new(move || Err(Broken(why))),
         };
-        self.beside = beside;
+        self.emitted = beside.emitted;
+        self.timers = beside.timers.timers(wall());
+        self.ctx = None;
         let shared = Arc::clone(&self.shared);
         Box::new(move || shared.load(&state))
     }
@@ -124,6 +154,16 @@ impl<S: Replicated> Replica for Typed<S> {
             let status = self.shared.seat.status();
             self.unstable.release(&status.stable, &self.shared.feed);
         }
+    }
+
+    fn due(&self) -> Option<Micros> {
+        self.ctx.as_ref().filter(|_| self.coordinates)?.due()
+    }
+
+    fn send_due(&mut self, now: Micros) -> Option<Sending> {
+        let ctx = self.ctx.as_mut().filter(|_| self.coordinates)?;
+        let (timer, stable) = ctx.ask(now)?;
+        Inner::Fire(timer).sending(stable)
     }
 
     fn create(&mut self) {
@@ -142,7 +182,9 @@ impl<S: Replicated> Replica for Typed<S> {
         }
         drop(state);
         self.ctx = None;
-        self.beside = Beside::default();
+        self.timers = Timers::default();
+        self.emitted = 0;
+        self.coordinates = false;
         self.unstable.forget();
         self.shared.feed.show(Emitted::Gap);
     }
@@ -168,19 +210,35 @@ fn apply_range<S: Replicated>(
         body = rest;
         ctx.next(seq);
         if wanted != Some(seq) {
-            let mut reply = Reply::none();
-            state.apply(ctx, update, &mut reply).map_err(|error| error.to_string())?;
+            apply(state, ctx, update, &mut Reply::none())?;
             continue;
         }
         let mut answer: Option<Answer> = None;
-        let mut reply = Reply::slot(&mut answer);
-        state.apply(ctx, update, &mut reply).map_err(|error| error.to_string())?;
+        apply(state, ctx, update, &mut Reply::slot(&mut answer))?;
         if let Some(callers) = callers {
             callers.delivered(range.view, seq, answer);
             wanted = callers.wanted(range.view, seq + 1);
         }
     }
     Ok(())
+}
+
+/// Applies one update, the user's or the runtime's.
+fn apply<S: Replicated>(
+    state: &mut S,
+    ctx: &Ctx<S>,
+    update: &[u8],
+    reply: &mut Reply<'_>,
+) -> Result<(), String> {
+    let Err(error) = state.apply(ctx, update, reply) else { return Ok(()) };
+    match Inner::read(update) {
+        None => Err(error.to_string()),
+        Some(Inner::Fire(timer)) => {
+            // It may have fired already: a coordinator that failed has asked for it, too.
+            let Some(update) = ctx.fire(timer) else { return Ok(()) };
+            state.apply(ctx, &update, reply).map_err(|error| error.to_string())
+        }
+    }
 }
 
 /// The first update of a body, and the rest.
