@@ -207,7 +207,8 @@ impl<S: Replicated> Replica for Typed<S> {
 
     fn void(&mut self) {
         let mut state = self.shared.lock();
-        if let Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
+        // A joiner may be excluded before it has a state: what is local to this node stays, too.
+        if let Cell::Local(old) | Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
             *state = Cell::Local(old);
         }
         drop(state);
@@ -224,5 +225,30 @@ impl<S: Replicated> Replica for Typed<S> {
 impl<S: Replicated> Drop for Typed<S> {
     fn drop(&mut self) {
         self.shared.feed.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::directory::Directory;
+    use crate::runtime::seat::Seat;
+
+    #[test]
+    fn who_is_excluded_before_it_has_a_state_can_still_load_one() {
+        let seat = Arc::new(Seat::new("group".to_owned(), 100, mpsc::unbounded_channel().0));
+        let shared = || Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        let mut donor = Typed::new(shared());
+        donor.create();
+        let checkpoint = donor.save().expect("saved");
+        let mut joiner = Typed::new(shared());
+        for _ in 0..2 {
+            joiner.void();
+            assert!(joiner.save().is_err(), "there is no state");
+            joiner.loading(checkpoint.clone())().expect("loaded");
+            assert_eq!(joiner.save().expect("saved"), checkpoint);
+        }
     }
 }
