@@ -10,7 +10,7 @@ use vsync_core::engine::Delivery;
 use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::callers::Callers;
+use super::callers::Takes;
 use super::checkpoint::{self, Beside};
 use super::inner::Sending;
 use super::seat::Seat;
@@ -70,8 +70,8 @@ pub(crate) struct Installed<'a> {
 
 /// A replica without its type, for the driver.
 pub(crate) trait Replica: Send {
-    /// Applies a range; the results of own updates that are awaited go to `callers`.
-    fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken>;
+    /// Applies a range; the results of own updates that are awaited go to `takes`.
+    fn deliver(&mut self, range: &Delivery, takes: Option<&mut dyn Takes>) -> Result<(), Broken>;
     /// A view was installed.
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
