@@ -40,6 +40,12 @@ impl Slow {
     }
 
     #[query]
+    fn browse(&self, millis: u64) -> usize {
+        std::thread::sleep(Duration::from_millis(millis));
+        self.order.len()
+    }
+
+    #[query]
     fn order(&self) -> Vec<u64> {
         self.order.clone()
     }
@@ -104,6 +110,28 @@ async fn slow_updates_hold_up_neither_heartbeats_nor_other_groups() {
     }
 }
 
+/// The same with a query that takes a second: its own group's updates wait for it, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_slow_query_holds_up_neither_heartbeats_nor_other_groups() {
+    let silence = Duration::from_millis(500);
+    let cluster = Cluster::with(3, move |builder| builder.failure_timeout(silence)).await;
+    let (slow, quick) = members(&cluster).await;
+    let reader = slow[0].clone();
+    let browsing =
+        tokio::task::spawn_blocking(move || reader.browse(1000).optimistic().map(|v| *v.peek()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // It is delivered at the reader's, and cannot be applied there yet.
+    slow[1].work(1, 0).await.unwrap();
+    for _ in 0..20 {
+        quick[0].bump().await.unwrap();
+    }
+    assert!(!browsing.is_finished(), "the other group waited");
+    assert_eq!(browsing.await.unwrap().unwrap(), 0, "nothing changes while it is read");
+    slow[0].group().flush().await.unwrap();
+    assert_eq!(slow[0].order().await.unwrap(), [1]);
+    assert_eq!(slow[2].group().view().unwrap().size(), 3, "nobody was excluded");
+}
+
 /// Leaving, while the replica is away at work, waits for it.
 #[tokio::test]
 async fn who_leaves_while_it_works_finishes_first() {
@@ -132,7 +160,12 @@ async fn who_dies_while_it_works_is_missed_by_the_others() {
     cluster.kill(2);
     assert!(lost.await.unwrap().is_err());
     slow[0].work(3, 0).await.unwrap();
-    assert_eq!(slow[0].order().await.unwrap(), slow[1].order().await.unwrap());
+    slow[1].work(4, 0).await.unwrap();
+    slow[0].work(5, 0).await.unwrap();
+    // The second may not have the last one yet.
+    let (first, second) = (slow[0].order().await.unwrap(), slow[1].order().await.unwrap());
+    assert_eq!(first[..second.len()], second);
+    assert!(second.ends_with(&[3, 4]) || second.ends_with(&[3, 4, 5]), "{second:?}");
 }
 
 /// The donor of a state that takes three times the silence to write down stays a member, and so

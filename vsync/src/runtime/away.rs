@@ -116,6 +116,10 @@ impl Replica for Absent {
         Absent::away()
     }
 
+    fn is_read(&self) -> bool {
+        false
+    }
+
     fn install(&mut self, _: Installed<'_>) -> Result<(), Broken> {
         Absent::away()
     }

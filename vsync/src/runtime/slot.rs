@@ -192,9 +192,10 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether the next range had better be applied away from the driver.
+    /// Whether the next range had better be applied away from the driver: it takes long, or has to
+    /// wait for a query, which may take long.
     pub(crate) fn is_slow(&self) -> bool {
-        self.pace == Pace::Slow
+        self.pace == Pace::Slow || self.replica.is_read()
     }
 
     /// Lets a range be applied away from the driver; until it is back nothing else is asked of the

@@ -122,6 +122,10 @@ impl<S: Replicated> Replica for Typed<S> {
         self.note(range, walk).map_err(Broken)
     }
 
+    fn is_read(&self) -> bool {
+        self.shared.is_held()
+    }
+
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
         let Installed { group, view, rank, told } = installed;
         self.coordinates = rank == 0;
