@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vsync_core::engine::{Class, Level};
 
+use super::compare::Digest;
 use super::verdicts::{Place, Verdict};
 use crate::replicated::Method;
 
@@ -16,6 +17,10 @@ pub(crate) enum Inner {
     Fire(u64),
     /// How an update of which somebody has spoken went at the sender.
     Verdict(Place, Verdict),
+    /// Compare the replicas here.
+    Compare,
+    /// What the sender's state was at that place.
+    Digest(Place, Digest),
 }
 
 /// One that is to be sent.

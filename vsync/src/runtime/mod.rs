@@ -6,6 +6,7 @@ mod away;
 pub(crate) mod callers;
 mod checkpoint;
 pub(crate) mod clock;
+mod compare;
 mod driver;
 pub(crate) mod dropped;
 mod emitted;

@@ -10,6 +10,7 @@ use vsync_core::wire::{Cut, GroupId};
 use super::Command;
 use super::outbox::Outbox;
 use super::stability::Stability;
+use crate::Difference;
 use crate::error::{GroupError, NotApplied};
 use crate::group::GroupEvent;
 use crate::view::{MemberId, View};
@@ -27,6 +28,7 @@ pub(crate) struct Seat {
     status: Mutex<Status>,
     events: broadcast::Sender<GroupEvent>,
     failures: AtomicU64,
+    differences: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
 }
 
@@ -58,6 +60,7 @@ impl Seat {
             status: Mutex::default(),
             events: broadcast::channel(EVENTS).0,
             failures: AtomicU64::new(0),
+            differences: AtomicU64::new(0),
             driver,
         }
     }
@@ -159,6 +162,18 @@ impl Seat {
     /// How many updates have failed at this replica.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// A replica is not like the others.
+    pub(crate) fn differs(&self, difference: &Difference) {
+        self.differences.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(group = self.name, %difference, "replicas differ");
+        self.event(GroupEvent::Differs(difference.clone()));
+    }
+
+    /// How many replicas were found to differ, as far as this node was there.
+    pub(crate) fn differences(&self) -> u64 {
+        self.differences.load(Ordering::Relaxed)
     }
 
     /// There is no membership now.

@@ -76,6 +76,7 @@ impl Entering {
         core: &Arc<Core>,
         name: &str,
         state: S,
+        compare: u64,
     ) -> Result<(Entering, Group<S>), JoinError> {
         let (tell, progress) = mpsc::unbounded_channel();
         let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
@@ -95,7 +96,7 @@ impl Entering {
             seat,
             kind: Kind { schema: schema::<S>(), name: type_name::<S>() },
             config: core.config::<S>(1),
-            replica: Some(Box::new(Typed::new(Arc::clone(&shared)))),
+            replica: Some(Box::new(Typed::new(Arc::clone(&shared), compare))),
             opened: None,
             tell,
             progress,
@@ -347,10 +348,11 @@ pub(crate) async fn enter<S: Replicated>(
     core: &Arc<Core>,
     name: &str,
     state: S,
+    compare: u64,
     how: How,
     deadline: Instant,
 ) -> Result<Group<S>, JoinError> {
-    let (mut entering, group) = Entering::group(core, name, state)?;
+    let (mut entering, group) = Entering::group(core, name, state, compare)?;
     match timeout_at(deadline, entering.enter(how)).await {
         Ok(entered) => entered.map(|()| group),
         Err(_) => {
@@ -367,7 +369,7 @@ pub(crate) async fn enter_directory(
     deadline: Instant,
     why: &mut BTreeMap<String, Failure>,
 ) -> Result<Group<directory::Directory>, JoinError> {
-    let (mut entering, group) = Entering::group(core, directory::NAME, Default::default())?;
+    let (mut entering, group) = Entering::group(core, directory::NAME, Default::default(), 0)?;
     if bootstrap {
         let place = Place { group: GroupId(0), generation: 1, kind: None, contacts: Vec::new() };
         entering.start(&place, None);
