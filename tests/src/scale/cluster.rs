@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use vsync_core::engine::{Class, Engine, GroupConfig, Input, Level, Output, Outputs, Run};
+use vsync_core::engine::{Class, Engine, Input, Level, Output, Outputs, Run};
 use vsync_core::wire::{FrameKind, GroupId, NodeId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -14,8 +14,6 @@ use super::node::{Fate, Load, Node, Tally, Work, sent};
 use super::pattern::Pattern;
 
 pub(crate) const GROUP: GroupId = GroupId(1);
-/// What a node says of itself on joining: about as much as a name and an address.
-pub(crate) const META: usize = 40;
 /// Inputs that a node takes in before it lets its batch out, as the runtime's driver does.
 const BURST: usize = 64;
 /// What may wait for the link before a node sends no more updates, as in the driver.
@@ -65,7 +63,7 @@ pub(crate) struct Cluster {
     pub(crate) pattern: Pattern,
     pub(crate) nodes: Vec<Node>,
     pub(crate) now: Nanos,
-    seed: u64,
+    pub(crate) seed: u64,
     heap: BinaryHeap<Reverse<(Nanos, u64, usize)>>,
     events: Vec<Option<What>>,
     free: Vec<usize>,
@@ -80,8 +78,8 @@ pub(crate) struct Cluster {
     /// How many updates are waited for at every node, at how many they are not yet, and since
     /// when at none.
     applied: (u64, usize, Nanos),
-    out: Outputs,
-    nonce: u64,
+    pub(crate) out: Outputs,
+    pub(crate) nonce: u64,
 }
 
 impl Cluster {
@@ -121,76 +119,6 @@ impl Cluster {
         cluster
     }
 
-    /// Names of nodes are random numbers, as long on the wire as real ones.
-    pub(crate) fn name(&self, index: usize) -> u64 {
-        let dice = xxh3_64_with_seed(&(index as u64).to_le_bytes(), self.seed);
-        (index as u64 + 1) << 48 | dice >> 16
-    }
-
-    fn index(name: u64) -> usize {
-        (name >> 48) as usize - 1
-    }
-
-    pub(crate) fn config(window: usize) -> GroupConfig {
-        GroupConfig {
-            generation: 1,
-            schema: 7,
-            causal: false,
-            meta: Bytes::from_static(&[b'm'; META]),
-            window,
-            join_buffer: 1 << 26,
-        }
-    }
-
-    /// Forms a group of the first `members` nodes: each step doubles it. This takes no time and
-    /// costs nothing; what is measured begins afterwards.
-    fn form(&mut self, members: usize, window: usize, heartbeat: Nanos) {
-        let mut queue = std::collections::VecDeque::new();
-        let config = Self::config(window);
-        queue.push_back((0, Input::Create { group: GROUP, config }));
-        let mut size = 0;
-        while size < members {
-            while let Some((node, input)) = queue.pop_front() {
-                self.nodes[node].engine.handle(START / 1_000, input, &mut self.out);
-                let outputs: Vec<Output> = self.out.drain().collect();
-                for output in outputs {
-                    if let Some((peer, frame)) = sent(&output) {
-                        let peer = Self::index(peer);
-                        let from = NodeId(self.name(node));
-                        let input = Input::Frame { peer: from, frame: frame.clone() };
-                        queue.push_back((peer, input));
-                    } else if let Output::TakeCheckpoint { label, .. } = output {
-                        queue.push_back((node, checkpoint(label)));
-                    } else {
-                        self.note(node, &output);
-                    }
-                }
-            }
-            let before = std::mem::replace(&mut size, self.nodes[0].members);
-            assert!(size > before, "every step lets members in");
-            for joiner in size..members.min(2 * size) {
-                let input = self.join_input(0, Self::config(window));
-                queue.push_back((joiner, input));
-            }
-        }
-        let phase = |index: usize| {
-            let dice = xxh3_64_with_seed(&(index as u64).to_be_bytes(), self.seed ^ 1);
-            START + heartbeat + dice % heartbeat
-        };
-        let phases: Vec<Nanos> = (0..self.nodes.len()).map(phase).collect();
-        for (index, phase) in phases.into_iter().enumerate() {
-            self.nodes[index].not_before = phase;
-            self.nodes[index].busy = START;
-            self.plan_due(index);
-        }
-    }
-
-    pub(crate) fn join_input(&mut self, contact: usize, config: GroupConfig) -> Input {
-        self.nonce += 1;
-        let contacts = vec![NodeId(self.name(contact))];
-        Input::Join { group: GROUP, contacts, nonce: self.nonce, config }
-    }
-
     fn plan(&mut self, at: Nanos, what: What) {
         self.planned += 1;
         let place = self.free.pop().unwrap_or_else(|| {
@@ -201,7 +129,7 @@ impl Cluster {
         self.heap.push(Reverse((at, self.planned, place)));
     }
 
-    fn plan_due(&mut self, node: usize) {
+    pub(crate) fn plan_due(&mut self, node: usize) {
         let Some(at) = self.nodes[node].deadline() else { return };
         let at = at.max(self.now);
         if self.nodes[node].due.is_none_or(|due| at < due) {
@@ -426,7 +354,7 @@ impl Cluster {
     }
 
     /// What the application learns.
-    fn note(&mut self, node: usize, output: &Output) {
+    pub(crate) fn note(&mut self, node: usize, output: &Output) {
         let it = &mut self.nodes[node];
         match output {
             Output::Install(install) => {
@@ -510,7 +438,7 @@ impl Cluster {
     }
 }
 
-fn checkpoint(label: u64) -> Input {
+pub(crate) fn checkpoint(label: u64) -> Input {
     Input::Checkpoint { group: GROUP, label, bytes: Bytes::from_static(STATE) }
 }
 

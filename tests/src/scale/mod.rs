@@ -14,6 +14,7 @@ pub mod change;
 mod cluster;
 pub mod costs;
 pub mod fit;
+mod form;
 pub mod model;
 mod node;
 mod pattern;

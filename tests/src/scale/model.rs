@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use super::cluster::META;
 use super::costs::Costs;
+use super::form::META;
 use super::steady::{EXTRA, batch};
 
 /// Acknowledgements wait this long where nobody is in a hurry, or for so many bytes.
@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// A frame to each of some nodes: the processor or the link, whichever is slower.
-    fn to_all(&self, nodes: f64, bytes: f64) -> f64 {
+    fn cast(&self, nodes: f64, bytes: f64) -> f64 {
         nodes * self.send(bytes).max(bytes * 8.0 / self.costs.bandwidth as f64)
     }
 
@@ -74,18 +74,19 @@ impl Model {
         let others = n - 2.0;
         let whole = Self::proposal(n);
         let there_and_back = 2.0 * self.way() + self.send(n);
-        let promises = self.to_all(others, 9.0)
+        let promises = self.cast(others, 9.0)
             + (others * self.receive(n)).max(there_and_back + 2.0 * self.receive(n));
-        let accepts = self.to_all(others, whole)
+        let accepts = self.cast(others, whole)
             + (n / 2.0 * self.receive(8.0))
                 .max(there_and_back + self.receive(whole) + self.receive(8.0));
-        promises + accepts + self.to_all(others, whole) + self.way() + self.receive(whole)
+        promises + accepts + self.cast(others, whole) + self.way() + self.receive(whole)
     }
 
-    /// Frames of that change: four rounds with the leader, and each tells each that it is there.
-    pub fn kill_frames(&self, members: usize) -> f64 {
-        let n = members as f64;
-        4.0 * (n - 2.0) + (n - 1.0) * (n - 2.0)
+    /// Frames of that change: five rounds with the leader, each tells each that it is there, and who
+    /// accepts when it is decided already is told so once more, and answers.
+    pub fn kill_frames(&self, members: usize) -> u64 {
+        let others = (members as u64).saturating_sub(2);
+        5 * others + (members as u64 - 1) * others + 2 * (others / 2)
     }
 
     /// A stable update, everybody acknowledging to everybody: each member takes in and sends on
@@ -126,7 +127,7 @@ impl Model {
     /// Updates a second of one sender, who sends each batch to each.
     pub fn one(&self, members: usize, payload: usize) -> f64 {
         let (updates, bytes) = sizes(payload);
-        let base = self.to_all(members as f64 - 1.0, bytes)
+        let base = self.cast(members as f64 - 1.0, bytes)
             + updates * self.costs.update as f64 / 1e3
             + self.receive(30.0);
         1e6 * updates / (base + self.acks(members, bytes, base))
@@ -141,10 +142,10 @@ impl Model {
             return self.one(members, payload);
         }
         let below = (others - self.fan).min(self.fan) as f64;
-        let base = self.to_all(below, bytes)
+        let base = self.cast(below, bytes)
             + updates * self.costs.update as f64 / 1e3
             + self.receive(bytes);
-        let sender = self.to_all(self.fan as f64, bytes);
+        let sender = self.cast(self.fan as f64, bytes);
         let base = base.max(sender);
         1e6 * updates / (base + self.acks(members, bytes, base))
     }
@@ -155,7 +156,7 @@ impl Model {
         let (updates, bytes) = sizes(payload);
         let n = members as f64;
         let frame = bytes + 20.0 + 3.0 * n;
-        let each = self.to_all(n - 1.0, frame) + (n - 1.0) * self.receive(frame);
+        let each = self.cast(n - 1.0, frame) + (n - 1.0) * self.receive(frame);
         1e6 * n * updates / (each + n * updates * self.costs.update as f64 / 1e3)
     }
 

@@ -94,8 +94,8 @@ pub(crate) fn stream(
     cluster.pattern = pattern;
     load(&mut cluster, payload);
     let (first, rounds) = match senders {
-        Senders::All => (0, if members > 64 { [3, 4] } else { [6, 12] }),
-        Senders::One => (members - 1, [40, 160]),
+        Senders::All => (0, if members > 32 { [4, 8] } else { [6, 12] }),
+        Senders::One => (members - 1, [30, 90]),
     };
     for sender in first..members {
         cluster.nodes[sender].app.streams = true;
