@@ -160,7 +160,7 @@ fn compare(setting: Setting, members: usize, fan: usize) -> Result<Compared, Stu
 }
 
 /// Curves bend: their laws are looked for among all sizes, and among the larger ones.
-const LARGE: [usize; 2] = [2, 64];
+const LARGE: [usize; 3] = [2, 16, 64];
 
 fn laws(report: &Report) -> Vec<Fitted> {
     let mut laws = Vec::new();
