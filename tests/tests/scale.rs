@@ -51,8 +51,8 @@ fn view_changes_follow_the_formulas() {
         assert_eq!(kill.frames, model.kill_frames(members), "{members} members");
         let vanish = change(&report, Event::Vanish, members);
         let Timers { heartbeat, retry } = Timers::default();
-        // Five heartbeats of silence, half as long for witnesses, a look at every heartbeat, and the
-        // time that the leader gives a member that may be back.
+        // Five heartbeats of silence, half as long for witnesses, a look at every heartbeat, and
+        // the time that the leader gives a member that may be back.
         let (least, most) = (5 * heartbeat, 10 * heartbeat + retry);
         assert!((least..=most).contains(&(vanish.time_us as u64 / 1000)), "{vanish:?}");
     }

@@ -9,9 +9,10 @@ use vsync_tests::scale::{self, MOST, MOST_STEADY, What};
 /// Simulates groups of many members in virtual time, on processors and links with stated costs, and
 /// prints what view changes and updates cost, by which law, and from where on trees would pay.
 ///
-/// The default takes ten to twenty seconds, 100 members a minute more. View changes of 1,000 members
-/// take some two minutes and 1.1 GB, and want --heartbeat 10000 --retry 10000: with the protocol's
-/// own timers the change of so large a group is still under way when they begin to repeat it.
+/// The default takes ten to twenty seconds, 100 members a minute more. View changes of 1,000
+/// members take some two minutes and 1.1 GB, and want --heartbeat 10000 --retry 10000: with the
+/// protocol's own timers the change of so large a group is still under way when they begin to
+/// repeat it.
 #[derive(Parser)]
 struct Args {
     /// Sizes of groups, 2 to 1000.

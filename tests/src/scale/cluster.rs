@@ -429,7 +429,7 @@ impl Cluster {
         Ok(self.goal.last)
     }
 
-    /// Waits until every one of the first nodes has applied so many updates; says when the last has.
+    /// Waits until each of the first nodes has applied so many updates; says when the last has.
     pub(crate) fn until_applied(&mut self, goal: u64, members: usize) -> Result<Nanos, Stuck> {
         let missing = self.nodes[..members].iter().filter(|node| node.app.applied < goal).count();
         self.applied = (goal, missing, self.now);

@@ -64,8 +64,8 @@ impl Model {
     }
 
     /// The change after a kill that all survivors know of. The leader asks all, hears all, tells
-    /// all the proposal, hears a quorum, and tells all the decision; each step waits for the leader,
-    /// or in small groups for the network.
+    /// all the proposal, hears a quorum, and tells all the decision; each step waits for the
+    /// leader, or in small groups for the network.
     pub fn kill(&self, members: usize) -> f64 {
         if members < 3 {
             return 0.0;
@@ -82,8 +82,8 @@ impl Model {
         promises + accepts + self.cast(others, whole) + self.way() + self.receive(whole)
     }
 
-    /// Frames of that change: five rounds with the leader, each tells each that it is there, and who
-    /// accepts when it is decided already is told so once more, and answers.
+    /// Frames of that change: five rounds with the leader, each tells each that it is there, and
+    /// who accepts when it is decided already is told so once more, and answers.
     pub fn kill_frames(&self, members: usize) -> u64 {
         let others = (members as u64).saturating_sub(2);
         5 * others + (members as u64 - 1) * others + 2 * (others / 2)
@@ -151,7 +151,7 @@ impl Model {
     }
 
     /// Updates a second where all send: each member takes in the others' batches and sends its own
-    /// to them. A relay tree changes nothing in that: whatever one passes on, another does not send.
+    /// to them. A relay tree changes nothing in that: what one passes on, another does not send.
     pub fn all(&self, members: usize, payload: usize) -> f64 {
         let (updates, bytes) = sizes(payload);
         let n = members as f64;

@@ -11,9 +11,9 @@ use super::pattern::Pattern;
 /// Own bytes that may be unacknowledged. Less than the runtime's default, for the simulation's
 /// memory: all members keep all of each other's.
 const WINDOW: usize = 1 << 20;
-/// The same in large groups where all send. A member lets a batch out after 64 frames at most, so more than 64
-/// senders run ahead of what they take in until their windows are full; what is measured must
-/// begin after that.
+/// The same in large groups where all send. A member lets a batch out after 64 frames at most, so
+/// more than 64 senders run ahead of what they take in until their windows are full; what is
+/// measured must begin after that.
 const LARGE_WINDOW: usize = 1 << 18;
 /// From more members on than this a group is large.
 const LARGE: usize = 64;
