@@ -1,0 +1,199 @@
+//! The same costs on paper. For what is built, a test holds these formulas against the simulation;
+//! for what is not built (the trees, a sequencer of its own) they say from which size on it pays.
+//!
+//! `s` and `r` are what sending and receiving a frame takes a processor, `n` the members, `way` one
+//! way through the network. Times are in µs.
+
+use serde::Serialize;
+
+use super::costs::Costs;
+use super::form::META;
+use super::steady::{EXTRA, batch};
+
+/// Acknowledgements wait this long where nobody is in a hurry, or for so many bytes.
+const ACK_DELAY: f64 = 2_000.0;
+const ACK_BYTES: f64 = 262_144.0;
+/// Where a crossover is looked for.
+const MOST: usize = 4_096;
+
+/// The formulas for one set of costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    costs: Costs,
+    /// Fan-out of trees.
+    fan: usize,
+}
+
+/// From which number of members on something pays, and by what factor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Crossover {
+    /// What.
+    pub what: &'static str,
+    /// From here on it is better, and stays so; `None`: nowhere below some thousands.
+    pub from: Option<usize>,
+    /// Members, and how many times better it is.
+    pub factors: Vec<(usize, f64)>,
+}
+
+impl Model {
+    /// With trees of such a fan-out.
+    pub fn new(costs: Costs, fan: usize) -> Model {
+        Model { costs, fan: fan.max(1) }
+    }
+
+    fn send(&self, bytes: f64) -> f64 {
+        (self.costs.send as f64 + bytes * self.costs.send_byte as f64 / 1e3) / 1e3
+    }
+
+    fn receive(&self, bytes: f64) -> f64 {
+        (self.costs.receive as f64 + bytes * self.costs.receive_byte as f64 / 1e3) / 1e3
+    }
+
+    /// A frame to each of some nodes: the processor or the link, whichever is slower.
+    fn cast(&self, nodes: f64, bytes: f64) -> f64 {
+        nodes * self.send(bytes).max(bytes * 8.0 / self.costs.bandwidth as f64)
+    }
+
+    fn way(&self) -> f64 {
+        self.costs.latency as f64 * 1.05
+    }
+
+    /// Bytes of a proposal: members by name, entry, what they said of themselves, and the cut.
+    fn proposal(n: f64) -> f64 {
+        n * (META as f64 + 14.0)
+    }
+
+    /// The change after a kill that all survivors know of. The leader asks all, hears all, tells
+    /// all the proposal, hears a quorum, and tells all the decision; each step waits for the
+    /// leader, or in small groups for the network.
+    pub fn kill(&self, members: usize) -> f64 {
+        if members < 3 {
+            return 0.0;
+        }
+        let n = members as f64;
+        let others = n - 2.0;
+        let whole = Self::proposal(n);
+        let there_and_back = 2.0 * self.way() + self.send(n);
+        let promises = self.cast(others, 9.0)
+            + (others * self.receive(n)).max(there_and_back + 2.0 * self.receive(n));
+        let accepts = self.cast(others, whole)
+            + (n / 2.0 * self.receive(8.0))
+                .max(there_and_back + self.receive(whole) + self.receive(8.0));
+        promises + accepts + self.cast(others, whole) + self.way() + self.receive(whole)
+    }
+
+    /// Frames of that change: five rounds with the leader, each tells each that it is there, and
+    /// who accepts when it is decided already is told so once more, and answers.
+    pub fn kill_frames(&self, members: usize) -> u64 {
+        let others = (members as u64).saturating_sub(2);
+        5 * others + (members as u64 - 1) * others + 2 * (others / 2)
+    }
+
+    /// A stable update, everybody acknowledging to everybody: each member takes in and sends on
+    /// two rounds of acknowledgements, of the update and of its position; the second has to come
+    /// from a quorum only.
+    pub fn stable(&self, members: usize) -> f64 {
+        let others = members as f64 - 1.0;
+        let (s, r) = (self.send(30.0), self.receive(30.0));
+        others * (2.0 * s + 1.5 * r) + 2.0 * self.way() + 2.0 * r
+    }
+
+    /// The same with a tree for acknowledgements: up to the root from a quorum, down to the sender.
+    pub fn stable_by_tree(&self, members: usize) -> f64 {
+        let (s, r, way) = (self.send(60.0), self.receive(60.0), self.way());
+        let fan = self.fan as f64;
+        let there = s + way + r + (members as f64 - 1.0) * s + way + r;
+        let up = self.depth(members / 2) * (way + s + fan * r);
+        there + up + self.depth(members - 1) * (way + r + fan * s)
+    }
+
+    /// How deep in a tree a place lies.
+    fn depth(&self, mut place: usize) -> f64 {
+        let mut depth = 0.0;
+        while place > 0 {
+            place = (place - 1) / self.fan;
+            depth += 1.0;
+        }
+        depth
+    }
+
+    /// Time that all members' acknowledgements of a batch take each of them.
+    fn acks(&self, members: usize, bytes: f64, batch: f64) -> f64 {
+        let frame = 20.0 + 3.0 * members as f64;
+        let batches = (ACK_DELAY / batch).max(1.0).min((ACK_BYTES / bytes).max(1.0));
+        (members as f64 - 1.0) * (self.send(frame) + self.receive(frame)) / batches
+    }
+
+    /// Updates a second of one sender, who sends each batch to each.
+    pub fn one(&self, members: usize, payload: usize) -> f64 {
+        let (updates, bytes) = sizes(payload);
+        let base = self.cast(members as f64 - 1.0, bytes)
+            + updates * self.costs.update as f64 / 1e3
+            + self.receive(30.0);
+        1e6 * updates / (base + self.acks(members, bytes, base))
+    }
+
+    /// The same with a relay tree: the sender sends to a few, and each of them as often. They take
+    /// in, apply, and pass on.
+    pub fn one_by_relay(&self, members: usize, payload: usize) -> f64 {
+        let (updates, bytes) = sizes(payload);
+        let others = members - 1;
+        if others <= self.fan {
+            return self.one(members, payload);
+        }
+        let below = (others - self.fan).min(self.fan) as f64;
+        let base = self.cast(below, bytes)
+            + updates * self.costs.update as f64 / 1e3
+            + self.receive(bytes);
+        let sender = self.cast(self.fan as f64, bytes);
+        let base = base.max(sender);
+        1e6 * updates / (base + self.acks(members, bytes, base))
+    }
+
+    /// Updates a second where all send: each member takes in the others' batches and sends its own
+    /// to them. A relay tree changes nothing in that: what one passes on, another does not send.
+    pub fn all(&self, members: usize, payload: usize) -> f64 {
+        let (updates, bytes) = sizes(payload);
+        let n = members as f64;
+        let frame = bytes + 20.0 + 3.0 * n;
+        let each = self.cast(n - 1.0, frame) + (n - 1.0) * self.receive(frame);
+        1e6 * n * updates / (each + n * updates * self.costs.update as f64 / 1e3)
+    }
+
+    /// How much more than another member the sequencer has to do for an awaited update of somebody
+    /// else: at most so much can be won if a node does nothing else. It sends one frame to each
+    /// (positions and acknowledgement together), others send two acknowledgements.
+    pub fn sequencer(&self, members: usize) -> f64 {
+        let others = members as f64 - 1.0;
+        let (s, r) = (self.send(30.0), self.receive(30.0));
+        (r + others * s + 2.0 * others * r) / (2.0 * r + 2.0 * others * s + 2.0 * others * r)
+    }
+
+    /// How much of a processor signs of life take, with heartbeats every so many ms.
+    pub fn heartbeats(&self, members: usize, heartbeat: u64) -> f64 {
+        (members as f64 - 1.0) * (self.send(17.0) + self.receive(17.0)) / 1e3 / heartbeat as f64
+    }
+
+    /// From where on each of the three that are not built pays.
+    pub fn crossovers(&self, payload: usize) -> Vec<Crossover> {
+        let found = |what, better: &dyn Fn(usize) -> f64| Crossover {
+            what,
+            from: (2..=MOST).rev().take_while(|&n| better(n) > 1.0).last(),
+            factors: [16, 100, 1000].map(|n| (n, better(n))).into(),
+        };
+        vec![
+            found("acknowledgements by tree: a stable update", &|n| {
+                self.stable(n) / self.stable_by_tree(n)
+            }),
+            found("relay tree: one sender's stream", &|n| {
+                self.one_by_relay(n, payload) / self.one(n, payload)
+            }),
+            found("a sequencer of its own: at most", &|n| self.sequencer(n)),
+        ]
+    }
+}
+
+fn sizes(payload: usize) -> (f64, f64) {
+    let updates = batch(payload);
+    (updates as f64, (updates * (payload + EXTRA)) as f64)
+}
