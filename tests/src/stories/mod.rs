@@ -9,7 +9,8 @@
 //!
 //! | command | what |
 //! |---|---|
-//! | `nodes N [causal] [window=BYTES] [chunk=BYTES]` | N processes, all connected |
+//! | `nodes N [causal] [window=BYTES] [chunk=BYTES] [groups=N] [changes=N]` | N processes, all connected; `changes`: view changes that each leads at once |
+//! | `in G` | what follows is about group G; 0 to begin with |
 //! | `group A… [joining B…]` | a group of active members, and of joining ones without their state |
 //! | `join A at B…` | A asks to come in |
 //! | `submit A CLASS [stable] [xN]` | updates |
