@@ -4,17 +4,15 @@
 //! true; [`pool`] runs many of them.
 
 mod app;
-mod dice;
 mod doom;
+mod event;
 mod fate;
 mod faults;
 pub(crate) mod host;
 pub(crate) mod judge;
 mod links;
-mod network;
 mod plan;
 pub mod pool;
-mod queue;
 pub(crate) mod quiet;
 mod record;
 mod report;
