@@ -65,6 +65,8 @@ mod steward;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod view;
+#[cfg(feature = "testing")]
+mod watch;
 
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
