@@ -14,6 +14,7 @@ use vsync_sim::Dice;
 
 pub(crate) use failure::demand;
 pub use failure::{Failure, Kind};
+pub(crate) use pool::Draw;
 pub use schema::{schema, schema_unchanged};
 
 use crate::Replicated;
