@@ -1,5 +1,5 @@
-//! What passes through the generated code, for checks and simulations: arguments, fields and results
-//! in words. Only a thread that asks for it pays for it.
+//! What passes through the generated code, for checks and simulations: arguments, fields and
+//! results in words. Only a thread that asks for it pays for it.
 
 use std::cell::RefCell;
 

@@ -1,9 +1,11 @@
 //! The simulation of a replicated type: groups of it, on the engine that runs in production, in a
 //! world that is a function of one seed.
 
+mod course;
 mod faults;
 mod host;
 mod judge;
+mod members;
 mod story;
 mod trouble;
 mod world;
@@ -35,7 +37,8 @@ const VARIABLE: &str = "VSYNC_SEED";
 /// - a checkpoint, loaded, is the state that was saved;
 /// - every [`invariant`](Simulation::invariant), at every replica, after every update;
 /// - no method panics;
-/// - nothing that a member sent is lost while it stays a member, and what was reported stable stays.
+/// - nothing that a member sent is lost while it stays a member, and what was reported stable
+///   stays.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -79,7 +82,7 @@ const VARIABLE: &str = "VSYNC_SEED";
 pub struct Simulation<S: Replicated> {
     start: Box<dyn Fn() -> S>,
     updates: Box<Draws<S::Update>>,
-    invariants: Vec<(&'static str, Box<dyn Fn(&S) -> bool>)>,
+    invariants: Vec<host::Invariant<S>>,
     members: usize,
     seeds: Range<u64>,
     length: usize,
@@ -191,9 +194,9 @@ impl<S: Replicated> Simulation<S> {
     /// Runs all seeds, whatever the environment says, and tells what they have seen.
     ///
     /// # Errors
-    /// The first seed that fails. [`Kind::Vacuous`], if all pass but have nothing to show: an update
-    /// method that nobody called, no two replicas that were compared, or most runs that lost their
-    /// quorum.
+    /// The first seed that fails. [`Kind::Vacuous`], if all pass but have nothing to show: an
+    /// update method that nobody called, no two replicas that were compared, or most runs that
+    /// lost their quorum.
     pub fn check(&self) -> Result<Simulated, Failure> {
         let (mut all, mut called) = (Simulated::default(), Vec::new());
         for seed in self.seeds.clone() {

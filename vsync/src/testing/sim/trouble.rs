@@ -2,8 +2,9 @@
 
 use vsync_core::engine::Input;
 
+use super::course::Stage;
 use super::host::Phase;
-use super::world::{Event, GROUP, Stage, World};
+use super::world::{Event, GROUP, World};
 use crate::Replicated;
 use crate::testing::check::Failure;
 

@@ -1,44 +1,28 @@
 //! The world of one seed: nodes, network, queue, and what happens when.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use vsync_core::engine::{
-    Class, DropReason, Engine, EngineConfig, GroupConfig, Input, Output, Outputs, Refusal, Run,
-    Traffic,
+    Class, DropReason, Engine, EngineConfig, GroupConfig, Input, Output, Outputs, Refusal, Traffic,
 };
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_sim::{Both, Clock, Dice, Network, Queue, Weather};
 
+use super::course::{LOOK, Stage};
 use super::host::{Desk, Host, Phase, Replica};
 use super::judge::{Judge, protocol};
 use super::story::Story;
 use super::{Simulated, Simulation};
 use crate::Replicated;
-use crate::testing::check::{Draw, Failure};
+use crate::testing::check::Failure;
 use crate::testing::stage::{guarded, meta};
 
 /// The only group.
 pub(super) const GROUP: GroupId = GroupId(1);
 
-/// How often somebody looks how far things are.
-const LOOK: u64 = 50_000;
-
-/// How long the first members may take to come in before trouble begins anyway.
-const BOOT: u64 = 4_000_000;
-
-/// How long the trouble lasts at most.
-const TROUBLE: u64 = 10_000_000;
-
-/// How long a healed group may take to come to rest.
-const PATIENCE: u64 = 30_000_000;
-
 /// More events than any run needs.
 const MOST_EVENTS: u64 = 5_000_000;
-
-/// What a clock of the wall shows at the beginning: some day in 2024, in microseconds.
-const EPOCH: u64 = 1_720_000_000_000_000;
 
 /// Something that will happen.
 pub(super) enum Event {
@@ -51,15 +35,6 @@ pub(super) enum Event {
     Mend { a: usize, b: usize },
     Fault,
     Look,
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Boot,
-    Trouble { since: u64 },
-    Healed { since: u64 },
-    Over,
 }
 
 /// The world.
@@ -79,13 +54,13 @@ pub(super) struct World<'a, S: Replicated> {
     /// Mean time between faults.
     pub(super) pace: u64,
     /// Dice for the updates alone: what else happens does not change what is drawn.
-    draws: Dice,
-    called: BTreeSet<&'static str>,
+    pub(super) draws: Dice,
+    pub(super) called: BTreeSet<&'static str>,
     config: GroupConfig,
     engine: EngineConfig,
     /// Mean time between two submissions of a member.
-    work: u64,
-    nonce: u64,
+    pub(super) work: u64,
+    pub(super) nonce: u64,
     events: u64,
 }
 
@@ -205,15 +180,8 @@ impl<'a, S: Replicated> World<'a, S> {
         host
     }
 
-    fn config(&self, host: usize) -> GroupConfig {
+    pub(super) fn config(&self, host: usize) -> GroupConfig {
         GroupConfig { meta: meta(host), ..self.config.clone() }
-    }
-
-    /// From now on a node wants to be a member.
-    pub(super) fn want(&mut self, host: usize, soon: u64) {
-        self.hosts[host].wanted = true;
-        let at = self.now + 1 + self.dice.spread(soon);
-        self.queue.push(at, Event::Join { host });
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Failure> {
@@ -355,102 +323,6 @@ impl<'a, S: Replicated> World<'a, S> {
         }
     }
 
-    /// A membership is over; who still wants one asks again.
-    fn ended(&mut self, host: usize, soon: u64) {
-        self.hosts[host].replica = Replica::new(Phase::Out);
-        if self.hosts[host].wanted {
-            self.want(host, soon);
-        }
-    }
-
-    /// A member sends something, and will again.
-    fn labour(&mut self, host: usize) -> Result<(), Failure> {
-        let it = &self.hosts[host];
-        if !it.alive || matches!(self.stage, Stage::Healed { .. } | Stage::Over) {
-            return Ok(());
-        }
-        let ready = it.replica.phase == Phase::Member && it.replica.is_active();
-        let at = self.now + 1 + self.dice.spread(self.work);
-        self.queue.push(at, Event::Work { host });
-        if !ready || self.stage == Stage::Boot {
-            return Ok(());
-        }
-        let (mut body, mut runs) = (Vec::new(), Vec::new());
-        for _ in 0..=self.dice.weighted(&[70, 20, 10]) {
-            let update = guarded("drawing an update", || (self.sim.updates)(&mut self.draws))?;
-            let draw = Draw::new::<S>(&update)?;
-            let replica = &mut self.hosts[host].replica;
-            if (body.len() + 4 + draw.bytes.len()) as u64 > replica.credit {
-                break;
-            }
-            body.extend_from_slice(&(draw.bytes.len() as u32).to_le_bytes());
-            body.extend_from_slice(&draw.bytes);
-            let (class, level) = (draw.method.class, draw.method.level);
-            runs.push(Run { class, level, count: 1 });
-            self.called.insert(draw.method.name);
-            self.story.tell(self.now, host, format!("sends {}", draw.words));
-            replica.pending.push_back(Arc::new(draw));
-        }
-        if runs.is_empty() {
-            return Ok(());
-        }
-        self.seen.sent += runs.len() as u64;
-        let replica = &mut self.hosts[host].replica;
-        replica.credit = replica.credit.saturating_sub(body.len() as u64);
-        let wall = EPOCH + self.hosts[host].clock.local(self.now);
-        let urgent = self.dice.chance(300);
-        let input = Input::Submit { group: GROUP, runs, body: body.into(), wall, urgent };
-        self.step(host, input)
-    }
-
-    /// A node looks after its membership: one that it wants and has not, or one that is blocked.
-    fn look_after(&mut self, host: usize) -> Result<(), Failure> {
-        let Host { alive, wanted, replica, .. } = &self.hosts[host];
-        if !alive {
-            return Ok(());
-        }
-        let nonce = match replica.phase {
-            Phase::Joining(nonce) if nonce > 0 => nonce,
-            Phase::Out if *wanted => {
-                self.nonce += 1;
-                self.nonce
-            }
-            Phase::Member if replica.blocked => self.nonce,
-            Phase::Leaving if replica.blocked => {
-                // As a shutdown that has reached its deadline.
-                self.losses = true;
-                self.step(host, Input::Abandon { group: GROUP })?;
-                self.ended(host, 50_000);
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
-        let contacts = self.contacts(host);
-        if !contacts.is_empty() {
-            let replica = &mut self.hosts[host].replica;
-            if replica.phase == Phase::Out {
-                *replica = Replica::new(Phase::Joining(nonce));
-            }
-            let config = self.config(host);
-            self.step(host, Input::Join { group: GROUP, contacts, nonce, config })?;
-        }
-        let at = self.now + self.dice.between(200_000, 800_000);
-        self.queue.push(at, Event::Join { host });
-        Ok(())
-    }
-
-    /// Members that a directory would name.
-    fn contacts(&mut self, host: usize) -> Vec<NodeId> {
-        let serves = |(other, it): (usize, &Host<S>)| {
-            let member = it.replica.phase == Phase::Member && it.replica.is_active();
-            (other != host && it.alive && member).then_some(it.node)
-        };
-        let mut list: Vec<NodeId> = self.hosts.iter().enumerate().filter_map(serves).collect();
-        self.dice.shuffle(&mut list);
-        list.truncate(3);
-        list
-    }
-
     /// Connects a pair, if both live.
     pub(super) fn mend(&mut self, a: usize, b: usize) {
         if !self.hosts[a].alive || !self.hosts[b].alive {
@@ -467,69 +339,5 @@ impl<'a, S: Replicated> World<'a, S> {
             let input = what(self.hosts[other].node);
             self.queue.push(at, Event::Input { host, input });
         }
-    }
-
-    /// Looks how far things are.
-    fn look(&mut self) -> Result<(), Failure> {
-        self.queue.push(self.now + LOOK, Event::Look);
-        match self.stage {
-            Stage::Boot => {
-                let active = self.judge.newest().map_or(0, |view| view.active);
-                if active == self.sim.members || self.now > BOOT {
-                    self.stage = Stage::Trouble { since: self.now };
-                    self.story.tell(self.now, None, "trouble begins".to_owned());
-                    self.queue.push(self.now + self.dice.spread(self.pace), Event::Fault);
-                }
-            }
-            Stage::Trouble { since } => {
-                let done = self.seen.sent >= self.sim.length as u64;
-                if done || self.now > since + TROUBLE {
-                    self.heal();
-                }
-            }
-            Stage::Healed { since } => match self.rest() {
-                Ok(()) => {
-                    self.seen.healed += 1;
-                    self.stage = Stage::Over;
-                }
-                Err(_) if self.now < since + PATIENCE => {}
-                // Those who are gone may have known what nobody else does.
-                Err(_) if self.losses => self.stage = Stage::Over,
-                Err(why) => return protocol(format!("the group does not come to rest: {why}")),
-            },
-            Stage::Over => {}
-        }
-        Ok(())
-    }
-
-    /// Ends all trouble: what lives is connected.
-    fn heal(&mut self) {
-        self.stage = Stage::Healed { since: self.now };
-        self.story.tell(self.now, None, "all is healed".to_owned());
-        self.network.calm(self.now);
-        for host in 0..self.hosts.len() {
-            for other in 0..host {
-                self.mend(host, other);
-            }
-            if self.hosts[host].wanted {
-                self.queue.push(self.now + 2, Event::Join { host });
-            }
-        }
-    }
-
-    /// Whether all who want to be are members of one view, with nothing under way.
-    fn rest(&self) -> Result<(), String> {
-        let newest = self.judge.newest().map_or(0, |view| view.number);
-        for (host, it) in self.hosts.iter().enumerate().filter(|(_, it)| it.alive) {
-            let replica = &it.replica;
-            if !it.wanted && replica.phase == Phase::Out {
-                continue;
-            }
-            if replica.number() != newest {
-                return Err(format!("n{host} is in view {}, not {newest}", replica.number()));
-            }
-            replica.at_rest(&self.judge).map_err(|why| format!("n{host} {why}"))?;
-        }
-        Ok(())
     }
 }
