@@ -13,7 +13,6 @@ pub(crate) mod judge;
 mod links;
 mod plan;
 pub mod pool;
-pub(crate) mod quiet;
 mod record;
 mod report;
 mod rest;
@@ -107,7 +106,7 @@ fn drive(seed: u64, world: &mut World) -> Outcome {
 }
 
 fn conduct(seed: u64, world: &mut World, run: impl FnOnce(&mut World)) -> Outcome {
-    let caught = quiet::catch(|| run(world));
+    let caught = vsync_sim::catch(|| run(world));
     let mut failures = world.failures().to_vec();
     if let Err(what) = caught {
         failures.insert(0, Failure { check: "panic", what });

@@ -39,7 +39,6 @@ use std::path::{Path, PathBuf};
 
 use vsync_core::bugs::Bugs;
 
-use crate::sim::quiet;
 use script::Block;
 use stage::Stage;
 
@@ -107,7 +106,7 @@ impl Story {
                 Block::Commands(commands) => {
                     let play = || commands.iter().for_each(|line| stage.play(line));
                     if panicked.is_none()
-                        && let Err(what) = quiet::catch(play)
+                        && let Err(what) = vsync_sim::catch(play)
                     {
                         panicked = Some(what);
                     }

@@ -1,7 +1,4 @@
-//! Where a state is played alone: views, contexts, and calls of the methods whose panics are caught.
-
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+//! Where a state is played alone: views, contexts, and calls of methods, whose panics are caught.
 
 use bytes::Bytes;
 use vsync_core::wire::{self, LeftReason, NodeId};
@@ -132,20 +129,10 @@ pub(crate) fn load<S: Replicated>(local: S, bytes: &[u8]) -> Result<S, Failure> 
     })
 }
 
-/// Runs code of the user's.
+/// Runs code of the user's. A panic is told in the report, with its place, and not printed.
 pub(crate) fn guarded<R>(what: &str, run: impl FnOnce() -> R) -> Result<R, Failure> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let report = format!("{what} panicked: {}", panic_text(panic.as_ref()));
-        Failure::new(Kind::Panicked, report)
-    })
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without a message")
+    vsync_sim::catch(run)
+        .map_err(|panic| Failure::new(Kind::Panicked, format!("{what} panicked: {panic}")))
 }
 
 /// What a node says of itself.
