@@ -6,6 +6,15 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// The dice of one run.
+///
+/// ```
+/// use vsync_sim::Dice;
+///
+/// let mut dice = Dice::new(7);
+/// let (account, amount) = (dice.below(10), dice.between(1, 100));
+/// assert!(account < 10 && (1..=100).contains(&amount));
+/// assert_eq!(Dice::new(7).below(10), account); // a seed is a sequence
+/// ```
 #[derive(Clone, Debug)]
 pub struct Dice {
     rng: ChaCha8Rng,
