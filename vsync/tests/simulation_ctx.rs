@@ -1,4 +1,4 @@
-//! Simulations and checks of types that use what their context gives: random numbers, timers, events.
+//! Simulations and checks of types that use their context: random numbers, timers, events.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
