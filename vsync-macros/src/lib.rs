@@ -56,13 +56,16 @@ use crate::parse::Errors;
 /// # On a struct
 /// - `name = "…"`: what the type is called in the cluster; else the struct's own name.
 /// - `version = 3`: the version of state and methods; else 1.
+/// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
 ///
 /// # On a method
 /// - `#[update(order = "fifo")]`, `"causal"` or `"total"`: takes `&mut self`, then perhaps
-///   `ctx: &Ctx<Self>`, then arguments by value. It must be deterministic.
+///   `ctx: &Ctx<Self>`, then arguments by value. It must be deterministic. If it panics, what it
+///   has changed before stays, at every replica alike; the caller is told `Panicked`, and the
+///   group goes on.
 ///   - `level = "stable"`: applied only when it is stable.
 ///   - `id = 7`: what it is called on the wire.
 /// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.

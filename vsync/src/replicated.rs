@@ -27,6 +27,11 @@ pub trait State: Sized + Send + 'static {
     /// The fields of its checkpoint, in order: name, and type as it is written.
     const FIELDS: &'static [(&'static str, &'static str)];
 
+    /// What its updates may [emit](Ctx::emit): given by `event = …`, else [`NoEvents`].
+    ///
+    /// [`NoEvents`]: crate::NoEvents
+    type Event: Clone + Send + 'static;
+
     /// The checkpoint: the fields that are not `#[local]`, one after the other.
     ///
     /// Equal states have equal checkpoints, so that replicas can be compared by them.

@@ -17,6 +17,16 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
     let bounds = where_clause(model, &private);
     let (name, version) = (&model.name, model.version);
     let fields = describe::fields(model);
+    let event = match &model.event {
+        Some(event) => quote!(#event),
+        None => quote!(#private::NoEvents),
+    };
+    let emits = model.event.as_ref().map(|event| {
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #private::Emits<#event> for #ident #ty_generics #bounds {}
+        }
+    });
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
     quote! {
@@ -26,6 +36,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
             #fields
+            type Event = #event;
 
             fn save(&self)
                 -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
@@ -39,6 +50,8 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
                 #load
             }
         }
+
+        #emits
     }
 }
 

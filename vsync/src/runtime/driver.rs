@@ -4,10 +4,12 @@
 //! close its open batches when the network has room, and moves what comes out: deliveries to
 //! replicas, completions to callers, lines to the history, and only then frames to the network.
 //!
-//! A method of the user's that panics ends this node's membership in that group, as a crash that
-//! the others handle: the replica's state may have changed half way. Its callers are told, the
-//! group's events say why, and the node and its other groups go on.
+//! A replica that cannot go on ends this node's membership in that group, as a crash that the
+//! others handle: its state cannot be loaded or saved, or differs from the others'. Its callers are
+//! told, the group's events say why, and the node and its other groups go on. An update that panics
+//! everywhere is no such case (see [`verdicts`](super::verdicts)).
 
+mod alarms;
 mod outputs;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -17,7 +19,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use vsync_core::engine::{Engine, EngineConfig, GroupConfig, Input, Outputs};
-use vsync_core::wire::{GroupId, NodeId};
+use vsync_core::wire::{GroupId, Micros, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::{Event, PeerId, PeerInfo, Transport};
 
@@ -85,6 +87,8 @@ pub(crate) struct Driver {
     left: BTreeSet<GroupId>,
     /// How it is waited for more of these; `None` if it is not.
     gathered: Option<Gathered>,
+    /// When groups have something to send that no caller has left, by the wall clock.
+    alarms: BTreeSet<(Micros, GroupId)>,
     /// Bytes of updates that wait for replicas at work elsewhere.
     held: usize,
     /// The last name of such work: they grow.
@@ -132,6 +136,7 @@ impl Driver {
             installed: Vec::new(),
             left: BTreeSet::new(),
             gathered: None,
+            alarms: BTreeSet::new(),
             held: 0,
             work: 0,
             frames: Frames::default(),
@@ -176,6 +181,7 @@ impl Driver {
             if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.step(Input::Tick);
             }
+            self.ring();
             self.let_out(busy);
             self.ship();
             if busy || self.gathered.is_some() {
@@ -254,7 +260,7 @@ impl Driver {
     fn wake_at(&self, full: bool) -> Option<Instant> {
         let deadline = self.engine.deadline().map(|at| self.clock.instant(at));
         let look = full.then(|| Instant::now() + LOOK_AGAIN);
-        [deadline, look].into_iter().flatten().min()
+        [deadline, look, self.alarm_at()].into_iter().flatten().min()
     }
 
     fn event(&mut self, event: Event) {
@@ -316,6 +322,9 @@ impl Driver {
             self.step(Input::Abandon { group });
         }
         slot.progress = progress.or(slot.progress);
+        if let Some(due) = slot.alarm.take() {
+            self.alarms.remove(&(due, group));
+        }
         slot.renumber(now, generation);
         if contacts.is_none() {
             slot.create();
@@ -411,6 +420,9 @@ impl Driver {
     fn close(&mut self, group: GroupId, decided: Option<u64>, why: &str) {
         let Some(mut slot) = self.slots.remove(&group) else { return };
         self.held -= slot.release().map_or(0, |held| held.bytes);
+        if let Some(due) = slot.alarm {
+            self.alarms.remove(&(due, group));
+        }
         self.unlist(&slot.nodes());
         let last = decided.is_some() && slot.view().is_some_and(|view| view.members.len() <= 1);
         let seat = Arc::clone(&slot.seat);

@@ -1,18 +1,25 @@
 //! Floor 6: the only asynchronous code. One task per node, the driver, owns the engine and all
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
+mod apply;
 pub(crate) mod callers;
+pub(crate) mod checkpoint;
 pub(crate) mod clock;
 mod driver;
 pub(crate) mod dropped;
+mod emitted;
 mod frames;
 pub(crate) mod history;
+pub(crate) mod inner;
 pub(crate) mod outbox;
 pub(crate) mod replica;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 mod slot;
 pub(crate) mod stability;
+pub(crate) mod timers;
+pub(crate) mod typed;
+mod verdicts;
 
 use std::sync::Arc;
 

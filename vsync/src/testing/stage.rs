@@ -1,9 +1,10 @@
 //! Where a state is played alone: views, contexts, and calls of methods, whose panics are caught.
 
 use bytes::Bytes;
-use vsync_core::wire::{self, LeftReason, NodeId};
+use vsync_core::wire::{self, GroupId, LeftReason, NodeId};
 
 use super::check::{Failure, Kind};
+use crate::runtime::timers::Saved;
 use crate::view::{Meta, Time};
 use crate::watch::{Seen, watch};
 use crate::{Ctx, MemberId, Replicated, Reply, View};
@@ -13,12 +14,19 @@ pub(crate) struct Stage<S: Replicated> {
     pub(crate) state: S,
     view: View,
     members: Vec<wire::Member>,
+    /// How many updates each has sent in the view.
+    sent: Vec<u64>,
+    /// What was sent last.
+    time: Time,
     ctx: Ctx<S>,
 }
 
 /// A checkpoint, to compare and to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
+    /// The state alone: what is loaded.
+    pub(crate) state: Vec<u8>,
+    /// All that replicas must agree on, which is the state and the timers that it has set.
     pub(crate) bytes: Vec<u8>,
     /// Field and value, in words.
     pub(crate) fields: Vec<(&'static str, String)>,
@@ -26,6 +34,9 @@ pub(crate) struct Snapshot {
 
 /// The result of an update: its bytes, and its value in words.
 pub(crate) type Said = Option<(Vec<u8>, String)>;
+
+/// The group, for all that is derived from its name.
+pub(crate) const GROUP: GroupId = GroupId(1);
 
 /// How many members are in the first view.
 pub(crate) const FIRST: usize = 3;
@@ -43,14 +54,17 @@ impl<S: Replicated> Stage<S> {
     pub(crate) fn beside(state: S, other: &Stage<S>) -> Self {
         let mut stage = Stage::unseen(state, &other.members);
         stage.view = other.view.clone();
-        stage.ctx = Ctx::new(stage.view.clone());
+        (stage.sent, stage.time) = (other.sent.clone(), other.time);
+        stage.ctx = Ctx::new(GROUP, stage.view.clone());
+        stage.ctx.begin(other.ctx.saved_timers().timers(other.time), other.time);
         stage
     }
 
     fn unseen(state: S, members: &[wire::Member]) -> Self {
         let none = wire::View { number: 0, members: Vec::new(), active: 0 };
         let view = View::new(&none, &[], &[], &[]);
-        Stage { state, ctx: Ctx::new(view.clone()), view, members: members.to_vec() }
+        let (ctx, sent) = (Ctx::new(GROUP, view.clone()), vec![0; members.len()]);
+        Stage { state, view, members: members.to_vec(), sent, time: 0, ctx }
     }
 
     /// Installs the next view, of these members.
@@ -73,7 +87,10 @@ impl<S: Replicated> Stage<S> {
         let members = self.members.clone();
         let view = wire::View { number, active: members.len(), members };
         self.view = View::new(&view, &[], &joined, &left);
-        self.ctx = Ctx::new(self.view.clone());
+        self.sent = vec![0; self.members.len()];
+        let ctx = Ctx::new(GROUP, self.view.clone());
+        let timers = std::mem::replace(&mut self.ctx, ctx).into_timers();
+        self.ctx.begin(timers, self.time);
         let Stage { state, view, ctx, .. } = self;
         guarded("the `#[on_view]` method", || state.on_view(ctx, view))
     }
@@ -83,13 +100,38 @@ impl<S: Replicated> Stage<S> {
         &mut self,
         update: &[u8],
         sender: usize,
-        time: Time,
+        (time, total): (Time, bool),
     ) -> Result<Said, Failure> {
         let node = node(sender);
-        let Some(rank) = self.members.iter().position(|it| it.id.node == node) else {
-            return Ok(None);
-        };
-        self.ctx.deliver(self.members[rank].id, rank, time);
+        match self.members.iter().position(|it| it.id.node == node) {
+            Some(rank) => self.apply_of(rank, update, (time, total)),
+            None => Ok(None),
+        }
+    }
+
+    /// Fires the timers that are due at a moment.
+    pub(crate) fn fire(&mut self, time: Time) -> Result<(), Failure> {
+        while let Some((timer, _)) = self.ctx.ask(time) {
+            if let Some(update) = self.ctx.fire(timer) {
+                self.apply_of(0, &update, (time, true)).map_err(|mut failure| {
+                    failure.report = format!("a timer: {}", failure.report);
+                    failure
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_of(
+        &mut self,
+        rank: usize,
+        update: &[u8],
+        (time, total): (Time, bool),
+    ) -> Result<Said, Failure> {
+        self.ctx.deliver(self.members[rank].id, rank, time, total);
+        self.ctx.next(self.sent[rank]);
+        self.sent[rank] += 1;
+        self.time = self.time.max(time);
         let Stage { state, ctx, .. } = self;
         let mut reply = Reply::none();
         let (done, seen) = watch(|| guarded("an update", || state.apply(ctx, update, &mut reply)));
@@ -104,7 +146,7 @@ impl<S: Replicated> Stage<S> {
 
     /// The checkpoint of the state as it is.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, Failure> {
-        snapshot(&self.state)
+        Ok(snapshot(&self.state)?.with(&self.ctx.saved_timers()))
     }
 }
 
@@ -112,7 +154,7 @@ impl<S: Replicated> Stage<S> {
 pub(crate) fn snapshot<S: Replicated>(state: &S) -> Result<Snapshot, Failure> {
     let (saved, Seen { parts, .. }) = watch(|| guarded("saving", || state.save()));
     match saved? {
-        Ok(bytes) => Ok(Snapshot { bytes, fields: parts }),
+        Ok(bytes) => Ok(Snapshot { state: bytes.clone(), bytes, fields: parts }),
         Err(error) => {
             let report = format!("the state of `{}` does not make a checkpoint: {error}", S::NAME);
             Err(Failure::new(Kind::Checkpoint, report))
@@ -150,6 +192,16 @@ fn fresh(member: usize, view: u64) -> wire::Member {
 }
 
 impl Snapshot {
+    /// With the timers that the state has set, where there are or were any.
+    pub(crate) fn with(mut self, timers: &Saved) -> Snapshot {
+        if *timers != Saved::default() {
+            // Numbers and bytes into a growing vector: postcard has nothing to refuse there.
+            self.bytes.extend(postcard::to_stdvec(timers).unwrap_or_default());
+            self.fields.push(("(timers)", format!("{timers:?}")));
+        }
+        self
+    }
+
     /// The fields in which two states differ, with what they hold: one line each.
     pub(crate) fn differences(&self, other: &Snapshot, names: [&str; 2]) -> String {
         let width = names[0].chars().count().max(names[1].chars().count());

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use vsync_core::engine::Class;
 use vsync_sim::Dice;
 
 use super::pool::{Draw, Pool};
@@ -86,14 +87,18 @@ impl<S: Replicated> Stage<S> {
     /// Takes the state through one step.
     pub(crate) fn step(&mut self, step: &Step) -> Result<Said, Failure> {
         match step {
-            Step::Update(sent) => self.send(sent),
+            Step::Update(sent) => {
+                self.fire(sent.time)?;
+                self.send(sent)
+            }
             Step::View(members) => self.install(members).map(|()| None),
         }
     }
 
-    /// Applies an update.
+    /// Applies an update, and leaves timers alone.
     pub(crate) fn send(&mut self, sent: &Sent) -> Result<Said, Failure> {
-        self.apply(&sent.draw.bytes, sent.sender, sent.time).map_err(|mut failure| {
+        let total = sent.draw.method.class == Class::Total;
+        self.apply(&sent.draw.bytes, sent.sender, (sent.time, total)).map_err(|mut failure| {
             failure.report = format!("{}: {}", sent.draw.words, failure.report);
             failure
         })

@@ -152,7 +152,7 @@ impl<S: Replicated> Check<S> {
             donor.step(step)?;
             path.push(None);
         }
-        let bytes = donor.snapshot()?.bytes;
+        let bytes = donor.snapshot()?.state;
         let mut joiner = Stage::beside(load((self.start)(), &bytes)?, &donor);
         for (index, step) in history.iter().enumerate().skip(place) {
             let said = joiner.step(step).map_err(|failure| at(failure, &history[..=index]))?;
@@ -165,8 +165,8 @@ impl<S: Replicated> Check<S> {
     fn identity(&self, history: &[Step]) -> Result<(), Failure> {
         let broken = |stage: &Stage<S>| -> Result<Option<String>, Failure> {
             let saved = stage.snapshot()?;
-            let again = snapshot(&load((self.start)(), &saved.bytes)?)?;
-            let same = again.bytes == saved.bytes;
+            let again = snapshot(&load((self.start)(), &saved.state)?)?;
+            let same = again.state == saved.state;
             Ok((!same).then(|| saved.differences(&again, ["saved", "loaded, saved"])))
         };
         let last = |shorter: &[Step]| broken(&super::history::after(self, shorter)?);

@@ -108,7 +108,7 @@ impl<S: Replicated> Check<S> {
         for _ in 0..self.cases.min(20) {
             let mut author = Author::new(pool, dice);
             let history = author.history(self.length);
-            let bytes = after(self, &history)?.snapshot()?.bytes;
+            let bytes = after(self, &history)?.snapshot()?.state;
             let message = Message { words: "a checkpoint", bytes: &bytes };
             let load = |bytes: &[u8]| drop(S::load(bytes, (self.start)()));
             let harmed = |failure| at(failure, &history);

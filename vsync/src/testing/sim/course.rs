@@ -32,6 +32,11 @@ impl<S: Replicated> World<'_, S> {
     /// Looks how far things are.
     pub(super) fn look(&mut self) -> Result<(), Failure> {
         self.queue.push(self.now + LOOK, Event::Look);
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].alive {
+                self.fire(host)?;
+            }
+        }
         match self.stage {
             Stage::Boot => {
                 let active = self.judge.newest().map_or(0, |view| view.active);
@@ -42,8 +47,9 @@ impl<S: Replicated> World<'_, S> {
                 }
             }
             Stage::Trouble { since } => {
-                let done = self.seen.sent >= self.sim.length as u64;
-                if done || self.now > since + TROUBLE {
+                let said = self.seen.sent >= self.sim.length as u64;
+                let lasts = self.sim.lasting.is_none_or(|lasting| self.now >= since + lasting);
+                if (said && lasts) || self.now > since + self.sim.lasting.unwrap_or(0) + TROUBLE {
                     self.heal();
                 }
             }

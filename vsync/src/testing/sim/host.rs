@@ -3,15 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use vsync_core::engine::{Delivery, Engine, Install, Outputs};
+use bytes::Bytes;
+use vsync_core::engine::{Class, Delivery, Engine, Install, Outputs};
 use vsync_core::wire::{MemberId, NodeId, View};
 use vsync_sim::Clock;
 
 use super::judge::{Judge, protocol};
 use super::story::Story;
+use crate::runtime::checkpoint::{self, Beside};
+use crate::runtime::inner::{Inner, Sending};
+use crate::runtime::timers::{Saved, Timers};
 use crate::testing::check::{Draw, Failure, Kind};
-use crate::testing::stage::{guarded, load, snapshot};
-use crate::{Ctx, Replicated, Reply, view};
+use crate::testing::stage::{GROUP, guarded, load, snapshot};
+use crate::{ApplyError, Ctx, Replicated, Reply, view};
 
 /// How far a node is with the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,10 @@ pub(super) struct Replica<S: Replicated> {
     /// Whether there is no quorum.
     pub(super) blocked: bool,
     ctx: Option<Ctx<S>>,
+    /// Until there is a view: the timers of the checkpoint.
+    timers: Timers,
+    /// How many events the beginning of the view has emitted, as the checkpoint says.
+    emitted: u64,
     /// The view of the checkpoint that the state was loaded from.
     label: u64,
 }
@@ -70,6 +78,8 @@ pub(super) struct Replica<S: Replicated> {
 pub(super) struct Desk<'a, S> {
     pub(super) host: usize,
     pub(super) now: u64,
+    /// The clock of the wall.
+    pub(super) wall: u64,
     pub(super) start: &'a dyn Fn() -> S,
     pub(super) invariants: &'a [Invariant<S>],
     pub(super) judge: &'a mut Judge,
@@ -111,6 +121,8 @@ impl<S: Replicated> Replica<S> {
             pending: VecDeque::new(),
             blocked: false,
             ctx: None,
+            timers: Timers::default(),
+            emitted: 0,
             label: 0,
         }
     }
@@ -138,7 +150,7 @@ impl<S: Replicated> Replica<S> {
         if self.delivered.get(range.rank) != Some(&range.seq) || self.number() != range.view {
             return protocol(format!("n{host} delivers {range:?} after {:?}", self.delivered));
         }
-        ctx.deliver(range.sender, range.rank, range.time);
+        ctx.deliver(range.sender, range.rank, range.time, range.class == Class::Total);
         let mut body: &[u8] = &range.body;
         for seq in range.seq..range.seq + u64::from(range.count) {
             let sent = desk.judge.update(range.view, range.sender, seq).cloned();
@@ -151,9 +163,8 @@ impl<S: Replicated> Replica<S> {
             }
             let words = &draw.words;
             desk.tell(format!("applies {words} of n{}", range.sender.node.0));
-            let mut reply = Reply::none();
-            let applied = guarded(words, || state.apply(&ctx, update, &mut reply))?;
-            if let Err(error) = applied {
+            ctx.next(seq);
+            if let Err(error) = guarded(words, || apply(&mut state, &ctx, update))? {
                 let report = format!("n{host} cannot apply {words}: {error}");
                 return Err(Failure::new(Kind::Wire, report));
             }
@@ -184,13 +195,20 @@ impl<S: Replicated> Replica<S> {
             names[..active].join(" "),
             if active == names.len() { "nobody".to_owned() } else { names[active..].join(" ") },
         ));
-        let ctx = Ctx::new(view.clone());
+        let timers = match self.ctx.take() {
+            Some(before) => before.into_timers(),
+            None => std::mem::take(&mut self.timers),
+        };
+        let mut ctx = Ctx::new(GROUP, view.clone());
+        ctx.begin(timers, desk.wall);
         let Some(state) = &mut self.state else {
             return protocol(format!("n{host} installs view {number} without a state"));
         };
         // A checkpoint is taken after its view was told.
         if number > self.label {
             guarded("the `#[on_view]` method", || state.on_view(&ctx, &view))?;
+        } else {
+            ctx.had_emitted(self.emitted);
         }
         self.ctx = Some(ctx);
         self.me = install.view.members.get(install.rank).map(|member| member.id);
@@ -206,25 +224,45 @@ impl<S: Replicated> Replica<S> {
     }
 
     /// The checkpoint, for a member that joins.
-    pub(super) fn checkpoint(&self, desk: &mut Desk<'_, S>) -> Result<Vec<u8>, Failure> {
+    pub(super) fn checkpoint(&self, desk: &mut Desk<'_, S>) -> Result<Bytes, Failure> {
         let Some(state) = &self.state else {
             return protocol(format!("n{} is to give a state that it has not", desk.host));
         };
         desk.tell("takes a checkpoint".to_owned());
-        Ok(snapshot(state)?.bytes)
+        let emitted = self.ctx.as_ref().map_or(0, Ctx::emitted);
+        let beside = Beside { emitted, timers: self.saved_timers() };
+        let joined = checkpoint::join(snapshot(state)?.state, &beside);
+        joined.map_err(|why| Failure::new(Kind::Checkpoint, why))
+    }
+
+    /// The timers that are set.
+    pub(super) fn saved_timers(&self) -> Saved {
+        self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers)
+    }
+
+    /// What a coordinator sends for the next timer that is due.
+    pub(super) fn due(&mut self, wall: u64) -> Option<Sending> {
+        let coordinates = self.phase == Phase::Member && self.rank == 0 && self.is_active();
+        let (timer, stable) = self.ctx.as_mut().filter(|_| coordinates)?.ask(wall)?;
+        Inner::Fire(timer).sending(stable)
     }
 
     /// The state is that of a checkpoint.
     pub(super) fn load(
         &mut self,
         label: u64,
-        checkpoint: &[u8],
+        checkpoint: Bytes,
         desk: &mut Desk<'_, S>,
     ) -> Result<(), Failure> {
         desk.tell(format!("loads the checkpoint of view {label}"));
-        let state = load((desk.start)(), checkpoint)?;
+        let (checkpoint, beside): (Bytes, Beside) = match checkpoint::split(checkpoint) {
+            Ok(parts) => parts,
+            Err(why) => return protocol(format!("n{}: {why}", desk.host)),
+        };
+        (self.emitted, self.timers) = (beside.emitted, beside.timers.timers(desk.wall));
+        let state = load((desk.start)(), &checkpoint)?;
         let again = snapshot(&state)?;
-        if again.bytes != checkpoint {
+        if again.state != checkpoint {
             let report = format!(
                 "a checkpoint that n{} has loaded, saved again, is another one; `checkpointed` \
                  says more. It has become:\n{}",
@@ -257,6 +295,18 @@ impl<S: Replicated> Replica<S> {
             }
         }
         Ok(())
+    }
+}
+
+/// Applies one update, the user's or the runtime's, as a node does.
+fn apply<S: Replicated>(state: &mut S, ctx: &Ctx<S>, update: &[u8]) -> Result<(), ApplyError> {
+    let Err(error) = state.apply(ctx, update, &mut Reply::none()) else { return Ok(()) };
+    match Inner::read(update) {
+        Some(Inner::Fire(timer)) => match ctx.fire(timer) {
+            Some(update) => state.apply(ctx, &update, &mut Reply::none()),
+            None => Ok(()),
+        },
+        _ => Err(error),
     }
 }
 

@@ -9,8 +9,9 @@ use vsync_core::wire::{Cut, MemberId, View};
 
 use super::host::Replica;
 use crate::Replicated;
+use crate::runtime::timers::Saved;
 use crate::testing::check::{Draw, Failure, Kind};
-use crate::testing::stage::{load, snapshot};
+use crate::testing::stage::{guarded, load, snapshot};
 
 /// How many updates of a replica are shown.
 const MOST_SHOWN: usize = 20;
@@ -22,6 +23,7 @@ type Point = (u64, Vec<u64>);
 struct Witness {
     host: usize,
     checkpoint: Vec<u8>,
+    timers: Saved,
     /// What it had applied since it came into the view.
     applied: Vec<(usize, u64)>,
 }
@@ -127,25 +129,27 @@ impl Judge {
         start: &dyn Fn() -> S,
     ) -> Result<(), Failure> {
         let (Some(view), Some(state)) = (&replica.view, &replica.state) else { return Ok(()) };
-        let checkpoint = match state.save() {
+        let save = guarded("saving", || state.save())?;
+        let checkpoint = match save {
             Ok(checkpoint) => checkpoint,
             // To say it in the same words as everywhere.
-            Err(_) => snapshot(state)?.bytes,
+            Err(_) => snapshot(state)?.state,
         };
+        let timers = replica.saved_timers();
         let point = (view.number, replica.delivered.clone());
         let Some(witness) = self.witnesses.get(&point) else {
             let applied = replica.applied.clone();
-            self.witnesses.insert(point, Witness { host, checkpoint, applied });
+            self.witnesses.insert(point, Witness { host, checkpoint, timers, applied });
             return Ok(());
         };
         if witness.host != host {
             self.compared += 1;
         }
-        if witness.checkpoint == checkpoint {
+        if (&witness.checkpoint, &witness.timers) == (&checkpoint, &timers) {
             return Ok(());
         }
-        let one = snapshot(&load(start(), &witness.checkpoint)?)?;
-        let other = snapshot(state)?;
+        let one = snapshot(&load(start(), &witness.checkpoint)?)?.with(&witness.timers);
+        let other = snapshot(state)?.with(&timers);
         let names = [format!("n{}", witness.host), format!("n{host}")];
         let how = one.differences(&other, [&names[0], &names[1]]);
         let orders = self.orders(view, [&witness.applied, &replica.applied], &names);

@@ -7,13 +7,14 @@ use vsync_core::wire::NodeId;
 
 use super::course::Stage;
 use super::host::{Host, Phase, Replica};
-use super::world::{Event, GROUP, World};
+use super::world::{Event, World};
 use crate::Replicated;
+use crate::runtime::inner::Sending;
 use crate::testing::check::{Draw, Failure};
-use crate::testing::stage::guarded;
+use crate::testing::stage::{GROUP, guarded};
 
 /// What a clock of the wall shows at the beginning: some day in 2024, in microseconds.
-const EPOCH: u64 = 1_720_000_000_000_000;
+pub(super) const EPOCH: u64 = 1_720_000_000_000_000;
 
 impl<S: Replicated> World<'_, S> {
     /// From now on a node wants to be a member.
@@ -51,8 +52,7 @@ impl<S: Replicated> World<'_, S> {
             if (body.len() + 4 + draw.bytes.len()) as u64 > replica.credit {
                 break;
             }
-            body.extend_from_slice(&(draw.bytes.len() as u32).to_le_bytes());
-            body.extend_from_slice(&draw.bytes);
+            body.extend(framed(&draw.bytes));
             let (class, level) = (draw.method.class, draw.method.level);
             runs.push(Run { class, level, count: 1 });
             self.called.insert(draw.method.name);
@@ -63,6 +63,23 @@ impl<S: Replicated> World<'_, S> {
             return Ok(());
         }
         self.seen.sent += runs.len() as u64;
+        self.submit(host, runs, body)
+    }
+
+    /// A coordinator asks for the timers that are due.
+    pub(super) fn fire(&mut self, host: usize) -> Result<(), Failure> {
+        let wall = EPOCH + self.hosts[host].clock.local(self.now);
+        while let Some(Sending { method, update: bytes }) = self.hosts[host].replica.due(wall) {
+            let (class, level) = (method.class, method.level);
+            let draw = Draw { method, bytes, words: "the update of a timer".to_owned() };
+            let body = framed(&draw.bytes);
+            self.hosts[host].replica.pending.push_back(Arc::new(draw));
+            self.submit(host, vec![Run { class, level, count: 1 }], body)?;
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, host: usize, runs: Vec<Run>, body: Vec<u8>) -> Result<(), Failure> {
         let replica = &mut self.hosts[host].replica;
         replica.credit = replica.credit.saturating_sub(body.len() as u64);
         let wall = EPOCH + self.hosts[host].clock.local(self.now);
@@ -118,4 +135,9 @@ impl<S: Replicated> World<'_, S> {
         list.truncate(3);
         list
     }
+}
+
+/// An update in the body of a submission.
+fn framed(update: &[u8]) -> Vec<u8> {
+    [&(update.len() as u32).to_le_bytes(), update].concat()
 }

@@ -12,6 +12,7 @@ mod world;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 use std::{env, thread};
 
 pub use faults::Faults;
@@ -86,9 +87,14 @@ pub struct Simulation<S: Replicated> {
     members: usize,
     seeds: Range<u64>,
     length: usize,
+    /// Microseconds of trouble, if it is said.
+    lasting: Option<u64>,
     faults: Faults,
     without: Vec<&'static str>,
 }
+
+/// An hour of virtual time is enough.
+const MOST_TIME: u64 = 3_600_000_000;
 
 /// Draws values.
 type Draws<T> = dyn Fn(&mut Dice) -> T;
@@ -131,6 +137,7 @@ impl<S: Replicated> Simulation<S> {
             members: 4,
             seeds: 0..100,
             length: 60,
+            lasting: None,
             faults: Faults::all(),
             without: Vec::new(),
         }
@@ -151,6 +158,13 @@ impl<S: Replicated> Simulation<S> {
     /// About how many updates are sent in a run while there are faults; 60 if it is not said.
     pub fn length(mut self, updates: usize) -> Self {
         self.length = updates;
+        self
+    }
+
+    /// How long the trouble lasts at least, in virtual time; a second or two if it is not said. A
+    /// type with timers needs as much as these.
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.lasting = Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(MOST_TIME));
         self
     }
 

@@ -4,9 +4,10 @@ use vsync_core::engine::Input;
 
 use super::course::Stage;
 use super::host::Phase;
-use super::world::{Event, GROUP, World};
+use super::world::{Event, World};
 use crate::Replicated;
 use crate::testing::check::Failure;
+use crate::testing::stage::GROUP;
 
 /// Nodes beyond the first members, at most, in all and at a time.
 const MORE: usize = 10;

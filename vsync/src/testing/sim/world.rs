@@ -6,20 +6,18 @@ use bytes::Bytes;
 use vsync_core::engine::{
     Class, DropReason, Engine, EngineConfig, GroupConfig, Input, Output, Outputs, Refusal, Traffic,
 };
-use vsync_core::wire::{GroupId, NodeId};
+use vsync_core::wire::NodeId;
 use vsync_sim::{Both, Clock, Dice, Network, Queue, Weather};
 
 use super::course::{LOOK, Stage};
 use super::host::{Desk, Host, Phase, Replica};
 use super::judge::{Judge, protocol};
+use super::members::EPOCH;
 use super::story::Story;
 use super::{Simulated, Simulation};
 use crate::Replicated;
 use crate::testing::check::Failure;
-use crate::testing::stage::{guarded, meta};
-
-/// The only group.
-pub(super) const GROUP: GroupId = GroupId(1);
+use crate::testing::stage::{GROUP, guarded, meta};
 
 /// More events than any run needs.
 const MOST_EVENTS: u64 = 5_000_000;
@@ -89,7 +87,7 @@ impl<'a, S: Replicated> World<'a, S> {
         engine.heartbeat = engine.silence / 5;
         engine.ack_delay = dice.pick(&[500, 2_000, 20_000]);
         engine.chunk = dice.pick(&[16, 300, 256 * 1024]);
-        let trouble = dice.between(600_000, 2_000_000);
+        let trouble = sim.lasting.unwrap_or(dice.between(600_000, 2_000_000));
         let work = (trouble * sim.members as u64 / sim.length.max(1) as u64).max(200);
         let pace = dice.pick(&[40_000, 100_000, 250_000]);
         let mut world = World {
@@ -256,9 +254,10 @@ impl<'a, S: Replicated> World<'a, S> {
 
     fn output(&mut self, host: usize, output: Output) -> Result<(), Failure> {
         let World { sim, now, hosts, judge, story, seen, .. } = self;
-        let replica = &mut hosts[host].replica;
         let (start, invariants) = (&*sim.start, &*sim.invariants);
-        let mut desk = Desk { host, now: *now, start, invariants, judge, story };
+        let wall = EPOCH + hosts[host].clock.local(*now);
+        let replica = &mut hosts[host].replica;
+        let mut desk = Desk { host, now: *now, wall, start, invariants, judge, story };
         match output {
             Output::Send { peer, traffic, frame } => {
                 self.send((host, peer.0 as usize), traffic, frame)
@@ -273,14 +272,14 @@ impl<'a, S: Replicated> World<'a, S> {
             Output::Deliver(range) => seen.applied += replica.deliver(&range, &mut desk)?,
             Output::Install(install) => replica.install(install, &mut desk)?,
             Output::TakeCheckpoint { label, .. } => {
-                let bytes = replica.checkpoint(&mut desk)?.into();
+                let bytes = replica.checkpoint(&mut desk)?;
                 let slow = self.dice.chance(100);
                 let at = self.now + 1 + self.dice.spread(if slow { 200_000 } else { 2_000 });
                 let input = Input::Checkpoint { group: GROUP, label, bytes };
                 self.queue.push(at, Event::Input { host, input });
             }
             Output::Loaded { label, bytes, .. } => {
-                replica.load(label, &bytes, &mut desk)?;
+                replica.load(label, bytes, &mut desk)?;
                 seen.loaded += 1;
             }
             Output::Stable { view, cut, .. } => desk.judge.report(host, view, &cut),

@@ -1,0 +1,228 @@
+//! [`Typed`]: the driver's end of a replica, which knows the type.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use vsync_core::engine::{Class, Delivery};
+use vsync_core::wire::Micros;
+
+use super::apply::{Walk, panicked};
+use super::callers::Callers;
+use super::checkpoint::{self, Beside};
+use super::clock::wall;
+use super::emitted::Unstable;
+use super::inner::{Inner, Sending};
+use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
+use super::timers::Timers;
+use super::verdicts::{Place, Verdicts};
+use crate::Ctx;
+use crate::events::Emitted;
+use crate::replicated::Replicated;
+use crate::view::View;
+
+/// The driver's end of a [`Shared`].
+pub(crate) struct Typed<S: Replicated> {
+    shared: Arc<Shared<S>>,
+    /// Once a view is installed.
+    ctx: Option<Ctx<S>>,
+    /// Until then: the timers that were loaded.
+    timers: Timers,
+    /// How many events the view's beginning has emitted.
+    emitted: u64,
+    /// Whether this node is the view's coordinator.
+    coordinates: bool,
+    verdicts: Verdicts,
+    unstable: Unstable<S::Event>,
+}
+
+impl<S: Replicated> Typed<S> {
+    pub(crate) fn new(shared: Arc<Shared<S>>) -> Typed<S> {
+        Typed {
+            shared,
+            ctx: None,
+            timers: Timers::default(),
+            emitted: 0,
+            coordinates: false,
+            verdicts: Verdicts::default(),
+            unstable: Unstable::new(),
+        }
+    }
+
+    /// What a checkpoint holds beside the state.
+    fn beside(&self) -> Beside {
+        let timers = self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers);
+        Beside { emitted: self.emitted, timers }
+    }
+
+    /// Updates of a range have failed here, and its sender has spoken of others.
+    fn note(&mut self, range: &Delivery, walk: Walk<'_>) -> Result<(), String> {
+        let Walk { failed, heard, .. } = walk;
+        let rank = u32::try_from(range.rank).unwrap_or(u32::MAX);
+        for seq in failed {
+            self.verdicts.failed(Place { view: range.view, update: Some((rank, seq)) })?;
+        }
+        for (place, verdict) in heard {
+            let applied = self.has_applied(place);
+            self.verdicts.heard(range.sender, place, verdict, applied)?;
+        }
+        self.verdicts.applied(range.rank, range.seq + u64::from(range.count))
+    }
+
+    fn has_applied(&self, place: Place) -> bool {
+        let status = self.shared.seat.status();
+        place.update.is_none_or(|(rank, seq)| seq < status.delivered.count(rank as usize))
+    }
+
+    /// Runs the `#[on_view]` method. If it panics, what it has changed stays, as after an update.
+    fn begin_view(&mut self, ctx: &Ctx<S>, view: &View) -> Result<(), Broken> {
+        let mut state = self.shared.lock();
+        let Cell::Live(live) = &mut *state else {
+            return Err(Broken("a view without a state".to_owned()));
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| live.on_view(ctx, view)));
+        drop(state);
+        let Err(panic) = done else { return Ok(()) };
+        self.shared.seat.failed(&panicked(panic.as_ref()));
+        self.verdicts.failed(Place { view: view.number(), update: None }).map_err(Broken)
+    }
+}
+
+impl<S: Replicated> Replica for Typed<S> {
+    fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken> {
+        let Some(mut ctx) = self.ctx.take() else {
+            return Err(Broken("an update before the first view".to_owned()));
+        };
+        let total = range.class == Class::Total;
+        ctx.deliver(range.sender, range.rank, range.time, total);
+        ctx.read(self.shared.feed.is_read());
+        let mut walk = Walk::new(range);
+        let walked = {
+            let mut state = self.shared.lock();
+            match &mut *state {
+                Cell::Live(live) => {
+                    let walked = walk.all(live, &mut ctx, callers, &self.shared.seat);
+                    // Under the state's lock: a query knows how far what it reads goes.
+                    self.shared.seat.applied(range);
+                    walked
+                }
+                _ => Err("an update without a state".to_owned()),
+            }
+        };
+        let kept = ctx.kept();
+        self.ctx = Some(ctx);
+        if !kept.is_empty() {
+            self.unstable.keep(range.view, range.rank, kept);
+            self.stabilised();
+        }
+        walked.map_err(Broken)?;
+        if walk.is_plain() && !self.verdicts.is_open() {
+            return Ok(());
+        }
+        self.note(range, walk).map_err(Broken)
+    }
+
+    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
+        let Installed { group, view, rank, told } = installed;
+        self.coordinates = rank == 0;
+        let timers = match self.ctx.take() {
+            Some(before) => before.into_timers(),
+            None => std::mem::take(&mut self.timers),
+        };
+        let mut ctx = Ctx::new(group, view.clone());
+        ctx.begin(timers, wall());
+        ctx.read(self.shared.feed.is_read());
+        self.unstable.release_all(&self.shared.feed);
+        if !told || view.number() == 1 {
+            self.verdicts.begin(view.number());
+        }
+        let agreed = self.verdicts.installed(view.clone());
+        let done = match told {
+            true => self.begin_view(&ctx, view),
+            false => {
+                ctx.had_emitted(self.emitted);
+                Ok(())
+            }
+        };
+        self.emitted = ctx.emitted();
+        // The view is decided, and so is what its beginning has emitted.
+        self.unstable.keep(view.number(), 0, ctx.kept());
+        self.unstable.release_all(&self.shared.feed);
+        self.ctx = Some(ctx);
+        done.and(agreed.map_err(Broken))
+    }
+
+    fn save(&self) -> Result<Bytes, Broken> {
+        self.shared.save(&self.beside())
+    }
+
+    fn saving(&self) -> Saving {
+        let (shared, beside) = (Arc::clone(&self.shared), self.beside());
+        Box::new(move || shared.save(&beside))
+    }
+
+    fn loading(&mut self, checkpoint: Bytes) -> Loading {
+        let (state, beside) = match checkpoint::split(checkpoint) {
+            Ok(parts) => parts,
+            Err(why) => return Box::new(move || Err(Broken(why))),
+        };
+        self.emitted = beside.emitted;
+        self.timers = beside.timers.timers(wall());
+        self.ctx = None;
+        let shared = Arc::clone(&self.shared);
+        Box::new(move || shared.load(&state))
+    }
+
+    fn stabilised(&mut self) {
+        if !self.unstable.is_empty() {
+            let status = self.shared.seat.status();
+            self.unstable.release(&status.stable, &self.shared.feed);
+        }
+    }
+
+    fn due(&self) -> Option<Micros> {
+        if self.verdicts.is_sending() {
+            return Some(0);
+        }
+        self.ctx.as_ref().filter(|_| self.coordinates)?.due()
+    }
+
+    fn send_due(&mut self, now: Micros) -> Option<Sending> {
+        if let Some(verdict) = self.verdicts.send() {
+            return Some(verdict);
+        }
+        let ctx = self.ctx.as_mut().filter(|_| self.coordinates)?;
+        let (timer, stable) = ctx.ask(now)?;
+        Inner::Fire(timer).sending(stable)
+    }
+
+    fn create(&mut self) {
+        let mut state = self.shared.lock();
+        if let Cell::Local(_) = &*state
+            && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)
+        {
+            *state = Cell::Live(initial);
+        }
+    }
+
+    fn void(&mut self) {
+        let mut state = self.shared.lock();
+        if let Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
+            *state = Cell::Local(old);
+        }
+        drop(state);
+        self.ctx = None;
+        self.timers = Timers::default();
+        self.emitted = 0;
+        self.coordinates = false;
+        self.verdicts.begin(0);
+        self.unstable.forget();
+        self.shared.feed.show(Emitted::Gap);
+    }
+}
+
+impl<S: Replicated> Drop for Typed<S> {
+    fn drop(&mut self) {
+        self.shared.feed.close();
+    }
+}
