@@ -187,6 +187,8 @@ fn weather(dice: &mut Dice) -> Weather {
 
 fn engine(dice: &mut Dice) -> EngineConfig {
     let mut config = EngineConfig::new(NodeId(0));
+    // Of two groups one waits for the other.
+    config.changes = 1;
     // The less patience, the more members are taken for dead that are not.
     config.silence = dice.pick(&[120_000, 300_000, 500_000]);
     config.heartbeat = config.silence / 5;

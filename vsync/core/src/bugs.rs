@@ -52,6 +52,7 @@ pub const ALL: &[Bug] = &[
     Bug::JoinerFreesClosed,
     Bug::IgnoreThePast,
     Bug::NeverForgive,
+    Bug::NeverMakeRoom,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -151,6 +152,8 @@ pub enum Bug {
     IgnoreThePast,
     /// The suspicion of a node that nobody watches any more does not lapse.
     NeverForgive,
+    /// A view change that stands still keeps the changes of other groups from beginning.
+    NeverMakeRoom,
 }
 
 #[cfg(feature = "bug-bank")]

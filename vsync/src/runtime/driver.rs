@@ -10,6 +10,7 @@
 //! everywhere is no such case (see [`verdicts`](super::verdicts)).
 
 mod alarms;
+mod left;
 mod outputs;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -23,6 +24,7 @@ use vsync_core::wire::{GroupId, Micros, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::{Event, PeerId, PeerInfo, Transport};
 
+use self::left::Left;
 use super::clock::{Clock, wall};
 use super::dropped::Dropped;
 use super::frames::Frames;
@@ -36,15 +38,6 @@ use crate::error::{GroupError, NotApplied};
 const BURST: usize = 64;
 /// A peer whose backlog is below this has room for the next batch.
 const ROOM: usize = 256 * 1024;
-/// Updates that nobody waits for are gathered up to this many bytes, as long as more come or there
-/// is more to take in; up to so many times as much if they are spread over groups.
-const GATHER: usize = 60 * 1024;
-const SPREAD: usize = 16;
-/// But not for more turns than these.
-const TURNS: u32 = 32;
-/// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
-/// task go first once.
-const IDLE: u32 = 2;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
@@ -83,10 +76,7 @@ pub(crate) struct Driver {
     later: VecDeque<Input>,
     /// Groups that had a view installed in this step.
     installed: Vec<GroupId>,
-    /// Groups whose callers have left updates that are not submitted yet.
-    left: BTreeSet<GroupId>,
-    /// How it is waited for more of these; `None` if it is not.
-    gathered: Option<Gathered>,
+    left: Left,
     /// When groups have something to send that no caller has left, by the wall clock.
     alarms: BTreeSet<(Micros, GroupId)>,
     /// Bytes of updates that wait for replicas at work elsewhere.
@@ -97,17 +87,6 @@ pub(crate) struct Driver {
     /// The last number of an attempt to join: they grow.
     nonce: u64,
     stop: Option<oneshot::Sender<()>>,
-}
-
-/// Updates that are left to gather.
-#[derive(Clone, Copy, Default)]
-struct Gathered {
-    /// How many bytes they were when they were last looked at.
-    bytes: usize,
-    /// For how many turns of the others that has been all.
-    idle: u32,
-    /// For how many turns they have been waited for.
-    turns: u32,
 }
 
 /// What woke the driver.
@@ -134,8 +113,7 @@ impl Driver {
             peers: HashSet::new(),
             later: VecDeque::new(),
             installed: Vec::new(),
-            left: BTreeSet::new(),
-            gathered: None,
+            left: Left::default(),
             alarms: BTreeSet::new(),
             held: 0,
             work: 0,
@@ -157,7 +135,7 @@ impl Driver {
             let wake_at = self.wake_at(full);
             let woken = tokio::select! {
                 biased;
-                () = std::future::ready(()), if self.gathered.is_some() => Woken::Deadline,
+                () = std::future::ready(()), if self.left.is_gathering() => Woken::Deadline,
                 event = transport.next(), if self.held < HELD => Woken::Event(event),
                 command = self.commands.recv() => Woken::Command(command),
                 () = until(wake_at) => Woken::Deadline,
@@ -177,14 +155,14 @@ impl Driver {
             if !more || self.stop.is_some() {
                 break;
             }
-            let busy = self.burst();
+            let (behind, busy) = self.burst();
             if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.step(Input::Tick);
             }
             self.ring();
-            self.let_out(busy);
+            self.let_out(behind, busy);
             self.ship();
-            if busy || self.gathered.is_some() {
+            if busy || self.left.is_gathering() {
                 // Callers on the same thread get their turn, too.
                 tokio::task::yield_now().await;
             }
@@ -192,60 +170,41 @@ impl Driver {
         self.end();
     }
 
-    /// Takes in what else has come; whether there may be more.
-    fn burst(&mut self) -> bool {
-        let mut busy = true;
+    /// Takes in what else has come; whether there may be more frames, and more of anything.
+    fn burst(&mut self) -> (bool, bool) {
+        let mut behind = true;
         for _ in 0..BURST {
             let event = if self.held < HELD { self.transport.try_next() } else { None };
             let Some(event) = event else {
-                busy = false;
+                behind = false;
                 break;
             };
             self.event(event);
         }
         for _ in 0..BURST {
-            let Ok(command) = self.commands.try_recv() else { return busy };
+            let Ok(command) = self.commands.try_recv() else { return (behind, behind) };
             self.command(command);
         }
-        true
-    }
-
-    /// Whether to let callers leave more before their updates go out: not where one of them waits,
-    /// and only as long as more comes. What a batch costs is then shared by all of it (Nagle's
-    /// idea, without his timer: an idle sender's update goes out after two turns of the others).
-    fn gathers(&mut self, busy: bool) -> bool {
-        let mut bytes = 0;
-        for group in &self.left {
-            let Some(slot) = self.slots.get(group) else { continue };
-            let Some(more) = slot.seat.outbox.unwaited() else {
-                self.gathered = None;
-                return false;
-            };
-            bytes += more;
-        }
-        let Gathered { bytes: before, idle, turns } = self.gathered.unwrap_or_default();
-        let idle = if busy || bytes > before { 0 } else { idle + 1 };
-        let most = GATHER * self.left.len().clamp(1, SPREAD);
-        let more = bytes > 0 && bytes < most && idle < IDLE && turns < TURNS;
-        self.gathered = more.then_some(Gathered { bytes, idle, turns: turns + 1 });
-        more
+        (behind, true)
     }
 
     /// Submits what callers have left, and closes the open batches, where the network has room.
     /// Where it has none, only what somebody waits for is submitted: the wait may be for no more
     /// than that it is applied here.
-    fn let_out(&mut self, busy: bool) {
+    fn let_out(&mut self, behind: bool, busy: bool) {
         let room = self.has_room();
-        if room && self.gathers(busy) {
+        let unwaited = |slots: &HashMap<GroupId, Slot>, group| match slots.get(&group) {
+            Some(slot) => slot.seat.outbox.unwaited(),
+            None => Some(0),
+        };
+        if room && self.left.gathers(busy, |group| unwaited(&self.slots, group)) {
             return;
         }
-        self.gathered = None;
-        for group in std::mem::take(&mut self.left) {
-            let slot = self.slots.get(&group);
-            if room || slot.is_none_or(|slot| slot.seat.outbox.unwaited().is_none()) {
+        for group in self.left.take(behind) {
+            if room || unwaited(&self.slots, group).is_none() {
                 self.submit(group);
             } else {
-                self.left.insert(group);
+                self.left.add(group);
             }
         }
         if room {
@@ -296,7 +255,7 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Submit(group) => drop(self.left.insert(group)),
+            Command::Submit(group) => self.left.add(group),
             Command::Flush { group, tell } => self.flush(group, tell),
             Command::Open(opening) => self.open(*opening),
             Command::Ask { group, now, generation, contacts, progress } => {

@@ -2,6 +2,7 @@
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
 mod apply;
+mod away;
 pub(crate) mod callers;
 pub(crate) mod checkpoint;
 pub(crate) mod clock;
@@ -109,6 +110,8 @@ pub(crate) enum Outcome {
     },
     /// A checkpoint was loaded.
     Loaded(Result<(), Broken>),
+    /// A range was applied.
+    Applied(away::Applied),
 }
 
 /// A group that begins at this node.

@@ -8,7 +8,7 @@ use vsync_core::engine::{Class, Delivery};
 use vsync_core::wire::Micros;
 
 use super::apply::{Walk, panicked};
-use super::callers::Callers;
+use super::callers::Takes;
 use super::checkpoint::{self, Beside};
 use super::clock::wall;
 use super::emitted::Unstable;
@@ -89,7 +89,7 @@ impl<S: Replicated> Typed<S> {
 }
 
 impl<S: Replicated> Replica for Typed<S> {
-    fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken> {
+    fn deliver(&mut self, range: &Delivery, takes: Option<&mut dyn Takes>) -> Result<(), Broken> {
         let Some(mut ctx) = self.ctx.take() else {
             return Err(Broken("an update before the first view".to_owned()));
         };
@@ -101,7 +101,7 @@ impl<S: Replicated> Replica for Typed<S> {
             let mut state = self.shared.lock();
             match &mut *state {
                 Cell::Live(live) => {
-                    let walked = walk.all(live, &mut ctx, callers, &self.shared.seat);
+                    let walked = walk.all(live, &mut ctx, takes, &self.shared.seat);
                     // Under the state's lock: a query knows how far what it reads goes.
                     self.shared.seat.applied(range);
                     walked
@@ -120,6 +120,10 @@ impl<S: Replicated> Replica for Typed<S> {
             return Ok(());
         }
         self.note(range, walk).map_err(Broken)
+    }
+
+    fn is_read(&self) -> bool {
+        self.shared.is_held()
     }
 
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
@@ -207,7 +211,8 @@ impl<S: Replicated> Replica for Typed<S> {
 
     fn void(&mut self) {
         let mut state = self.shared.lock();
-        if let Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
+        // A joiner may be excluded before it has a state: what is local to this node stays, too.
+        if let Cell::Local(old) | Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
             *state = Cell::Local(old);
         }
         drop(state);
@@ -224,5 +229,30 @@ impl<S: Replicated> Replica for Typed<S> {
 impl<S: Replicated> Drop for Typed<S> {
     fn drop(&mut self) {
         self.shared.feed.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::directory::Directory;
+    use crate::runtime::seat::Seat;
+
+    #[test]
+    fn who_is_excluded_before_it_has_a_state_can_still_load_one() {
+        let seat = Arc::new(Seat::new("group".to_owned(), 100, mpsc::unbounded_channel().0));
+        let shared = || Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        let mut donor = Typed::new(shared());
+        donor.create();
+        let checkpoint = donor.save().expect("saved");
+        let mut joiner = Typed::new(shared());
+        for _ in 0..2 {
+            joiner.void();
+            assert!(joiner.save().is_err(), "there is no state");
+            joiner.loading(checkpoint.clone())().expect("loaded");
+            assert_eq!(joiner.save().expect("saved"), checkpoint);
+        }
     }
 }

@@ -441,6 +441,9 @@ pub struct EngineConfig {
     pub ack_delay: Micros,
     /// T of the view change: a step that makes no progress for this long is repeated.
     pub change_retry: Micros,
+    /// Most groups whose view changes this node begins to lead at once; one that stands still for
+    /// T does not count. The others go on in their views until it is their turn.
+    pub changes: usize,
     /// A member that stays slowest for this long while a sender's window is full is evicted.
     pub slow_member_timeout: Micros,
     /// Most bytes of one checkpoint chunk.
@@ -459,6 +462,7 @@ impl EngineConfig {
             link_timeout: 5_000_000,
             ack_delay: 2_000,
             change_retry: 100_000,
+            changes: 64,
             slow_member_timeout: 10_000_000,
             chunk: 256 * 1024,
             bugs: crate::bugs::Bugs::default(),

@@ -50,6 +50,10 @@ marks! {
     appended: "appended positions",
     /// Batches fetched in a view change.
     fetched: "fetched batches",
+    /// Acknowledgements that went to those alone who waited for them.
+    answers: "acknowledgements to who waits",
+    /// View changes that waited until this node led fewer of them.
+    queued: "changes that waited for their turn",
     /// Ranges sent again after a break.
     resent: "resent ranges",
     /// Order records sent again after a break.

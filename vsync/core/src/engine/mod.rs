@@ -1,6 +1,7 @@
 //! Floor 5: many groups in one process, and the failure detector they share.
 
 mod agenda;
+mod changes;
 mod detector;
 mod io;
 mod marks;
@@ -11,6 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use agenda::Agenda;
+pub(crate) use changes::Changes;
 pub(crate) use detector::Detector;
 pub use io::{
     Class, Delivery, DropReason, EngineConfig, GroupConfig, Input, Install, Level, Output, Outputs,
@@ -18,6 +20,7 @@ pub use io::{
 };
 pub use marks::Marks;
 
+use crate::bugs::Bug;
 use crate::group::{Group, Header, Incoming, Turn, not_here};
 use crate::wire::messages::{Digest, Frame, Message};
 use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, View, ViewNumber, codec};
@@ -42,6 +45,7 @@ pub struct Engine {
     /// When heartbeats are due; none where there is nobody to send them to.
     beat_due: Option<Micros>,
     agenda: Agenda,
+    changes: Changes,
     /// Where the next heartbeat to a node begins, if not with the first group.
     told: BTreeMap<NodeId, GroupId>,
 }
@@ -74,6 +78,7 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let detector = Detector::new(&config);
         Engine {
+            changes: Changes::new(config.changes),
             config,
             groups: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -113,16 +118,23 @@ impl Engine {
             Input::Tick => self.tick(now, out),
             input => self.command(now, input, out),
         }
-        let visited = self.agenda.visited();
-        for &group in &visited {
-            self.tidy(now, group, closing);
+        loop {
+            let visited = self.agenda.visited();
+            for &group in &visited {
+                self.tidy(now, group, closing);
+            }
+            self.agenda.recycle(visited);
+            let Some(next) = self.changes.next() else { return };
+            self.member(now, out, next, |member, turn| member.consider(turn));
         }
-        self.agenda.recycle(visited);
     }
 
     /// After something was run on a group.
     fn tidy(&mut self, now: Micros, id: GroupId, closed: bool) {
         let Some(group) = self.groups.get(&id) else { return };
+        if self.changes.since(id).is_some_and(|since| self.makes_room(now, group, since)) {
+            self.changes.end(id);
+        }
         if group.is_over() {
             if group.beyond() > 0 {
                 self.left.insert((id, group.generation()), group.beyond());
@@ -137,6 +149,14 @@ impl Engine {
         if self.beat_due.is_none() && group.is_watching() {
             self.beat_due = Some(now + self.config.heartbeat);
         }
+    }
+
+    /// Whether the change of another group may begin in the place of this one's. One that stands
+    /// still makes room: it may do so for ever.
+    fn makes_room(&self, now: Micros, group: &Group, since: Micros) -> bool {
+        let patience = self.config.change_retry;
+        let still = now >= since + patience && !self.config.bugs.has(Bug::NeverMakeRoom);
+        still || !group.is_leading()
     }
 
     /// What the application wants of one group.
@@ -154,6 +174,7 @@ impl Engine {
                     config: &self.config,
                     detector: &self.detector,
                     marks: &mut self.marks,
+                    changes: &mut self.changes,
                 };
                 entry.create(&mut turn, config);
             }
@@ -203,8 +224,8 @@ impl Engine {
             return;
         };
         self.agenda.visit(id);
-        let Engine { config, detector, marks, .. } = self;
-        run(group, &mut Turn { now, out, config, detector, marks });
+        let Engine { config, detector, marks, changes, .. } = self;
+        run(group, &mut Turn { now, out, config, detector, marks, changes });
     }
 
     fn member(
@@ -223,8 +244,8 @@ impl Engine {
         out: &mut Outputs,
         mut run: impl FnMut(&mut Group, &mut Turn<'_>),
     ) {
-        let Engine { config, detector, marks, groups, agenda, .. } = self;
-        let mut turn = Turn { now, out, config, detector, marks };
+        let Engine { config, detector, marks, changes, groups, agenda, .. } = self;
+        let mut turn = Turn { now, out, config, detector, marks, changes };
         for (&id, group) in groups {
             agenda.visit(id);
             run(group, &mut turn);
@@ -274,8 +295,8 @@ impl Engine {
                 }
                 out.push(Output::Dropped { peer, reason: DropReason::UnknownGroup });
                 let beyond = self.beyond(group, generation);
-                let Engine { config, detector, marks, .. } = self;
-                let mut turn = Turn { now, out, config, detector, marks };
+                let Engine { config, detector, marks, changes, .. } = self;
+                let mut turn = Turn { now, out, config, detector, marks, changes };
                 let header = Header { group, generation, view: 0, entry: 0 };
                 not_here(&mut turn, header, &incoming, beyond, false);
             }

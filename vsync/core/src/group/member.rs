@@ -13,7 +13,7 @@ use crate::bugs::Bug;
 use crate::engine::{DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic};
 use crate::membership::{Change, is_quorum};
 use crate::multicast::Multicast;
-use crate::wire::messages::{Data, JoinRequest, Message};
+use crate::wire::messages::{Data, Hurry, JoinRequest, Message};
 use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, Rank, View, ViewNumber};
 
 /// A graceful leave.
@@ -210,6 +210,11 @@ impl Membership {
             let others = self.others();
             turn.cast(self.header(), others, Traffic::Updates, Message::Data(data), &bodies);
         }
+        if let Some((askers, data)) = self.multicast.take_answer() {
+            let askers: Vec<NodeId> = askers.into_iter().map(|rank| self.node(rank)).collect();
+            turn.marks.answers += 1;
+            self.send(turn, askers, Traffic::Updates, Message::Data(data));
+        }
         self.multicast.arm_ack(turn.now, turn.config.ack_delay);
         self.arm_chores(turn);
     }
@@ -377,9 +382,13 @@ impl Membership {
         if data.ack.is_some_and(|ack| !self.multicast.acknowledge(rank, &ack, turn.now)) {
             turn.dropped(peer, DropReason::Invalid);
         }
-        if data.hurry {
-            self.multicast.hasten();
-            self.multicast.ack_at_once(turn.now);
+        match data.hurry {
+            Hurry::No => {}
+            Hurry::Sender => self.multicast.asked_by(rank),
+            Hurry::All => {
+                self.multicast.hasten();
+                self.multicast.ack_at_once(turn.now);
+            }
         }
         if gap {
             self.ask_resend(turn, peer);

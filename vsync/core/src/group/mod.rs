@@ -17,8 +17,8 @@ use bytes::Bytes;
 
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{
-    Detector, DropReason, EngineConfig, GroupConfig, GroupStatus, Marks, Output, Outputs, Refusal,
-    Traffic,
+    Changes, Detector, DropReason, EngineConfig, GroupConfig, GroupStatus, Marks, Output, Outputs,
+    Refusal, Traffic,
 };
 use crate::wire::messages::{Digest, Frame, JoinRequest, Message, Proposal};
 use crate::wire::{GroupId, Member, MemberId, Micros, NodeId, View, ViewNumber, codec};
@@ -33,6 +33,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) config: &'a EngineConfig,
     pub(crate) detector: &'a Detector,
     pub(crate) marks: &'a mut Marks,
+    pub(crate) changes: &'a mut Changes,
 }
 
 /// The name of a group on the wire, and whose frames these are.
@@ -465,6 +466,11 @@ impl Group {
             nodes.extend(member.watched());
         }
         nodes.extend(self.departed.iter().flat_map(Departed::watched));
+    }
+
+    /// Whether this node leads a change of its view.
+    pub(crate) fn is_leading(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.change.lead.is_some())
     }
 
     /// Whether any node matters to it.

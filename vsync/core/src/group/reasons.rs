@@ -80,11 +80,13 @@ impl Membership {
         if reasons == Nudge::default() && !(leads && gone()) {
             return;
         }
-        if leads {
-            self.lead(turn);
-        } else {
+        if !leads {
             let to = self.node(candidate);
             self.send(turn, [to], Traffic::Control, Message::Nudge(reasons));
+        } else if turn.changes.begin(self.id, turn.now) {
+            self.lead(turn);
+        } else {
+            turn.marks.queued += 1;
         }
         self.arm_chores(turn);
     }

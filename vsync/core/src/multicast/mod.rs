@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{Class, Delivery, DropReason, Run};
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
-use crate::wire::messages::{BatchHead, Data, Record, Records};
+use crate::wire::messages::{BatchHead, Data, Hurry, Record, Records};
 use crate::wire::{Cut, GroupId, Micros, Rank, View, codec};
 
 /// What a submitted piece costs beyond its bytes, here and on the wire: charged to the window, so
@@ -43,14 +43,17 @@ pub(crate) struct Multicast {
     ack_due: Option<Micros>,
     /// Bytes received since the last acknowledgement.
     unacked_bytes: usize,
-    /// Somebody waits for these to be stable: acknowledgements go out at once until they are.
+    /// Everybody may wait for these to be stable: acknowledgements go to all at once until they are.
     urgent: Vec<u64>,
+    /// Each member waits for its own updates up to here, and for nobody's word but that of those who
+    /// can deliver them; 0 where it has been told.
+    asked: Vec<u64>,
     /// Own lane: what has been sent.
     sent: u64,
     /// Sequencer: positions announced.
     announced: u64,
     /// Ask for acknowledgements with the next batch.
-    hurry: bool,
+    hurry: Hurry,
     /// S10's planted bug needs the stamp of the moment when the batch opened.
     opened_at: Option<(Vec<u64>, u64)>,
     /// Only with the planted bug: records that wait, and for how much of lane 0.
@@ -81,9 +84,10 @@ impl Multicast {
             ack_due: None,
             unacked_bytes: 0,
             urgent: alloc::vec![0; n],
+            asked: alloc::vec![0; n],
             sent: 0,
             announced: 0,
-            hurry: false,
+            hurry: Hurry::No,
             opened_at: None,
             late: VecDeque::new(),
             own: VecDeque::new(),
@@ -137,8 +141,7 @@ impl Multicast {
         let batch = Batch { first, count, totals, stamp: None, k: 0, wall, runs, body };
         self.lanes[self.me].push_open(batch);
         if urgent {
-            self.hurry = true;
-            self.urgent[self.me] = first + count;
+            self.hurry = self.hurry.max(Hurry::Sender);
         }
         first
     }
@@ -178,17 +181,15 @@ impl Multicast {
         if self.is_sequencer() && self.announced < self.log.extent() {
             data.records = Some(self.log.range(self.announced, self.log.extent()));
             self.announced = self.log.extent();
-            data.hurry |= self.waited_for();
+            if self.waited_for() {
+                data.hurry = Hurry::All;
+            }
         }
-        if !data.batches.is_empty() || data.records.is_some() || self.hurry || self.ack_is_due(now)
-        {
-            self.hurry = false;
+        let news = !data.batches.is_empty() || data.records.is_some();
+        if news || data.hurry != Hurry::No || self.ack_is_due(now) {
+            self.hurry = Hurry::No;
             data.ack = self.take_ack();
-            if data.ack.is_some()
-                || !data.batches.is_empty()
-                || data.records.is_some()
-                || data.hurry
-            {
+            if data.ack.is_some() || news || data.hurry != Hurry::No {
                 return Some((data, bodies));
             }
         }
@@ -202,7 +203,7 @@ impl Multicast {
             return Vec::new();
         }
         let mut messages = Vec::new();
-        let fresh = || (Data { hurry: true, ..Data::default() }, Vec::new());
+        let fresh = || (Data { hurry: Hurry::All, ..Data::default() }, Vec::new());
         let (mut data, mut bodies) = fresh();
         let mut bytes = 0;
         for batch in self.lanes[self.me].range(have.count(self.me), self.sent) {

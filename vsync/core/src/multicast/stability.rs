@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::Multicast;
 use crate::bugs::Bug;
+use crate::wire::messages::{Data, Hurry};
 use crate::wire::{Cut, Micros, Rank};
 
 impl Multicast {
@@ -102,12 +103,13 @@ impl Multicast {
         before != self.own_bytes
     }
 
-    /// Whether somebody waits for something that is not stable yet.
+    /// Whether everybody may wait for something that is not stable yet.
     pub(crate) fn waited_for(&self) -> bool {
         self.urgent.iter().zip(&self.stable.counts).any(|(&until, &stable)| stable < until)
     }
 
-    /// Somebody waits: everything received so far is acknowledged at once until it is stable.
+    /// Everybody may wait: what was received so far is acknowledged to all at once until it is
+    /// stable.
     pub(crate) fn hasten(&mut self) {
         for (until, lane) in self.urgent.iter_mut().zip(&self.lanes) {
             *until = lane.end();
@@ -117,7 +119,35 @@ impl Multicast {
     /// Asks everybody for their acknowledgements with the next message.
     pub(crate) fn ask_acks(&mut self) {
         self.hasten();
-        self.hurry = true;
+        self.hurry = Hurry::All;
+    }
+
+    /// `rank` waits for what it has sent here.
+    pub(crate) fn asked_by(&mut self, rank: Rank) {
+        self.asked[rank] = self.lanes[rank].end();
+    }
+
+    /// Who waits for no more than to be told what is here. What cannot be delivered yet is not
+    /// worth telling: it, or its position, depends on something that is missing.
+    fn askers(&self) -> impl Iterator<Item = Rank> {
+        let told = |&(_, (&asked, &delivered)): &(Rank, (&u64, &u64))| {
+            asked > 0 && delivered >= asked && !self.bugs.has(Bug::NoLastAck)
+        };
+        let lanes = self.asked.iter().zip(&self.delivered.counts);
+        lanes.enumerate().filter(told).map(|(rank, _)| rank)
+    }
+
+    /// An acknowledgement for those alone who wait for it; the others hear of it with the next that
+    /// goes to all.
+    pub(crate) fn take_answer(&mut self) -> Option<(Vec<Rank>, Data)> {
+        let askers: Vec<Rank> = self.askers().collect();
+        if askers.is_empty() {
+            return None;
+        }
+        askers.iter().for_each(|&rank| self.asked[rank] = 0);
+        // What has been acknowledged to all is known to them, too.
+        let ack = self.owes_ack().then(|| self.received())?;
+        Some((askers, Data { ack: Some(ack), ..Data::default() }))
     }
 
     /// Whether something was received that is not acknowledged: a debt always arms the timer, so
@@ -156,7 +186,8 @@ impl Multicast {
         self.owes_ack()
             && (self.ack_due.is_some_and(|due| due <= now)
                 || self.unacked_bytes >= ENOUGH
-                || self.waited_for())
+                || self.waited_for()
+                || self.askers().count() + 1 >= self.lanes.len())
     }
 
     /// The acknowledgement to send, if one is owed.
@@ -164,6 +195,8 @@ impl Multicast {
         if !self.owes_ack() {
             return None;
         }
+        let askers: Vec<Rank> = self.askers().collect();
+        askers.into_iter().for_each(|rank| self.asked[rank] = 0);
         self.acked = self.received();
         self.ack_due = None;
         self.unacked_bytes = 0;

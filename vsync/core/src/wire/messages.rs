@@ -157,8 +157,23 @@ pub(crate) struct Data {
     pub(crate) records: Option<Records>,
     /// What the sender has received.
     pub(crate) ack: Option<Cut>,
-    /// Somebody waits: acknowledge what you have at once.
-    pub(crate) hurry: bool,
+    /// Who waits for acknowledgements.
+    pub(crate) hurry: Hurry,
+}
+
+/// Who waits for acknowledgements. Everybody else hears of them when it costs nothing, or a little
+/// later.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub(crate) enum Hurry {
+    /// Nobody.
+    #[default]
+    No,
+    /// The sender, for what it sends here: it is told when that can be delivered.
+    Sender,
+    /// Perhaps everybody: all are told at once, until what is here is stable.
+    All,
 }
 
 /// All of a batch but its updates.

@@ -45,7 +45,7 @@ impl Driver {
             let Some(slot) = self.slots.get_mut(&group) else { continue };
             slot.alarm = None;
             slot.send_due(now);
-            self.left.insert(group);
+            self.left.add(group);
             self.set_alarm(group);
         }
     }
