@@ -69,6 +69,8 @@ mod steward;
 pub mod testing;
 mod timer;
 mod view;
+#[cfg(feature = "testing")]
+mod watch;
 
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
@@ -83,7 +85,8 @@ pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
 pub use replicated::{
-    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
+    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
+    State,
 };
 pub use rng::Rng;
 pub use timer::{TimerError, TimerId};

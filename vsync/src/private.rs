@@ -17,7 +17,8 @@ pub use crate::optimistic::Fallible;
 pub use crate::query::Query;
 pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
 pub use crate::replicated::{
-    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
+    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
+    State,
 };
 use crate::view::Time;
 pub use crate::view::View;
@@ -34,6 +35,11 @@ pub use crate::view::View;
 pub trait Encodes {
     /// Appends the postcard bytes.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
+
+    /// The value to read, as JSON where that can say it.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    fn words(&self) -> String;
 }
 
 #[diagnostic::do_not_recommend]
@@ -41,6 +47,16 @@ impl<T: Serialize + ?Sized> Encodes for T {
     #[inline]
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         postcard::serialize_with_flavor(self, Appender(out)).map_err(|error| error.to_string())
+    }
+
+    #[cfg(feature = "testing")]
+    fn words(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| {
+            // A map whose keys are no strings, for example.
+            let mut bytes = Vec::new();
+            drop(self.encode(&mut bytes));
+            crate::watch::hex(&bytes)
+        })
     }
 }
 
@@ -135,6 +151,8 @@ pub fn put<T: Encodes>(
     to: &mut Arguments<'_>,
 ) -> Result<(), EncodeError> {
     let method = to.method;
+    #[cfg(feature = "testing")]
+    crate::watch::part(argument, value);
     value.encode(to.out).map_err(|why| EncodeError { method, argument, why })
 }
 
@@ -195,6 +213,8 @@ pub fn reply<R>(result: R, reply: &mut Reply<'_>)
 where
     R: Encodes + Decodes + Sends,
 {
+    #[cfg(feature = "testing")]
+    crate::watch::result(&result);
     reply.put(result);
 }
 
@@ -204,6 +224,8 @@ where
     V: Encodes + Decodes + Sends,
     E: Encodes + Decodes + Sends,
 {
+    #[cfg(feature = "testing")]
+    crate::watch::fallible(&result);
     reply.put(result);
 }
 
@@ -238,6 +260,8 @@ pub fn save<T: Encodes>(
     value: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), CheckpointError> {
+    #[cfg(feature = "testing")]
+    crate::watch::part(field, value);
     value.encode(out).map_err(|why| CheckpointError::Save { field, why })
 }
 
@@ -247,9 +271,14 @@ pub fn save_with(
     out: &mut Vec<u8>,
     serialize: impl FnOnce(&mut Serializer<'_>) -> postcard::Result<()>,
 ) -> Result<(), CheckpointError> {
+    #[cfg(feature = "testing")]
+    let before = out.len();
     let mut serializer = postcard::Serializer { output: Appender(out) };
     serialize(&mut serializer)
-        .map_err(|error| CheckpointError::Save { field, why: error.to_string() })
+        .map_err(|error| CheckpointError::Save { field, why: error.to_string() })?;
+    #[cfg(feature = "testing")]
+    crate::watch::bytes(field, &out[before..]);
+    Ok(())
 }
 
 /// The deserializer that fields with a `#[serde(with = …)]` are given.

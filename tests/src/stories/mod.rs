@@ -40,7 +40,6 @@ use std::path::{Path, PathBuf};
 
 use vsync_core::bugs::Bugs;
 
-use crate::sim::quiet;
 use script::Block;
 use stage::Stage;
 
@@ -108,7 +107,7 @@ impl Story {
                 Block::Commands(commands) => {
                     let play = || commands.iter().for_each(|line| stage.play(line));
                     if panicked.is_none()
-                        && let Err(what) = quiet::catch(play)
+                        && let Err(what) = vsync_sim::catch(play)
                     {
                         panicked = Some(what);
                     }

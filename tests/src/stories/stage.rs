@@ -8,9 +8,11 @@ use vsync_core::bugs::Bugs;
 use vsync_core::engine::{Class, Engine, EngineConfig, GroupConfig, Input, Level, Run, Traffic};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::{Expectations, check_with};
+use vsync_sim::Clock;
 
 use super::words::{describe, number, numbers};
-use crate::sim::host::{Books, Clock, Effect, Host, Run as Running};
+
+use crate::sim::host::{Books, Effect, Host, Run as Running};
 use crate::sim::judge::Submitted;
 use crate::sim::seat::{Phase, Seat};
 
