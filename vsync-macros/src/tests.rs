@@ -194,6 +194,28 @@ fn methods_may_stand_in_for_each_other() {
 }
 
 #[test]
+fn what_a_cfg_attr_brings_comes_along() {
+    let output = replicate(
+        quote!(),
+        quote! {
+            impl Board {
+                #[cfg_attr(a, cfg(b), deprecated, must_use)]
+                #[cfg_attr(c, doc = "d")]
+                #[query]
+                fn home(&self) {}
+            }
+        },
+    );
+    let count = |what: TokenStream| output.to_string().matches(&what.to_string()).count();
+    // The method itself, its variant, the methods of both handles.
+    assert_eq!(count(quote!(cfg_attr(c, doc = "d"))), 4, "{output}");
+    assert_eq!(count(quote!(cfg_attr(a, deprecated))), 3, "{output}");
+    assert_eq!(count(quote!(must_use)), 1, "{output}");
+    // Those three; names for `Debug`, the table, encoding, the call.
+    assert_eq!(count(quote!(cfg_attr(a, cfg(b)))), 7, "{output}");
+}
+
+#[test]
 fn hashed_ids_that_collide_are_an_error() {
     // Found by trying: both names have the same id.
     let (one, other) = colliding();

@@ -258,14 +258,14 @@ fn query(block: &Block<'_>, private: &TokenStream) -> TokenStream {
 }
 
 fn on_view(block: &Block<'_>, private: &TokenStream) -> TokenStream {
-    let call = block.model.on_view.as_ref().map(|on_view| {
+    let calls = block.model.on_view.iter().map(|on_view| {
         let model::OnView { ident, cfgs, ctx } = on_view;
         let ctx = ctx.then(|| quote!(__ctx,));
         quote!(#(#cfgs)* { Self::#ident(self, #ctx __view); })
     });
     quote! {
         fn on_view(&mut self, __ctx: &#private::Ctx<Self>, __view: &#private::View) {
-            #call
+            #(#calls)*
         }
     }
 }
