@@ -4,6 +4,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, GenericParam, Type};
 
+use super::describe;
 use crate::model::{Field, State};
 use crate::parse;
 
@@ -15,6 +16,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
     let (impl_generics, ty_generics, _) = model.item.generics.split_for_impl();
     let bounds = where_clause(model, &private);
     let (name, version) = (&model.name, model.version);
+    let fields = describe::fields(model);
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
     quote! {
@@ -23,6 +25,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
         impl #impl_generics #private::State for #ident #ty_generics #bounds {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
+            #fields
 
             fn save(&self)
                 -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
