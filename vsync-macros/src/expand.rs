@@ -6,6 +6,7 @@ mod describe;
 mod dispatch;
 mod handles;
 mod messages;
+mod plain;
 mod state;
 
 use proc_macro2::TokenStream;

@@ -3,13 +3,14 @@
 
 pub use std::convert::Infallible;
 
-use postcard::ser_flavors::Flavor;
 pub use serde;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub use vsync_core::engine::{Class, Level};
 
 pub use crate::call::Call;
+use crate::codec;
+pub use crate::codec::{Deserializer, Serializer};
 pub use crate::ctx::Ctx;
 pub use crate::group::Group;
 pub use crate::optimistic::Fallible;
@@ -40,7 +41,7 @@ pub trait Encodes {
 impl<T: Serialize + ?Sized> Encodes for T {
     #[inline]
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
-        postcard::serialize_with_flavor(self, Appender(out)).map_err(|error| error.to_string())
+        codec::write(self, out)
     }
 }
 
@@ -62,9 +63,7 @@ pub trait Decodes: Sized {
 impl<T: DeserializeOwned> Decodes for T {
     #[inline]
     fn decode(input: &mut &[u8]) -> Result<Self, String> {
-        let (value, rest) = postcard::take_from_bytes(input).map_err(|error| error.to_string())?;
-        *input = rest;
-        Ok(value)
+        codec::read(input)
     }
 }
 
@@ -81,33 +80,6 @@ pub trait Sends: Send + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Send + 'static> Sends for T {}
-
-/// The serializer that fields with a `#[serde(with = …)]` are given.
-pub type Serializer<'a> = postcard::Serializer<Appender<'a>>;
-
-/// Appends to a vector, a slice at a time.
-#[derive(Debug)]
-pub struct Appender<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Appender<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.0.push(data);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
 
 /// Writes a call: the method's id, then its arguments.
 #[derive(Debug)]
@@ -247,13 +219,8 @@ pub fn save_with(
     out: &mut Vec<u8>,
     serialize: impl FnOnce(&mut Serializer<'_>) -> postcard::Result<()>,
 ) -> Result<(), CheckpointError> {
-    let mut serializer = postcard::Serializer { output: Appender(out) };
-    serialize(&mut serializer)
-        .map_err(|error| CheckpointError::Save { field, why: error.to_string() })
+    codec::write_by(out, serialize).map_err(|why| CheckpointError::Save { field, why })
 }
-
-/// The deserializer that fields with a `#[serde(with = …)]` are given.
-pub type Deserializer<'a> = postcard::Deserializer<'a, postcard::de_flavors::Slice<'a>>;
 
 /// Takes a field of the state.
 pub fn load<T: Decodes>(field: &'static str, input: &mut &[u8]) -> Result<T, CheckpointError> {
@@ -266,16 +233,7 @@ pub fn load_with<'a, T>(
     input: &mut &'a [u8],
     deserialize: impl FnOnce(&mut Deserializer<'a>) -> postcard::Result<T>,
 ) -> Result<T, CheckpointError> {
-    let mut deserializer = postcard::Deserializer::from_bytes(input);
-    let loaded = deserialize(&mut deserializer)
-        .and_then(|value| deserializer.finalize().map(|rest| (value, rest)));
-    match loaded {
-        Ok((value, rest)) => {
-            *input = rest;
-            Ok(value)
-        }
-        Err(error) => Err(CheckpointError::Load { field, why: error.to_string() }),
-    }
+    codec::read_by(input, deserialize).map_err(|why| CheckpointError::Load { field, why })
 }
 
 /// That was all of the state.

@@ -47,6 +47,9 @@ pub struct Method {
     pub class: Class,
     /// When its updates may be delivered.
     pub level: Level,
+    /// Whether all its arguments are of standard types, whose encoding always decodes again. Of
+    /// other types the sender tries it before an update is sent.
+    pub plain: bool,
 }
 
 /// What a method takes and gives, as it is written.

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use super::{Block, describe, messages};
+use super::{Block, describe, messages, plain};
 use crate::model::{self, Delivery, Method, Order, Output};
 use crate::parse;
 
@@ -63,12 +63,14 @@ fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
         Order::Total => quote!(Total),
     };
     let level = if stable { quote!(Stable) } else { quote!(Optimistic) };
+    let plain = method.args.iter().all(|arg| plain::plain(&arg.ty));
     quote! {
         #private::Method {
             id: #id,
             name: #name,
             class: #private::Class::#class,
             level: #private::Level::#level,
+            plain: #plain,
         }
     }
 }
