@@ -120,6 +120,25 @@ fn after_an_error_the_same_items_stand() {
     ));
 }
 
+/// What the compiler has to read for each method. It may grow only knowingly.
+#[test]
+fn the_expansion_stays_small() {
+    let methods = |count: usize| {
+        let methods = (0..count).map(|number| {
+            let name = quote::format_ident!("method_{number}");
+            quote! {
+                #[update(order = "total")]
+                pub fn #name(&mut self, key: u64, plan: Plan) -> Result<u64, String> {
+                    self.file(key, plan)
+                }
+            }
+        });
+        expanded(quote!(), quote!(impl Board { #(#methods)* })).lines().count()
+    };
+    let each = (methods(60) - methods(10)) / 50;
+    assert!(each <= 95, "{each} lines for each method");
+}
+
 #[test]
 fn all_errors_come_in_one_pass() {
     let found = errors(

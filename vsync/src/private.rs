@@ -81,33 +81,39 @@ pub trait Sends: Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + 'static> Sends for T {}
 
-/// Writes a call: the method's id, then its arguments.
+/// Writes a call: the method's id, then its arguments. An error is kept until the end, so that the
+/// generated code need not look after each argument.
 #[derive(Debug)]
 pub struct Arguments<'a> {
     method: &'static str,
     out: &'a mut Vec<u8>,
+    error: Option<EncodeError>,
 }
 
 impl<'a> Arguments<'a> {
     /// Appends the id of `method`.
     #[inline]
-    pub fn new(method: &'static str, id: u32, out: &'a mut Vec<u8>) -> Result<Self, EncodeError> {
-        let arguments = Arguments { method, out };
-        match id.encode(arguments.out) {
-            Ok(()) => Ok(arguments),
-            Err(why) => Err(EncodeError { method, argument: "", why }),
-        }
+    pub fn new(method: &'static str, id: u32, out: &'a mut Vec<u8>) -> Self {
+        let mut arguments = Arguments { method, out, error: None };
+        put("", &id, &mut arguments);
+        arguments
+    }
+
+    /// That was all of them.
+    #[inline]
+    pub fn end(self) -> Result<(), EncodeError> {
+        self.error.map_or(Ok(()), Err)
     }
 }
 
-/// Appends one argument.
-pub fn put<T: Encodes>(
-    argument: &'static str,
-    value: &T,
-    to: &mut Arguments<'_>,
-) -> Result<(), EncodeError> {
-    let method = to.method;
-    value.encode(to.out).map_err(|why| EncodeError { method, argument, why })
+/// Appends one argument, if there was no error yet.
+#[inline]
+pub fn put<T: Encodes>(argument: &'static str, value: &T, to: &mut Arguments<'_>) {
+    if to.error.is_none()
+        && let Err(why) = value.encode(to.out)
+    {
+        to.error = Some(EncodeError { method: to.method, argument, why });
+    }
 }
 
 /// Reads a call.
@@ -135,11 +141,11 @@ impl<'a> Parameters<'a> {
         self
     }
 
-    /// That was all of them.
+    /// Those were all, and they make this message.
     #[inline]
-    pub fn end(self) -> Result<(), ApplyError> {
+    pub fn end<M>(self, message: M) -> Result<M, ApplyError> {
         match self.rest.len() {
-            0 => Ok(()),
+            0 => Ok(message),
             bytes => Err(ApplyError::Leftover { method: self.method, bytes }),
         }
     }
