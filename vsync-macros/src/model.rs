@@ -49,7 +49,8 @@ pub(crate) struct Methods {
     pub(crate) base: Option<Base>,
     pub(crate) updates: Vec<Method>,
     pub(crate) queries: Vec<Method>,
-    pub(crate) on_view: Option<OnView>,
+    /// More than one only under different `cfg`s.
+    pub(crate) on_view: Vec<OnView>,
 }
 
 /// The type that an `impl` block is for.

@@ -13,7 +13,7 @@ use crate::error::ClientError;
 use crate::remote::{Remote, RemoteGroup};
 use crate::replicated::Replicated;
 use crate::runtime::replica::{schema, type_name};
-use crate::runtime::rpc::{Answer, Ask, Contact, Rpc};
+use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST, Rpc};
 use crate::runtime::tag;
 
 /// The role that a client's transport announces.
@@ -154,6 +154,9 @@ impl Connection {
         group: &str,
         query: Vec<u8>,
     ) -> Result<Vec<u8>, ClientError> {
+        if query.len() > LONGEST {
+            return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
+        }
         let ask = Ask::Query { group: group.to_owned(), schema: schema::<S>(), query };
         let deadline = Instant::now() + DEADLINE;
         let mut last = "nobody was asked".to_owned();
@@ -223,6 +226,10 @@ impl Connection {
             Answer::Type { there } => ClientError::Type { name, here: type_name::<S>(), there },
             Answer::UnknownQuery { id } => ClientError::UnknownQuery { id },
             Answer::BadQuery(why) => ClientError::Decode(why),
+            Answer::TooLarge { size, limit } => ClientError::TooLarge {
+                size: usize::try_from(size).unwrap_or(usize::MAX),
+                limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            },
             Answer::Cluster { .. } | Answer::Vote(_) => {
                 ClientError::Decode("an answer to nothing".to_owned())
             }

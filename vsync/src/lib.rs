@@ -50,6 +50,7 @@ pub mod __private;
 mod builder;
 mod call;
 mod client;
+mod codec;
 mod ctx;
 mod difference;
 mod directory;

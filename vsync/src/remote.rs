@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::client::Connection;
+use crate::codec;
 use crate::error::ClientError;
 use crate::replicated::{EncodeError, Replicated};
 
@@ -73,8 +74,8 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
             let RemoteGroup { name, connection, .. } = &self.group;
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
             let bytes = connection.query::<S>(name, query).await?;
-            let (value, rest) = postcard::take_from_bytes::<R>(&bytes)
-                .map_err(|error| ClientError::Decode(error.to_string()))?;
+            let mut rest: &[u8] = &bytes;
+            let value = codec::read::<R>(&mut rest).map_err(ClientError::Decode)?;
             if !rest.is_empty() {
                 let more = rest.len();
                 return Err(ClientError::Decode(format!("{more} bytes after the answer")));

@@ -52,6 +52,9 @@ pub struct Method {
     pub class: Class,
     /// When its updates may be delivered.
     pub level: Level,
+    /// Whether all its arguments are of standard types, whose encoding always decodes again. Of
+    /// other types the sender tries it before an update is sent.
+    pub plain: bool,
 }
 
 /// What a method takes and gives, as it is written.
@@ -104,22 +107,36 @@ pub trait Replicated: State {
     /// Appends an update's wire form: the method's id as a varint, then the arguments.
     fn encode(update: &Self::Update, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
-    /// Decodes an update and calls its method. Bytes left over are an error.
+    /// Calls the method of an update.
     ///
-    /// The method's result, of its declared type, goes to `reply`, for the caller at this replica.
+    /// Its result, of its declared type, goes to `reply`, for the caller at this replica.
+    fn perform(&mut self, ctx: &Ctx<Self>, update: Self::Update, reply: &mut Reply<'_>);
+
+    /// Decodes an update and [performs](Replicated::perform) it. Bytes left over are an error.
+    ///
     /// After an error the state is as it was.
+    #[inline]
     fn apply(
         &mut self,
         ctx: &Ctx<Self>,
         update: &[u8],
         reply: &mut Reply<'_>,
-    ) -> Result<(), ApplyError>;
+    ) -> Result<(), ApplyError> {
+        let update = Self::decode(update)?;
+        self.perform(ctx, update, reply);
+        Ok(())
+    }
 
     /// Appends a query's wire form: the method's id as a varint, then the arguments.
     fn encode_query(query: &Self::Query, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
-    /// Decodes a query of a client, calls its method, and appends the encoded result to `out`.
-    fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError>;
+    /// Calls the method of a query, and appends the encoded result to `out`.
+    fn answer(&self, query: Self::Query, out: &mut Vec<u8>) -> Result<(), QueryError>;
+
+    /// Decodes a query of a client and [answers](Replicated::answer) it.
+    fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError> {
+        self.answer(Self::decode_query(query)?, out)
+    }
 
     /// The update that [`encode`](Replicated::encode) wrote. Bytes left over are an error.
     fn decode(update: &[u8]) -> Result<Self::Update, ApplyError>;

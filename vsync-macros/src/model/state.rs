@@ -95,8 +95,12 @@ fn names_serde(tokens: TokenStream) -> bool {
 fn take_local(field: &mut SynField, errors: &mut Errors) -> bool {
     let mut local = false;
     field.attrs.retain(|attribute| {
+        if attribute.path().is_ident("derived") {
+            errors.push(attribute, "`#[derived]` is not supported yet");
+            return false;
+        }
         if !attribute.path().is_ident("local") {
-            return true;
+            return parse::not_conditional(attribute, &["local"], errors);
         }
         match &attribute.meta {
             Meta::Path(_) if local => errors.push(attribute, "`#[local]` is given twice"),
@@ -118,7 +122,7 @@ fn replicated_field(index: usize, field: &SynField, errors: &mut Errors) -> Fiel
         Some(ident) => ident.unraw().to_string(),
         None => index.to_string(),
     };
-    let cfgs = field.attrs.iter().filter(|a| a.path().is_ident("cfg")).cloned().collect();
+    let cfgs = parse::named(&field.attrs, "cfg");
     let mut model = Field {
         member,
         name,
@@ -185,10 +189,11 @@ fn child(module: &Path, name: &str) -> Path {
 
 /// Refuses what iterates in another order at every replica.
 fn check_type(field: &SynField, errors: &mut Errors) {
-    scan(field.ty.to_token_stream(), errors);
+    hashed(field.ty.to_token_stream(), ", or `#[local]` if it is no part of the state", errors);
 }
 
-fn scan(tokens: TokenStream, errors: &mut Errors) {
+/// Refuses hashed collections anywhere in a type; `or` is what else may be done about it.
+pub(crate) fn hashed(tokens: TokenStream, or: &str, errors: &mut Errors) {
     for token in tokens {
         match token {
             TokenTree::Ident(ident) => {
@@ -199,13 +204,13 @@ fn scan(tokens: TokenStream, errors: &mut Errors) {
                             &ident,
                             format!(
                                 "a `{name}` iterates in another order at every replica: use a \
-                                 `{sorted}`, or `#[local]` if it is no part of the replicated state"
+                                 `{sorted}`{or}"
                             ),
                         );
                     }
                 }
             }
-            TokenTree::Group(group) => scan(group.stream(), errors),
+            TokenTree::Group(group) => hashed(group.stream(), or, errors),
             _ => {}
         }
     }

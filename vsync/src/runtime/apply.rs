@@ -161,7 +161,7 @@ enum Stop {
 
 impl From<ApplyError> for Stop {
     fn from(error: ApplyError) -> Stop {
-        Stop::Failed(GroupError::NotApplied(NotApplied::Undecodable(error.to_string())))
+        Stop::Failed(GroupError::NotApplied(NotApplied::Decode(error.to_string())))
     }
 }
 

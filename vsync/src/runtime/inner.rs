@@ -31,7 +31,7 @@ pub(crate) struct Sending {
 }
 
 const fn method(level: Level) -> Method {
-    Method { id: u32::MAX, name: "of the runtime", class: Class::Total, level }
+    Method { id: u32::MAX, name: "of the runtime", class: Class::Total, level, plain: true }
 }
 
 static OPTIMISTIC: Method = method(Level::Optimistic);
