@@ -255,8 +255,9 @@ impl GroupBuilder<'_> {
         self
     }
 
-    /// Compares the replicas from time to time: at the beginning of each view, and where all updates
-    /// of the type are totals after each `updates` of them, too. 0, the default, never does.
+    /// Compares the replicas from time to time: at the beginning of each view, and where all
+    /// updates of the type are totals after each `updates` of them, too. 0, the default, never
+    /// does.
     ///
     /// Each member takes a checkpoint for it, and sends some digests of it. One that differs, since
     /// an update method did something else there, is named by [`GroupEvent::Differs`] at all

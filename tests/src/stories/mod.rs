@@ -9,7 +9,7 @@
 //!
 //! | command | what |
 //! |---|---|
-//! | `nodes N [causal] [window=BYTES] [chunk=BYTES] [groups=N] [changes=N]` | N processes, all connected; `changes`: view changes that each leads at once |
+//! | `nodes N [causal] [window=B] [chunk=B] [groups=N] [changes=N]` | N processes, all connected |
 //! | `in G` | what follows is about group G; 0 to begin with |
 //! | `group A… [joining B…]` | a group of active members, and of joining ones without their state |
 //! | `join A at B…` | A asks to come in |

@@ -195,8 +195,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether a range had better be applied away from the driver: it takes long, or has to wait for
-    /// a query, which may take long.
+    /// Whether a range had better be applied away from the driver: it takes long, or has to wait
+    /// for a query, which may take long.
     pub(crate) fn is_slow(&self, range: &Delivery) -> bool {
         // Comparisons are asked for by such updates.
         let compares = range.level == Level::Stable && self.replica.compares();

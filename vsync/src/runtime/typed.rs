@@ -93,8 +93,8 @@ impl<S: Replicated> Typed<S> {
                 own = Some(difference);
             }
         }
-        // A donor's state mends that. Where a method fails at this member alone (see `Verdicts`), it
-        // would not: that would fail again.
+        // A donor's state mends that. Where a method fails at this member alone (see `Verdicts`),
+        // it would not: that would fail again.
         self.differs |= own.is_some();
         own.map_or(Ok(()), |difference| Err(difference.to_string()))
     }

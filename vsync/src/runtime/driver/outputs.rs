@@ -157,8 +157,8 @@ impl Driver {
         self.later.push_back(Input::Abandon { group });
     }
 
-    /// The replica is not like the others: its membership ends, and it comes in again with a donor's
-    /// state.
+    /// The replica is not like the others: its membership ends, and it comes in again with a
+    /// donor's state.
     fn quarantine(&mut self, group: GroupId, why: &str) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         tracing::error!(group = slot.seat.name, why, "this node joins again");
