@@ -66,10 +66,12 @@ pub struct Fitted {
 pub struct Compared {
     /// Members.
     pub members: usize,
-    /// A stable update, in µs: as built, on paper, by tree, by tree on paper.
-    pub stable_us: [f64; 4],
-    /// One sender's updates a second: as built, on paper, by relay, by relay on paper.
-    pub one: [f64; 4],
+    /// One sender's updates a second, simulated and on paper: as built.
+    pub direct: [f64; 2],
+    /// Its updates by a relay tree.
+    pub relay: [f64; 2],
+    /// Acknowledgements by a tree.
+    pub acks: [f64; 2],
 }
 
 /// All that was measured.
@@ -139,23 +141,13 @@ pub fn run(
 
 fn compare(setting: Setting, members: usize, fan: usize) -> Result<Compared, Stuck> {
     let model = Model::new(setting.costs, fan);
-    let wait = |pattern| steady::wait(setting, members, pattern).map(|wait| wait.stable_us);
     let load = (Senders::One, PAYLOADS[0]);
     let one = |pattern| steady::stream(setting, members, load, pattern).map(|it| it.per_second);
     Ok(Compared {
         members,
-        stable_us: [
-            wait(Pattern::Direct)?,
-            model.stable(members),
-            wait(Pattern::Acks(fan))?,
-            model.stable_by_tree(members),
-        ],
-        one: [
-            one(Pattern::Direct)?,
-            model.one(members, load.1),
-            one(Pattern::Relay(fan))?,
-            model.one_by_relay(members, load.1),
-        ],
+        direct: [one(Pattern::Direct)?, model.one(members, load.1)],
+        relay: [one(Pattern::Relay(fan))?, model.one_by_relay(members, load.1)],
+        acks: [one(Pattern::Acks(fan))?, model.one_by_ack_tree(members, load.1)],
     })
 }
 

@@ -82,39 +82,26 @@ impl Model {
         promises + accepts + self.cast(others, whole) + self.way() + self.receive(whole)
     }
 
-    /// Frames of that change: five rounds with the leader, each tells each that it is there, and
-    /// who accepts when it is decided already is told so once more, and answers.
+    /// Frames of that change: five rounds with the leader, and each tells each that it is there.
     pub fn kill_frames(&self, members: usize) -> u64 {
         let others = (members as u64).saturating_sub(2);
-        5 * others + (members as u64 - 1) * others + 2 * (others / 2)
+        5 * others + (members as u64 - 1) * others
     }
 
-    /// A stable update, everybody acknowledging to everybody: each member takes in and sends on
-    /// two rounds of acknowledgements, of the update and of its position; the second has to come
-    /// from a quorum only.
+    /// An awaited update of the last member: to the sequencer, who tells all its position, the
+    /// sender last, and from as many others as a quorum takes besides these two, who answer in the
+    /// order in which the sequencer told them.
     pub fn stable(&self, members: usize) -> f64 {
-        let others = members as f64 - 1.0;
-        let (s, r) = (self.send(30.0), self.receive(30.0));
-        others * (2.0 * s + 1.5 * r) + 2.0 * self.way() + 2.0 * r
-    }
-
-    /// The same with a tree for acknowledgements: up to the root from a quorum, down to the sender.
-    pub fn stable_by_tree(&self, members: usize) -> f64 {
-        let (s, r, way) = (self.send(60.0), self.receive(60.0), self.way());
-        let fan = self.fan as f64;
-        let there = s + way + r + (members as f64 - 1.0) * s + way + r;
-        let up = self.depth(members / 2) * (way + s + fan * r);
-        there + up + self.depth(members - 1) * (way + r + fan * s)
-    }
-
-    /// How deep in a tree a place lies.
-    fn depth(&self, mut place: usize) -> f64 {
-        let mut depth = 0.0;
-        while place > 0 {
-            place = (place - 1) / self.fan;
-            depth += 1.0;
+        let (s, r, n) = (self.send(30.0), self.receive(30.0), members as f64);
+        let there = s + self.way() + r;
+        let position = there + (n - 1.0) * s + self.way() + r;
+        let answers = ((n / 2.0).ceil() - 2.0).max(0.0);
+        if answers == 0.0 {
+            return position;
         }
-        depth
+        let told = there + answers * s + self.way() + r;
+        let heard = told + s + self.way() + r + answers * (r - s).max(0.0);
+        position.max(heard)
     }
 
     /// Time that all members' acknowledgements of a batch take each of them.
@@ -124,6 +111,14 @@ impl Model {
         (members as f64 - 1.0) * (self.send(frame) + self.receive(frame)) / batches
     }
 
+    /// The same by a tree: each hears those below it and tells the one above, and back.
+    fn acks_by_tree(&self, members: usize, bytes: f64, batch: f64) -> f64 {
+        let frame = 20.0 + 6.0 * members as f64;
+        let batches = (ACK_DELAY / batch).max(1.0).min((ACK_BYTES / bytes).max(1.0));
+        let frames = (self.fan as f64 + 1.0).min(members as f64 - 1.0);
+        frames * (self.send(frame) + self.receive(frame)) / batches
+    }
+
     /// Updates a second of one sender, who sends each batch to each.
     pub fn one(&self, members: usize, payload: usize) -> f64 {
         let (updates, bytes) = sizes(payload);
@@ -131,6 +126,15 @@ impl Model {
             + updates * self.costs.update as f64 / 1e3
             + self.receive(30.0);
         1e6 * updates / (base + self.acks(members, bytes, base))
+    }
+
+    /// The same with acknowledgements by tree.
+    pub fn one_by_ack_tree(&self, members: usize, payload: usize) -> f64 {
+        let (updates, bytes) = sizes(payload);
+        let base = self.cast(members as f64 - 1.0, bytes)
+            + updates * self.costs.update as f64 / 1e3
+            + self.receive(30.0);
+        1e6 * updates / (base + self.acks_by_tree(members, bytes, base))
     }
 
     /// The same with a relay tree: the sender sends to a few, and each of them as often. They take
@@ -162,11 +166,13 @@ impl Model {
 
     /// How much more than another member the sequencer has to do for an awaited update of somebody
     /// else: at most so much can be won if a node does nothing else. It sends one frame to each
-    /// (positions and acknowledgement together), others send two acknowledgements.
+    /// (positions and acknowledgement together), and hears one of the sender; another hears both
+    /// and answers. A little later everybody acknowledges to everybody.
     pub fn sequencer(&self, members: usize) -> f64 {
         let others = members as f64 - 1.0;
         let (s, r) = (self.send(30.0), self.receive(30.0));
-        (r + others * s + 2.0 * others * r) / (2.0 * r + 2.0 * others * s + 2.0 * others * r)
+        let later = others * (s + r);
+        (r + others * s + later) / (2.0 * r + s + later)
     }
 
     /// How much of a processor signs of life take, with heartbeats every so many ms.
@@ -182,8 +188,8 @@ impl Model {
             factors: [16, 100, 1000].map(|n| (n, better(n))).into(),
         };
         vec![
-            found("acknowledgements by tree: a stable update", &|n| {
-                self.stable(n) / self.stable_by_tree(n)
+            found("acknowledgements by tree: one sender's stream", &|n| {
+                self.one_by_ack_tree(n, payload) / self.one(n, payload)
             }),
             found("relay tree: one sender's stream", &|n| {
                 self.one_by_relay(n, payload) / self.one(n, payload)
