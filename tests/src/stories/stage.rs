@@ -99,6 +99,10 @@ impl Stage {
             "join" => self.join(words),
             "submit" => self.submit(words),
             "close" => numbers(words).for_each(|host| self.give(host, Input::Close)),
+            "renew" => {
+                let group = self.group;
+                numbers(words).for_each(|host| self.give(host, Input::Renew { group }));
+            }
             "leave" => numbers(words).for_each(|host| {
                 self.hosts[host].seat(self.group).phase = Phase::Leaving;
                 self.give(host, Input::Leave { group: self.group });
