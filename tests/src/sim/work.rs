@@ -100,7 +100,7 @@ impl World {
         let id = self.totals.flushes;
         self.hosts[host].flush(self.now, group, id, &mut self.books);
         self.step(host, Input::Flush { group, id });
-        if id % RENEW == 0 {
+        if id.is_multiple_of(RENEW) {
             // Without dice: runs in which this does not happen stay as they were.
             self.step(host, Input::Renew { group });
         }
