@@ -3,7 +3,7 @@
 
 use vsync::replicated;
 
-#[replicated(version = 2, from = BoardV1, event = BoardEvent)]
+#[replicated(version = 2, from = BoardV1)]
 struct Board {
     seen: u64,
 }

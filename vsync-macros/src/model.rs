@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) name: String,
     /// The version of state and methods.
     pub(crate) version: u32,
+    /// What its updates emit.
+    pub(crate) event: Option<Path>,
     /// The fields that are part of the replicated state.
     pub(crate) fields: Vec<Field>,
     /// Whether generated items can be made at all: a struct with lifetimes has none.

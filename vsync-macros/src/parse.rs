@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, Lit, LitStr, Meta, Token};
+use syn::{Attribute, Expr, Lit, LitStr, Meta, Path, Token};
 
 /// The errors found so far. All are reported, in one pass.
 #[derive(Default)]
@@ -94,6 +94,17 @@ impl Opt {
             errors.push(self, format!("write `{} = 7`, a number of 32 bits", self.name));
         }
         number
+    }
+
+    /// The value as the name of a type.
+    pub(crate) fn path(&self, errors: &mut Errors) -> Option<Path> {
+        match &self.value {
+            Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path.clone()),
+            _ => {
+                errors.push(self, format!("write `{} = MyType`, a type's name", self.name));
+                None
+            }
+        }
     }
 
     fn literal(&self) -> Option<&Lit> {

@@ -1,18 +1,46 @@
 //! [`Ctx`]: what an update may know besides the state.
 
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
-use vsync_core::wire::MemberId;
+use vsync_core::engine::Level;
+use vsync_core::wire::{GroupId, MemberId, NodeId};
 
+use crate::events::Emits;
+use crate::rng::{Rng, Words};
+use crate::runtime::timers::{Saved, Timer, Timers};
+use crate::timer::{TimerError, TimerId};
 use crate::view::Time;
-use crate::{State, View};
+use crate::{Replicated, State, View};
+
+/// The number of what nobody sent.
+const NO_UPDATE: u64 = u64::MAX;
+/// Who sent that.
+const NOBODY: MemberId = MemberId { node: NodeId(0), entry: 0 };
 
 /// What every replica agrees on while it applies one update.
 ///
 /// It has nothing that differs between replicas: no own name, rank or clock. A method that needs
 /// none of it may leave the parameter out.
 pub struct Ctx<S> {
+    group: GroupId,
+    /// The update's number in its sender's lane.
+    seq: u64,
+    /// The generator that this update has used.
+    words: Cell<Option<Words>>,
+    /// How many events there were in this view so far.
+    emitted: Cell<u64>,
+    /// Whether anybody reads them.
+    read: bool,
+    kept: RefCell<Vec<Kept>>,
+    /// Whether it is a total.
+    total: bool,
+    timers: RefCell<Timers>,
+    /// When the view was installed here: it differs between replicas, and is for timers only.
+    began: Time,
     time: Time,
     sender: MemberId,
     rank: usize,
@@ -20,21 +48,102 @@ pub struct Ctx<S> {
     state: PhantomData<fn() -> S>,
 }
 
+/// An event of an update, which is not stable yet.
+pub(crate) struct Kept {
+    /// The update's number in its sender's lane.
+    pub(crate) seq: u64,
+    pub(crate) index: u64,
+    pub(crate) event: Box<dyn Any + Send>,
+}
+
 impl<S> Ctx<S> {
-    /// For the updates delivered in `view`; [`Ctx::deliver`] comes before each range of them.
+    /// For the updates delivered in `view`; [`Ctx::deliver`] comes before each range of them, and
+    /// [`Ctx::next`] before each one.
     ///
     /// As it is made it serves [`Replicated::on_view`](crate::Replicated::on_view).
-    pub(crate) fn new(view: View) -> Self {
+    pub(crate) fn new(group: GroupId, view: View) -> Self {
         let coordinator = view.coordinator().map(|member| member.id);
-        let nobody = MemberId { node: vsync_core::wire::NodeId(0), entry: 0 };
-        Ctx { time: 0, sender: coordinator.unwrap_or(nobody), rank: 0, view, state: PhantomData }
+        Ctx {
+            group,
+            seq: NO_UPDATE,
+            words: Cell::new(None),
+            emitted: Cell::new(0),
+            read: false,
+            kept: RefCell::default(),
+            total: true,
+            timers: RefCell::default(),
+            began: 0,
+            time: 0,
+            sender: coordinator.unwrap_or(NOBODY),
+            rank: 0,
+            view,
+            state: PhantomData,
+        }
     }
 
     /// What follows was sent by `sender` at `time`.
-    pub(crate) fn deliver(&mut self, sender: MemberId, rank: usize, time: Time) {
+    pub(crate) fn deliver(&mut self, sender: MemberId, rank: usize, time: Time, total: bool) {
+        self.total = total;
         self.sender = sender;
         self.rank = rank;
         self.time = time;
+    }
+
+    /// What follows is the sender's update of this number.
+    pub(crate) fn next(&mut self, seq: u64) {
+        self.seq = seq;
+        self.words.set(None);
+    }
+
+    /// These timers are set; the view is installed here at `now`.
+    pub(crate) fn begin(&mut self, timers: Timers, now: Time) {
+        self.timers = RefCell::new(timers);
+        self.began = now;
+    }
+
+    /// The timers, for the next view.
+    pub(crate) fn into_timers(self) -> Timers {
+        self.timers.into_inner()
+    }
+
+    /// The timers, for a checkpoint.
+    pub(crate) fn saved_timers(&self) -> Saved {
+        self.timers.borrow().saved()
+    }
+
+    /// When the first timer is due that this node has not asked for.
+    pub(crate) fn due(&self) -> Option<Time> {
+        self.timers.borrow().due()
+    }
+
+    /// The next timer that is due, and whether it is stable: it is asked for now.
+    pub(crate) fn ask(&mut self, now: Time) -> Option<(u64, bool)> {
+        self.timers.get_mut().ask(now)
+    }
+
+    /// The update of a timer that fires.
+    pub(crate) fn fire(&self, timer: u64) -> Option<Vec<u8>> {
+        self.timers.borrow_mut().take(TimerId(timer))
+    }
+
+    /// Whether events are read from now on, by anybody.
+    pub(crate) fn read(&mut self, read: bool) {
+        self.read = read;
+    }
+
+    /// How many events there were in this view so far.
+    pub(crate) fn emitted(&self) -> u64 {
+        self.emitted.get()
+    }
+
+    /// This many events there were in this view, at another replica.
+    pub(crate) fn had_emitted(&mut self, count: u64) {
+        self.emitted.set(count);
+    }
+
+    /// Takes the events since this was last asked.
+    pub(crate) fn kept(&mut self) -> Vec<Kept> {
+        std::mem::take(self.kept.get_mut())
     }
 
     /// When the update was sent, by its sender's clock: microseconds since the Unix epoch.
@@ -66,12 +175,158 @@ impl<S> Ctx<S> {
     pub fn size(&self) -> usize {
         self.view.size()
     }
+
+    /// Random numbers, the same at every replica.
+    ///
+    /// All that one update draws is one sequence, however often it asks for the generator.
+    pub fn rng(&self) -> Rng<'_> {
+        let sender = if self.seq == NO_UPDATE { NOBODY } else { self.sender };
+        Rng::new(
+            &self.words,
+            [self.group.0, self.view.number(), sender.node.0, sender.entry, self.seq],
+        )
+    }
 }
 
 impl<S: State> Ctx<S> {
+    /// Tells the world, as soon as that is safe: every member shows the event to those who read its
+    /// [`Group::events`](crate::Group::events) when the update that emitted it is stable. If that
+    /// never comes to be, because this replica is excluded with updates that nobody else has, it is
+    /// never shown.
+    ///
+    /// What the events are is said on the struct:
+    ///
+    /// ```
+    /// use vsync::{Ctx, replicated};
+    ///
+    /// #[derive(Clone, Debug, PartialEq)]
+    /// pub enum Sale {
+    ///     SoldOut { buyer: String },
+    /// }
+    ///
+    /// #[replicated(event = Sale)]
+    /// #[derive(Default)]
+    /// struct Shop {
+    ///     left: u32,
+    /// }
+    ///
+    /// #[replicated]
+    /// impl Shop {
+    ///     #[update(order = "total")]
+    ///     fn buy(&mut self, ctx: &Ctx<Self>, buyer: String) {
+    ///         self.left = self.left.saturating_sub(1);
+    ///         if self.left == 0 {
+    ///             ctx.emit(Sale::SoldOut { buyer });
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    /// Without it there is nothing to emit:
+    /// ```compile_fail,E0277
+    /// # use vsync::{Ctx, replicated};
+    /// #[replicated]
+    /// struct Silent {}
+    ///
+    /// #[replicated]
+    /// impl Silent {
+    ///     #[update(order = "total")]
+    ///     fn speak(&mut self, ctx: &Ctx<Self>) {
+    ///         ctx.emit("a word");
+    ///     }
+    /// }
+    /// ```
+    pub fn emit<E>(&self, event: E)
+    where
+        S: Emits<E>,
+        E: Send + 'static,
+    {
+        let index = self.emitted.get();
+        self.emitted.set(index + 1);
+        if self.read {
+            self.kept.borrow_mut().push(Kept { seq: self.seq, index, event: Box::new(event) });
+        }
+    }
+
     /// The version of the type that is active in the group.
     pub fn version(&self) -> u32 {
         S::VERSION
+    }
+}
+
+impl<S: Replicated> Ctx<S> {
+    /// Lets an update come after `delay`: it is applied at the same point of the order at every
+    /// replica, once, whoever fails in the meantime. Its [`sender`](Ctx::sender) is the member that
+    /// has fired it, its [`time`](Ctx::time) when it did.
+    ///
+    /// The timer is part of the group's state, as what the struct holds: a joiner gets it, too. The
+    /// view's coordinator fires it when it is due by its own clock, so clocks that differ make it
+    /// that much earlier or later after a failure; and it waits while the group has no quorum, and
+    /// behind what flow control holds up. In `#[on_view]` each member counts from when it installed
+    /// the view. The update is applied as a total, whatever its method's order.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::time::Duration;
+    /// use vsync::{Ctx, TimerError, TimerId, replicated};
+    ///
+    /// #[replicated]
+    /// #[derive(Default)]
+    /// struct Leases {
+    ///     held: BTreeMap<String, TimerId>,
+    /// }
+    ///
+    /// #[replicated]
+    /// impl Leases {
+    ///     #[update(order = "total")]
+    ///     fn renew(&mut self, ctx: &Ctx<Self>, who: String) -> Result<(), TimerError> {
+    ///         if let Some(timer) = self.held.remove(&who) {
+    ///             ctx.cancel(timer)?;
+    ///         }
+    ///         let expire = LeasesUpdate::Expire { who: who.clone() };
+    ///         self.held.insert(who, ctx.after(Duration::from_secs(10), expire)?);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     #[update(order = "total")]
+    ///     fn expire(&mut self, who: String) {
+    ///         self.held.remove(&who);
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimerError::NotTotal`] in a fifo or causal update; [`TimerError::Full`] beyond 65,536
+    /// timers of a group, or 16 MiB of their updates; [`TimerError::Encode`]. Every replica meets
+    /// the same error at the same point.
+    pub fn after(&self, delay: Duration, update: S::Update) -> Result<TimerId, TimerError> {
+        let set_at = self.timing()?;
+        let mut bytes = Vec::new();
+        S::encode(&update, &mut bytes).map_err(|why| TimerError::Encode(why.to_string()))?;
+        let timer = Timer {
+            set_at,
+            delay: delay.as_micros().try_into().unwrap_or(Time::MAX),
+            stable: S::method(&update).level == Level::Stable,
+            update: bytes,
+        };
+        self.timers.borrow_mut().set(timer, self.began)
+    }
+
+    /// Takes a timer back. `false` if it has fired, or was cancelled before.
+    ///
+    /// # Errors
+    /// [`TimerError::NotTotal`] in a fifo or causal update.
+    pub fn cancel(&self, timer: TimerId) -> Result<bool, TimerError> {
+        self.timing()?;
+        Ok(self.timers.borrow_mut().take(timer).is_some())
+    }
+
+    /// The time that timers set now count from, if all agree on it.
+    fn timing(&self) -> Result<Option<Time>, TimerError> {
+        match (self.seq, self.total) {
+            (NO_UPDATE, _) => Ok(None),
+            (_, true) => Ok(Some(self.time)),
+            (_, false) => Err(TimerError::NotTotal),
+        }
     }
 }
 

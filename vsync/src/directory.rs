@@ -143,7 +143,7 @@ mod tests {
         };
         let members: Vec<_> = nodes.iter().map(member).collect();
         let view = wire::View { number: 1, active: members.len(), members };
-        Ctx::new(View::new(&view, &[], &[], &[]))
+        Ctx::new(wire::GroupId(0), View::new(&view, &[], &[], &[]))
     }
 
     fn kind() -> Kind {

@@ -11,6 +11,7 @@ use futures_core::Stream;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::error::{GroupError, Unknown};
+use crate::events::{Emits, Events};
 use crate::replicated::Replicated;
 use crate::runtime::Command;
 use crate::runtime::replica::Shared;
@@ -69,6 +70,20 @@ impl<S: Replicated> Group<S> {
         Views { first: status.view.clone(), seen: None, receive }
     }
 
+    /// The [events](crate::Ctx::emit) of the updates that are applied here from now on, each when
+    /// it is stable, in the order in which this member applied their updates.
+    ///
+    /// A reader that lags behind by more than a thousand events misses the oldest, and is told so
+    /// by [`Emitted::Lagged`](crate::Emitted::Lagged): it stops neither the group nor other
+    /// readers. While nobody reads, events are dropped where they are emitted.
+    pub fn events<E>(&self) -> Events<E>
+    where
+        S: Emits<E>,
+        E: Clone + Send + 'static,
+    {
+        self.shared.feed.events()
+    }
+
     /// Waits until everything delivered or sent here so far is stable. An update that still waits
     /// for its turn, its [`send`](crate::Call::send) being pending, is not sent yet.
     pub async fn flush(&self) -> Result<(), GroupError> {
@@ -123,11 +138,11 @@ pub struct Views {
     receive: Option<Receive>,
 }
 
-type Events = broadcast::Receiver<GroupEvent>;
+type Receiver = broadcast::Receiver<GroupEvent>;
 type Received = Result<GroupEvent, broadcast::error::RecvError>;
-type Receive = Pin<Box<dyn Future<Output = (Received, Events)> + Send + Sync>>;
+type Receive = Pin<Box<dyn Future<Output = (Received, Receiver)> + Send + Sync>>;
 
-fn receive(mut events: Events) -> Receive {
+fn receive(mut events: Receiver) -> Receive {
     Box::pin(async move { (events.recv().await, events) })
 }
 

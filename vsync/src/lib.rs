@@ -53,17 +53,20 @@ mod client;
 mod ctx;
 mod directory;
 pub mod error;
+mod events;
 mod group;
 mod node;
 mod optimistic;
 mod query;
 mod remote;
 mod replicated;
+mod rng;
 mod runtime;
 mod service;
 mod steward;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 mod view;
 
 pub use builder::NodeBuilder;
@@ -71,6 +74,7 @@ pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use client::Client;
 pub use ctx::Ctx;
 pub use error::{CallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown};
+pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
 pub use group::{Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
@@ -79,6 +83,8 @@ pub use remote::{Remote, RemoteGroup, RemoteQuery};
 pub use replicated::{
     ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
 };
+pub use rng::Rng;
+pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};
 pub use vsync_macros::replicated;

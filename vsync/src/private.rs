@@ -11,6 +11,7 @@ pub use vsync_core::engine::{Class, Level};
 
 pub use crate::call::Call;
 pub use crate::ctx::Ctx;
+pub use crate::events::{Emits, NoEvents};
 pub use crate::group::Group;
 pub use crate::optimistic::Fallible;
 pub use crate::query::Query;
@@ -313,7 +314,8 @@ where
 /// # Panics
 /// If the view has no such rank.
 pub fn ctx<S>(view: &vsync_core::wire::View, rank: usize, time: Time) -> Ctx<S> {
-    let mut ctx = Ctx::new(View::new(view, &[], &[], &[]));
-    ctx.deliver(view.members[rank].id, rank, time);
+    let mut ctx = Ctx::new(vsync_core::wire::GroupId(1), View::new(view, &[], &[], &[]));
+    ctx.deliver(view.members[rank].id, rank, time, true);
+    ctx.next(0);
     ctx
 }

@@ -24,6 +24,11 @@ pub trait State: Sized + Send + 'static {
     /// The version of its state and methods.
     const VERSION: u32;
 
+    /// What its updates may [emit](Ctx::emit): given by `event = …`, else [`NoEvents`].
+    ///
+    /// [`NoEvents`]: crate::NoEvents
+    type Event: Clone + Send + 'static;
+
     /// The checkpoint: the fields that are not `#[local]`, one after the other.
     ///
     /// Equal states have equal checkpoints, so that replicas can be compared by them.

@@ -15,6 +15,16 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
     let (impl_generics, ty_generics, _) = model.item.generics.split_for_impl();
     let bounds = where_clause(model, &private);
     let (name, version) = (&model.name, model.version);
+    let event = match &model.event {
+        Some(event) => quote!(#event),
+        None => quote!(#private::NoEvents),
+    };
+    let emits = model.event.as_ref().map(|event| {
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #private::Emits<#event> for #ident #ty_generics #bounds {}
+        }
+    });
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
     quote! {
@@ -23,6 +33,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
         impl #impl_generics #private::State for #ident #ty_generics #bounds {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
+            type Event = #event;
 
             fn save(&self)
                 -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
@@ -36,6 +47,8 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
                 #load
             }
         }
+
+        #emits
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     let mut name = item.ident.unraw().to_string();
     let mut version = 1;
     let mut krate = None;
+    let mut event = None;
     for option in &options {
         match option.name.to_string().as_str() {
             "name" => match option.string(errors) {
@@ -27,19 +28,22 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
                 None => {}
             },
             "crate" => krate = Some(option),
-            other @ ("from" | "event") => {
+            "event" => event = option.path(errors),
+            other @ "from" => {
                 errors.push(&option.name, format!("`{other}` is not supported yet"));
             }
             other => errors.push(
                 &option.name,
-                format!("unknown option `{other}`; a struct has `name`, `version` and `crate`"),
+                format!(
+                    "unknown option `{other}`; a struct has `name`, `version`, `event` and `crate`"
+                ),
             ),
         }
     }
     let krate = parse::krate(krate, errors);
     let expandable = check_generics(&item, errors);
     let fields = fields(&mut item, errors);
-    State { item, krate, name, version, fields, expandable }
+    State { item, krate, name, version, event, fields, expandable }
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {

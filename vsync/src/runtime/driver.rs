@@ -8,17 +8,18 @@
 //! the others handle: the replica's state may have changed half way. Its callers are told, the
 //! group's events say why, and the node and its other groups go on.
 
+mod alarms;
 mod left;
 mod outputs;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use vsync_core::engine::{Engine, EngineConfig, GroupConfig, Input, Outputs};
-use vsync_core::wire::{GroupId, NodeId};
+use vsync_core::wire::{GroupId, Micros, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::{Event, PeerId, PeerInfo, Transport};
 
@@ -75,6 +76,8 @@ pub(crate) struct Driver {
     /// Groups that had a view installed in this step.
     installed: Vec<GroupId>,
     left: Left,
+    /// When groups have something to send that no caller has left, by the wall clock.
+    alarms: BTreeSet<(Micros, GroupId)>,
     /// Bytes of updates that wait for replicas at work elsewhere.
     held: usize,
     /// The last name of such work: they grow.
@@ -110,6 +113,7 @@ impl Driver {
             later: VecDeque::new(),
             installed: Vec::new(),
             left: Left::default(),
+            alarms: BTreeSet::new(),
             held: 0,
             work: 0,
             frames: Frames::default(),
@@ -154,6 +158,7 @@ impl Driver {
             if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.step(Input::Tick);
             }
+            self.ring();
             self.let_out(behind, busy);
             self.ship();
             if busy || self.left.is_gathering() {
@@ -213,7 +218,7 @@ impl Driver {
     fn wake_at(&self, full: bool) -> Option<Instant> {
         let deadline = self.engine.deadline().map(|at| self.clock.instant(at));
         let look = full.then(|| Instant::now() + LOOK_AGAIN);
-        [deadline, look].into_iter().flatten().min()
+        [deadline, look, self.alarm_at()].into_iter().flatten().min()
     }
 
     fn event(&mut self, event: Event) {
@@ -275,6 +280,9 @@ impl Driver {
             self.step(Input::Abandon { group });
         }
         slot.progress = progress.or(slot.progress);
+        if let Some(due) = slot.alarm.take() {
+            self.alarms.remove(&(due, group));
+        }
         slot.renumber(now, generation);
         if contacts.is_none() {
             slot.create();
@@ -370,6 +378,9 @@ impl Driver {
     fn close(&mut self, group: GroupId, decided: Option<u64>, why: &str) {
         let Some(mut slot) = self.slots.remove(&group) else { return };
         self.held -= slot.release().map_or(0, |held| held.bytes);
+        if let Some(due) = slot.alarm {
+            self.alarms.remove(&(due, group));
+        }
         self.unlist(&slot.nodes());
         let last = decided.is_some() && slot.view().is_some_and(|view| view.members.len() <= 1);
         let seat = Arc::clone(&slot.seat);

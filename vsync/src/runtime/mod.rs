@@ -2,17 +2,22 @@
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
 pub(crate) mod callers;
+mod checkpoint;
 pub(crate) mod clock;
 mod driver;
 pub(crate) mod dropped;
+mod emitted;
 mod frames;
 pub(crate) mod history;
+mod inner;
 pub(crate) mod outbox;
 pub(crate) mod replica;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 mod slot;
 pub(crate) mod stability;
+pub(crate) mod timers;
+pub(crate) mod typed;
 
 use std::sync::Arc;
 

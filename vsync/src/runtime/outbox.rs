@@ -120,6 +120,24 @@ impl Outbox {
         Left::Taken { wake }
     }
 
+    /// Leaves an update of the runtime's own, for which nobody waits.
+    pub(crate) fn leave_inner(&self, method: &'static Method, update: &[u8]) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        let length = (update.len() as u32).to_le_bytes();
+        let body = [&length[..], update].concat();
+        if state.credit <= 0 {
+            let place = state.next;
+            state.next += 1;
+            state.line.push_back(Letter { place, method, body, tell: None });
+            return;
+        }
+        state.parcel.body.extend_from_slice(&body);
+        drop(state.count(method, body.len(), None));
+    }
+
     /// Gives up a place in line. `true` if the update was still there: it will never be sent.
     pub(crate) fn withdraw(&self, place: u64) -> bool {
         let mut state = self.lock();

@@ -7,25 +7,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use vsync_core::engine::Delivery;
+use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::callers::{Answer, Callers};
+use super::callers::Callers;
+use super::checkpoint::{self, Beside};
+use super::inner::Sending;
 use super::seat::Seat;
 use super::stability::Stability;
-use crate::Ctx;
 use crate::error::GroupError;
-use crate::replicated::{QueryError, Replicated, Reply};
+use crate::events::Feed;
+use crate::replicated::{QueryError, Replicated};
 use crate::view::View;
 
 /// What the handles of a group share: the seat, and the state behind a lock that queries take
 /// between two ranges of updates.
 pub(crate) struct Shared<S: Replicated> {
     pub(crate) seat: Arc<Seat>,
+    pub(crate) feed: Feed<S::Event>,
     state: Mutex<Cell<S>>,
 }
 
 /// The state of a replica.
-enum Cell<S> {
+pub(super) enum Cell<S> {
     /// Not the group's state: only its `#[local]` parts count, until a checkpoint is loaded.
     Local(S),
     /// The group's state.
@@ -53,18 +57,35 @@ pub(crate) type Saving = Box<dyn FnOnce() -> Result<Bytes, Broken> + Send>;
 /// Loads a checkpoint.
 pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), Broken> + Send>;
 
+/// The install of a view, as a replica has to know it.
+pub(crate) struct Installed<'a> {
+    pub(crate) group: GroupId,
+    /// What all members agree on.
+    pub(crate) view: &'a View,
+    /// This node's rank.
+    pub(crate) rank: usize,
+    /// Whether the state does not know it yet.
+    pub(crate) told: bool,
+}
+
 /// A replica without its type, for the driver.
-pub(crate) trait Replica: Send + Sync {
+pub(crate) trait Replica: Send {
     /// Applies a range; the results of own updates that are awaited go to `callers`.
     fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken>;
-    /// A view was installed. `told` is whether the state does not know it yet.
-    fn install(&mut self, view: &View, told: bool) -> Result<(), Broken>;
+    /// A view was installed.
+    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
     fn save(&self) -> Result<Bytes, Broken>;
     /// Takes the checkpoint, wherever that is run.
     fn saving(&self) -> Saving;
     /// Replaces the state by a checkpoint, wherever that is run; `#[local]` parts are kept.
-    fn loading(&self, checkpoint: Bytes) -> Loading;
+    fn loading(&mut self, checkpoint: Bytes) -> Loading;
+    /// More of what was delivered is stable.
+    fn stabilised(&mut self);
+    /// When there is something to send that nobody has called for, by the wall clock.
+    fn due(&self) -> Option<Micros>;
+    /// The next of what is to be sent at `now`.
+    fn send_due(&mut self, now: Micros) -> Option<Sending>;
     /// What this node has becomes the state of a new group.
     fn create(&mut self);
     /// The state is void, until a checkpoint is loaded.
@@ -106,10 +127,10 @@ pub(crate) fn type_name<S: Replicated>() -> String {
 impl<S: Replicated> Shared<S> {
     /// A replica that has no state yet, only the parts of it that are local to this node.
     pub(crate) fn new(seat: Arc<Seat>, local: S) -> Shared<S> {
-        Shared { seat, state: Mutex::new(Cell::Local(local)) }
+        Shared { seat, feed: Feed::new(), state: Mutex::new(Cell::Local(local)) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cell<S>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
         // A query that panicked changed nothing; an update that did has left `Void` behind.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,19 +144,21 @@ impl<S: Replicated> Shared<S> {
         Ok((value, stability))
     }
 
-    fn save(&self) -> Result<Bytes, Broken> {
+    /// The checkpoint of the state, and behind it what is beside it.
+    pub(super) fn save(&self, beside: &Beside) -> Result<Bytes, Broken> {
         let state = self.lock();
         let Cell::Live(live) = &*state else {
             return Err(Broken("a checkpoint without a state".to_owned()));
         };
         match catch_unwind(AssertUnwindSafe(|| live.save())) {
-            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Ok(bytes)) => checkpoint::join(bytes, beside).map_err(Broken),
             Ok(Err(error)) => Err(Broken(error.to_string())),
             Err(panic) => Err(Broken(format!("saving panicked: {}", panic_text(panic.as_ref())))),
         }
     }
 
-    fn load(&self, checkpoint: &[u8]) -> Result<(), Broken> {
+    /// Makes the state what a checkpoint says.
+    pub(super) fn load(&self, checkpoint: &[u8]) -> Result<(), Broken> {
         let mut state = self.lock();
         let (Cell::Local(old) | Cell::Live(old)) = std::mem::replace(&mut *state, Cell::Void)
         else {
@@ -183,139 +206,7 @@ impl<S: Replicated> fmt::Debug for Shared<S> {
     }
 }
 
-/// The driver's end of a [`Shared`].
-pub(crate) struct Typed<S: Replicated> {
-    shared: Arc<Shared<S>>,
-    ctx: Option<Ctx<S>>,
-}
-
-impl<S: Replicated> Typed<S> {
-    pub(crate) fn new(shared: Arc<Shared<S>>) -> Typed<S> {
-        Typed { shared, ctx: None }
-    }
-
-    /// Runs a method of the user's on the live state. If it panics or fails the state may be
-    /// changed half way, so it is void from then on.
-    fn change<R>(
-        &self,
-        what: &str,
-        run: impl FnOnce(&mut S) -> Result<R, String>,
-    ) -> Result<R, Broken> {
-        let mut state = self.shared.lock();
-        let Cell::Live(live) = &mut *state else {
-            return Err(Broken(format!("{what} without a state")));
-        };
-        let why = match catch_unwind(AssertUnwindSafe(|| run(live))) {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(why)) => why,
-            Err(panic) => format!("panicked: {}", panic_text(panic.as_ref())),
-        };
-        *state = Cell::Void;
-        Err(Broken(format!("{what}: {why}")))
-    }
-}
-
-impl<S: Replicated> Replica for Typed<S> {
-    fn deliver(
-        &mut self,
-        range: &Delivery,
-        mut callers: Option<&mut Callers>,
-    ) -> Result<(), Broken> {
-        let Some(mut ctx) = self.ctx.take() else {
-            return Err(Broken("an update before the first view".to_owned()));
-        };
-        ctx.deliver(range.sender, range.rank, range.time);
-        let seat = &self.shared.seat;
-        let applied = self.change("an update", |state| {
-            apply_range(state, &ctx, range, &mut callers)?;
-            // Under the state's lock: a query knows how far what it reads goes.
-            seat.applied(range);
-            Ok(())
-        });
-        self.ctx = Some(ctx);
-        applied
-    }
-
-    fn install(&mut self, view: &View, told: bool) -> Result<(), Broken> {
-        let ctx = Ctx::new(view.clone());
-        let done = match told {
-            true => self.change("a view", |state| {
-                state.on_view(&ctx, view);
-                Ok(())
-            }),
-            false => Ok(()),
-        };
-        self.ctx = Some(ctx);
-        done
-    }
-
-    fn save(&self) -> Result<Bytes, Broken> {
-        self.shared.save()
-    }
-
-    fn saving(&self) -> Saving {
-        let shared = Arc::clone(&self.shared);
-        Box::new(move || shared.save())
-    }
-
-    fn loading(&self, checkpoint: Bytes) -> Loading {
-        let shared = Arc::clone(&self.shared);
-        Box::new(move || shared.load(&checkpoint))
-    }
-
-    fn create(&mut self) {
-        let mut state = self.shared.lock();
-        if let Cell::Local(_) = &*state
-            && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)
-        {
-            *state = Cell::Live(initial);
-        }
-    }
-
-    fn void(&mut self) {
-        let mut state = self.shared.lock();
-        if let Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
-            *state = Cell::Local(old);
-        }
-        self.ctx = None;
-    }
-}
-
-/// Applies each update of a range; only results that somebody awaits are kept.
-fn apply_range<S: Replicated>(
-    state: &mut S,
-    ctx: &Ctx<S>,
-    range: &Delivery,
-    callers: &mut Option<&mut Callers>,
-) -> Result<(), String> {
-    let mut wanted = callers.as_ref().and_then(|c| c.wanted(range.view, range.seq));
-    let mut body: &[u8] = &range.body;
-    for seq in range.seq..range.seq + u64::from(range.count) {
-        let (update, rest) = split(body).ok_or("a range that is shorter than its count")?;
-        body = rest;
-        if wanted != Some(seq) {
-            let mut reply = Reply::none();
-            state.apply(ctx, update, &mut reply).map_err(|error| error.to_string())?;
-            continue;
-        }
-        let mut answer: Option<Answer> = None;
-        let mut reply = Reply::slot(&mut answer);
-        state.apply(ctx, update, &mut reply).map_err(|error| error.to_string())?;
-        if let Some(callers) = callers {
-            callers.delivered(range.view, seq, answer);
-            wanted = callers.wanted(range.view, seq + 1);
-        }
-    }
-    Ok(())
-}
-
-/// The first update of a body, and the rest.
-fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = body.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -11,7 +11,8 @@ use vsync_history::event::Event;
 
 use super::callers::{Callers, Ending};
 use super::history::{self, Names, Subject, Writer};
-use super::replica::{Broken, Replica};
+use super::inner::Sending;
+use super::replica::{Broken, Installed, Replica};
 use super::seat::Seat;
 use super::{Opening, Progress};
 use crate::error::NotApplied;
@@ -28,6 +29,8 @@ pub(crate) struct Slot {
     /// Who waits for the leave.
     pub(crate) leaving: Vec<oneshot::Sender<()>>,
     replica: Box<dyn Replica>,
+    /// When the driver knows that this group has something to send of its own.
+    pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
     pub(crate) held: Option<Held>,
     standing: Option<Standing>,
@@ -104,6 +107,7 @@ impl Slot {
             progress: Some(progress),
             leaving: Vec::new(),
             replica,
+            alarm: None,
             held: None,
             standing: None,
             label: 0,
@@ -183,9 +187,26 @@ impl Slot {
         let told = install.view.number > self.label;
         self.standing = Some(Standing { view: install.view, rank: install.rank });
         self.seat.installed(view.clone(), me, members);
-        self.replica.install(&view.agreed(), told)?;
+        self.replica.install(Installed {
+            group: install.group,
+            view: &view.agreed(),
+            rank: install.rank,
+            told,
+        })?;
         self.seat.event(GroupEvent::View(view.clone()));
         Ok(view)
+    }
+
+    /// When it has something to send without a caller, by the wall clock.
+    pub(crate) fn due(&self) -> Option<Micros> {
+        self.replica.due()
+    }
+
+    /// Leaves what is due with what callers have left.
+    pub(crate) fn send_due(&mut self, now: Micros) {
+        while let Some(Sending { method, update }) = self.replica.send_due(now) {
+            self.seat.outbox.leave_inner(method, &update);
+        }
     }
 
     /// Tells who waits for it that this node is an active member, once it is.
@@ -213,6 +234,7 @@ impl Slot {
             self.callers.stable(view, cut.count(rank));
         }
         self.seat.stable(view, cut);
+        self.replica.stabilised();
     }
 
     /// What has waited for the replica, which is back or will never be.

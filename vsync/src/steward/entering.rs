@@ -17,9 +17,10 @@ use crate::directory::{self, DirectoryHandle, Entry, Kind};
 use crate::error::{CallError, JoinError};
 use crate::group::Group;
 use crate::replicated::Replicated;
-use crate::runtime::replica::{Answering, Replica, Shared, Typed, schema, type_name};
+use crate::runtime::replica::{Answering, Replica, Shared, schema, type_name};
 use crate::runtime::rpc::Contact;
 use crate::runtime::seat::Seat;
+use crate::runtime::typed::Typed;
 use crate::runtime::{Command, Opening, Progress};
 
 /// Whether a group may be made, or must exist.
@@ -232,7 +233,9 @@ impl Entering {
     }
 
     /// Until the directory knows that the group has come into being, others cannot join it.
-    async fn confirm(&self, directory: &DirectoryHandle, group: u64) {
+    ///
+    /// `&mut`, since a replica cannot be shared between threads.
+    async fn confirm(&mut self, directory: &DirectoryHandle, group: u64) {
         let Some(view) = self.seat.status().view.clone() else { return };
         let mut pause = PAUSE.0;
         loop {

@@ -39,7 +39,13 @@ impl Driver {
                 slot.sent(view, seq, run, &mut record);
                 Ok(())
             }
-            (Output::Deliver(range), Some(slot)) => slot.deliver(&range, &mut record),
+            (Output::Deliver(range), Some(slot)) => {
+                let done = slot.deliver(&range, &mut record);
+                if slot.due() != slot.alarm {
+                    self.set_alarm(group);
+                }
+                done
+            }
             (Output::Install(install), Some(_)) => self.install(install, now),
             (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
                 let save = slot.saving();
@@ -170,6 +176,7 @@ impl Driver {
         }
         let seat = Arc::clone(&slot.seat);
         self.unlist(&before);
+        self.set_alarm(group);
         let view = installed?;
         self.installed.push(group);
         let me = self.transport.local().id;

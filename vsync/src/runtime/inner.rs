@@ -1,0 +1,65 @@
+//! [`Inner`]: updates of the runtime's own, which travel and are ordered as the user's are.
+
+use serde::{Deserialize, Serialize};
+use vsync_core::engine::{Class, Level};
+
+use crate::replicated::Method;
+
+/// How they begin: no method id is encoded so, since none has more than 32 bits.
+const PREFIX: [u8; 5] = [0xff; 5];
+
+/// An update of the runtime's own. All are totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Inner {
+    /// This timer is due.
+    Fire(u64),
+}
+
+/// One that is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sending {
+    pub(crate) method: &'static Method,
+    pub(crate) update: Vec<u8>,
+}
+
+const fn method(level: Level) -> Method {
+    Method { id: u32::MAX, name: "of the runtime", class: Class::Total, level }
+}
+
+static OPTIMISTIC: Method = method(Level::Optimistic);
+static STABLE: Method = method(Level::Stable);
+
+impl Inner {
+    /// As it is sent.
+    pub(crate) fn sending(self, stable: bool) -> Option<Sending> {
+        // Numbers into a growing vector: postcard has nothing to refuse there.
+        let update = postcard::to_extend(&self, PREFIX.to_vec()).ok()?;
+        Some(Sending { method: if stable { &STABLE } else { &OPTIMISTIC }, update })
+    }
+
+    /// What an update is that is none of the user's.
+    pub(crate) fn read(update: &[u8]) -> Option<Inner> {
+        match postcard::take_from_bytes(update.strip_prefix(&PREFIX)?) {
+            Ok((inner, [])) => Some(inner),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_update_of_a_users_looks_like_one() {
+        let sending = Inner::Fire(300).sending(true).expect("encodes");
+        assert_eq!(sending.method.level, Level::Stable);
+        assert_eq!(Inner::read(&sending.update), Some(Inner::Fire(300)));
+        let (bytes, longer) = (&sending.update, [&sending.update[..], &[0]].concat());
+        assert_eq!(Inner::read(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(Inner::read(&longer), None);
+        assert!(postcard::take_from_bytes::<u32>(bytes).is_err());
+        let last = postcard::to_stdvec(&u32::MAX).expect("encodes");
+        assert!(!last.starts_with(&PREFIX));
+    }
+}
