@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) event: Option<Path>,
     /// The fields that are part of the replicated state.
     pub(crate) fields: Vec<Field>,
+    /// The fields that are computed from these.
+    pub(crate) derived: Vec<Derived>,
     /// Whether generated items can be made at all: a struct with lifetimes has none.
     pub(crate) expandable: bool,
 }
@@ -37,6 +39,14 @@ pub(crate) struct Field {
     /// Functions from `#[serde(with = …)]` and its like.
     pub(crate) serialize_with: Option<Path>,
     pub(crate) deserialize_with: Option<Path>,
+}
+
+/// A field that is computed from the replicated ones.
+pub(crate) struct Derived {
+    pub(crate) member: Member,
+    pub(crate) cfgs: Vec<Attribute>,
+    /// From `&Self` to its value.
+    pub(crate) with: Path,
 }
 
 /// An annotated `impl` block.

@@ -4,7 +4,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, GenericParam, Type};
 
-use crate::model::{Field, State};
+use crate::model::{Derived, Field, State};
 use crate::parse;
 
 /// The implementation of `State`.
@@ -147,13 +147,24 @@ fn load(model: &State, private: &TokenStream) -> TokenStream {
         };
         under_cfgs(cfgs, &step)
     });
+    let derive = derive(model);
     quote! {
         let mut __state = __local;
         let mut __input = __bytes;
         #(#fields)*
         #private::loaded(__input)?;
+        #derive
         ::core::result::Result::Ok(__state)
     }
+}
+
+/// Computes the derived fields of `__state`, in the order of their declaration.
+fn derive(model: &State) -> TokenStream {
+    let fields = model.derived.iter().map(|Derived { member, cfgs, with }| {
+        let step = quote_spanned!(parse::place(with)=> __state.#member = #with(&__state););
+        under_cfgs(cfgs, &step)
+    });
+    quote!(#(#fields)*)
 }
 
 /// `save::<Ty>`, at the place of the type, for rustc's errors.

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Field as SynField, GenericParam, ItemStruct, Member, Meta, Path, Token};
 
-use super::{Field, State};
+use super::{Derived, Field, State};
 use crate::parse::{self, Errors, Opt};
 
 /// Reads a struct and takes this macro's attributes off it.
@@ -42,8 +42,8 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     }
     let krate = parse::krate(krate, errors);
     let expandable = check_generics(&item, errors);
-    let fields = fields(&mut item, errors);
-    State { item, krate, name, version, event, fields, expandable }
+    let (fields, derived) = fields(&mut item, errors);
+    State { item, krate, name, version, event, fields, derived, expandable }
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {
@@ -60,22 +60,31 @@ fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {
     expandable
 }
 
-/// The fields that are not `#[local]`.
-fn fields(item: &mut ItemStruct, errors: &mut Errors) -> Vec<Field> {
+/// The fields that are in checkpoints, and those that are computed from them.
+fn fields(item: &mut ItemStruct, errors: &mut Errors) -> (Vec<Field>, Vec<Derived>) {
     // Attributes of serde's derives stay if a derive below this macro still wants them.
     let derives = item.attrs.iter().any(derives_serde);
-    let mut fields = Vec::new();
+    let (mut fields, mut all_derived) = (Vec::new(), Vec::new());
     for (index, field) in item.fields.iter_mut().enumerate() {
         let local = take_local(field, errors);
+        let derived = take_derived(field, errors);
+        if local && let Some(attribute) = &derived {
+            errors.push(attribute, "a field is `#[local]` or `#[derived]`, not both");
+        }
         if !local {
             check_type(field, errors);
-            fields.push(replicated_field(index, field, errors));
+            match derived {
+                Some(attribute) => {
+                    all_derived.extend(derived_field(index, field, &attribute, errors));
+                }
+                None => fields.push(replicated_field(index, field, errors)),
+            }
         }
         if !derives {
             field.attrs.retain(|attribute| !attribute.path().is_ident("serde"));
         }
     }
-    fields
+    (fields, all_derived)
 }
 
 fn derives_serde(attribute: &Attribute) -> bool {
@@ -109,21 +118,65 @@ fn take_local(field: &mut SynField, errors: &mut Errors) -> bool {
     local
 }
 
-fn replicated_field(index: usize, field: &SynField, errors: &mut Errors) -> Field {
-    let member = match &field.ident {
+fn take_derived(field: &mut SynField, errors: &mut Errors) -> Option<Attribute> {
+    let mut found = None;
+    field.attrs.retain(|attribute| {
+        if !attribute.path().is_ident("derived") {
+            return true;
+        }
+        if found.is_some() {
+            errors.push(attribute, "`#[derived]` is given twice");
+        } else {
+            found = Some(attribute.clone());
+        }
+        false
+    });
+    found
+}
+
+fn derived_field(
+    index: usize,
+    field: &SynField,
+    attribute: &Attribute,
+    errors: &mut Errors,
+) -> Option<Derived> {
+    const FORM: &str = "write `#[derived(with = Self::index)]`: a function from `&Self` to the \
+                        field's value";
+    let before = errors.count();
+    let mut with = None;
+    for option in &parse::attribute(attribute, errors) {
+        match (&option.value, option.name == "with") {
+            (Some(syn::Expr::Path(path)), true) => with = Some(path.path.clone()),
+            _ => errors.push(option, FORM),
+        }
+    }
+    if with.is_none() && errors.count() == before {
+        errors.push(attribute, FORM);
+    }
+    Some(Derived { member: member(index, field), cfgs: cfgs(field), with: with? })
+}
+
+fn member(index: usize, field: &SynField) -> Member {
+    match &field.ident {
         Some(ident) => Member::Named(ident.clone()),
         None => Member::Unnamed(index.into()),
-    };
+    }
+}
+
+fn cfgs(field: &SynField) -> Vec<Attribute> {
+    field.attrs.iter().filter(|a| a.path().is_ident("cfg")).cloned().collect()
+}
+
+fn replicated_field(index: usize, field: &SynField, errors: &mut Errors) -> Field {
     let name = match &field.ident {
         Some(ident) => ident.unraw().to_string(),
         None => index.to_string(),
     };
-    let cfgs = field.attrs.iter().filter(|a| a.path().is_ident("cfg")).cloned().collect();
     let mut model = Field {
-        member,
+        member: member(index, field),
         name,
         ty: field.ty.clone(),
-        cfgs,
+        cfgs: cfgs(field),
         serialize_with: None,
         deserialize_with: None,
     };
