@@ -66,7 +66,9 @@ use crate::parse::Errors;
 ///
 /// # On a method
 /// - `#[update(order = "fifo")]`, `"causal"` or `"total"`: takes `&mut self`, then perhaps
-///   `ctx: &Ctx<Self>`, then arguments by value. It must be deterministic.
+///   `ctx: &Ctx<Self>`, then arguments by value. It must be deterministic. If it panics, what it
+///   has changed before stays, at every replica alike; the caller is told `Panicked`, and the
+///   group goes on.
 ///   - `level = "stable"`: applied only when it is stable.
 ///   - `id = 7`: what it is called on the wire.
 /// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.

@@ -20,6 +20,8 @@ pub enum NotApplied {
     Encode(String),
     /// The deadline came while the update was still waiting for its turn.
     Timeout,
+    /// An argument was encoded, but does not decode: no replica has applied the update.
+    Undecodable(String),
     /// This membership ended before the update got its turn, or the view was decided without it.
     Excluded,
     /// The group was left, or the node is shut down.
@@ -33,6 +35,7 @@ impl fmt::Display for NotApplied {
                 write!(f, "the update has {size} bytes, the limit is {limit}")
             }
             NotApplied::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
+            NotApplied::Undecodable(why) => write!(f, "it does not decode: {why}"),
             NotApplied::Timeout => f.write_str("the deadline came before the update was sent"),
             NotApplied::Excluded => f.write_str("this node was excluded from the group"),
             NotApplied::Closed => f.write_str("the group is closed here"),
@@ -76,6 +79,9 @@ pub enum CallError<E> {
     NotApplied(NotApplied),
     /// The update may have taken effect, or may still.
     Unknown(Unknown),
+    /// The method panicked, with this message: half way, at the same place at every replica. What
+    /// it had changed before stays, and is stable.
+    Panicked(String),
 }
 
 impl<E: fmt::Display> fmt::Display for CallError<E> {
@@ -84,6 +90,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
             CallError::Refused(error) => write!(f, "refused: {error}"),
             CallError::NotApplied(why) => write!(f, "not applied: {why}"),
             CallError::Unknown(why) => write!(f, "outcome unknown: {why}"),
+            CallError::Panicked(why) => write!(f, "the update panicked half way: {why}"),
         }
     }
 }
@@ -101,6 +108,9 @@ pub enum GroupError {
     Unknown(Unknown),
     /// There is no state here now: the node was excluded and is joining again.
     NoState,
+    /// The method panicked, with this message: half way, at the same place at every replica. What
+    /// it had changed before stays; to an optimistic call that is not stable yet.
+    Panicked(String),
 }
 
 impl fmt::Display for GroupError {
@@ -109,6 +119,7 @@ impl fmt::Display for GroupError {
             GroupError::NotApplied(why) => write!(f, "not applied: {why}"),
             GroupError::Unknown(why) => write!(f, "outcome unknown: {why}"),
             GroupError::NoState => f.write_str("no state here: the node is joining again"),
+            GroupError::Panicked(why) => write!(f, "the update panicked half way: {why}"),
         }
     }
 }
@@ -121,6 +132,7 @@ impl<E> From<GroupError> for CallError<E> {
             GroupError::NotApplied(why) => CallError::NotApplied(why),
             GroupError::Unknown(why) => CallError::Unknown(why),
             GroupError::NoState => CallError::NotApplied(NotApplied::Excluded),
+            GroupError::Panicked(why) => CallError::Panicked(why),
         }
     }
 }

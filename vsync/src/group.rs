@@ -84,6 +84,11 @@ impl<S: Replicated> Group<S> {
         self.shared.feed.events()
     }
 
+    /// How many updates have failed at this replica so far: panicked, or did not decode.
+    pub fn failures(&self) -> u64 {
+        self.shared.seat.failures()
+    }
+
     /// Waits until everything delivered or sent here so far is stable. An update that still waits
     /// for its turn, its [`send`](crate::Call::send) being pending, is not sent yet.
     pub async fn flush(&self) -> Result<(), GroupError> {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use vsync::testing::Cluster;
-use vsync::{CallError, GroupError, GroupEvent, JoinError, NotApplied, Unknown, replicated};
+use vsync::{
+    CallError, Ctx, GroupError, GroupEvent, JoinError, NotApplied, TimerError, Unknown, View,
+    replicated,
+};
 
 /// A number that some replicas cannot load.
 #[derive(Debug, Default, Serialize)]
@@ -26,6 +29,7 @@ impl<'de> Deserialize<'de> for Fragile {
 #[derive(Debug, Default)]
 pub struct Faulty {
     value: Fragile,
+    tripped: bool,
     #[local]
     touchy: bool,
 }
@@ -42,6 +46,47 @@ impl Faulty {
     #[update(order = "total")]
     pub fn touch(&mut self) {
         assert!(!self.touchy, "touched");
+    }
+
+    /// The same, in no common order.
+    #[update(order = "fifo")]
+    pub fn brush(&mut self) {
+        assert!(!self.touchy, "brushed");
+    }
+
+    /// Panics everywhere, half way.
+    #[update(order = "total")]
+    pub fn halve(&mut self, value: u64) -> u64 {
+        self.value = Fragile(value);
+        assert!(value.is_multiple_of(2), "{value} is odd");
+        self.value = Fragile(value / 2);
+        self.value.0
+    }
+
+    /// Takes what cannot be decoded.
+    #[update(order = "fifo")]
+    pub fn take(&mut self, value: Fragile) {
+        self.value = value;
+    }
+
+    /// Lets something come that panics.
+    #[update(order = "total")]
+    pub fn halve_soon(&mut self, ctx: &Ctx<Self>, value: u64) -> Result<(), TimerError> {
+        ctx.after(Duration::ZERO, FaultyUpdate::Halve { value }).map(drop)
+    }
+
+    /// Lets the next view panic everywhere.
+    #[update(order = "total")]
+    pub fn trip(&mut self) {
+        self.tripped = true;
+    }
+
+    #[on_view]
+    fn view(&mut self, view: &View) {
+        if std::mem::take(&mut self.tripped) {
+            self.value = Fragile(view.number());
+            panic!("tripped");
+        }
     }
 
     /// The number.
@@ -64,34 +109,156 @@ async fn settle(handle: &FaultyHandle, size: usize) {
     while views.next().await.expect("a view").members().len() != size {}
 }
 
+/// A member at each node; those in `touchy` are not like the others.
+async fn faulty(cluster: &Cluster, touchy: &[usize]) -> Vec<FaultyHandle> {
+    let mut handles = Vec::new();
+    for (index, node) in cluster.nodes().enumerate() {
+        let state = Faulty { touchy: touchy.contains(&index), ..Faulty::default() };
+        let joined = node.group("faulty").join_or_create(state).await;
+        handles.push(joined.expect("a member"));
+    }
+    for handle in &handles {
+        let mut views = handle.group().views();
+        while views.next().await.expect("a view").size() != handles.len() {}
+    }
+    handles
+}
+
+/// Waits until the membership is over, and says why.
+async fn over(handle: &FaultyHandle) -> String {
+    let mut events = handle.group().views();
+    loop {
+        match events.next_event().await {
+            Some(GroupEvent::Closed { why }) => return why,
+            Some(_) => {}
+            None => return String::new(),
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_panic_ends_the_membership_and_nothing_else() {
+async fn what_panics_at_one_replica_ends_that_membership_and_nothing_else() {
     within(async {
         let cluster = Cluster::new(3).await;
-        let mut handles = Vec::new();
-        for (index, node) in cluster.nodes().enumerate() {
-            let state = Faulty { touchy: index == 2, ..Faulty::default() };
-            let joined = node.group("faulty").join_or_create(state).await;
-            handles.push(joined.expect("a member"));
-        }
-        settle(&handles[0], 3).await;
+        let handles = faulty(&cluster, &[2]).await;
         let mut events = handles[2].group().views();
         let touched = handles[2].touch().await;
-        assert_eq!(touched, Err(CallError::Unknown(Unknown::Closed)));
+        let panicked = CallError::Panicked("touched".to_owned());
+        let expected = [Err(panicked), Err(CallError::Unknown(Unknown::Closed))];
+        assert!(expected.contains(&touched), "{touched:?}");
         let why = loop {
             if let GroupEvent::Closed { why } = events.next_event().await.expect("an event") {
                 break why;
             }
         };
-        assert!(why.contains("touched"), "{why}");
+        assert!(why.contains("differs"), "{why}");
         settle(&handles[0], 2).await;
         handles[0].set(3).await.expect("stable");
         let after = handles[2].set(4).await;
         assert_eq!(after, Err(CallError::NotApplied(NotApplied::Closed)));
-        assert_eq!(handles[2].value().await, Err(GroupError::NoState));
+        let closed = Err(GroupError::NotApplied(NotApplied::Closed));
+        assert_eq!(handles[2].value().await, closed);
+        assert_eq!((handles[0].group().failures(), handles[2].group().failures()), (0, 1));
         // The node goes on: it may join again, with another state.
         let again = cluster.node(2).group("faulty").join(Faulty::default()).await;
         assert_eq!(again.expect("a member").value().await, Ok(3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_majority_is_right_whoever_it_is() {
+    within(async {
+        // The coordinator alone panics; all but one do; of two, the junior does and the senior.
+        let cases: [(usize, &[usize], &[usize]); 4] =
+            [(3, &[0], &[0]), (3, &[0, 1], &[2]), (2, &[1], &[1]), (2, &[0], &[1])];
+        for (size, touchy, ends) in cases {
+            let cluster = Cluster::new(size).await;
+            let handles = faulty(&cluster, touchy).await;
+            handles[size - 1].brush().send().await.expect("sent");
+            for (index, handle) in handles.iter().enumerate() {
+                match ends.contains(&index) {
+                    true => drop(over(handle).await),
+                    false => settle(handle, size - ends.len()).await,
+                }
+            }
+            for (index, handle) in handles.iter().enumerate() {
+                let alive = handle.set(index as u64).await.is_ok();
+                assert_eq!(alive, !ends.contains(&index), "{index} of {size}, {touchy:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_panics_everywhere_is_half_done_everywhere_and_the_group_goes_on() {
+    within(async {
+        let cluster = Cluster::new(3).await;
+        let handles = faulty(&cluster, &[]).await;
+        let view = handles[0].group().view();
+        assert_eq!(handles[1].halve(8).await, Ok(4));
+        let odd = handles[1].halve(7).await;
+        assert_eq!(odd, Err(CallError::Panicked("7 is odd".to_owned())));
+        let odd = handles[2].halve(9).optimistic().await.map(|_| ());
+        assert_eq!(odd, Err(GroupError::Panicked("9 is odd".to_owned())));
+        // Between others in one batch.
+        handles[2].set(1).send().await.expect("sent");
+        handles[2].halve(5).send().await.expect("sent");
+        handles[2].halve_soon(3).await.expect("set");
+        handles[2].group().flush().await.expect("flushed");
+        while handles.iter().any(|handle| handle.group().failures() < 4) {
+            tokio::task::yield_now().await;
+        }
+        for handle in &handles {
+            handle.group().flush().await.expect("flushed");
+            assert_eq!(handle.value().await, Ok(3), "half way");
+            assert_eq!(handle.group().failures(), 4);
+        }
+        assert_eq!(handles[0].group().view(), view, "nobody is gone");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_view_that_panics_everywhere_is_survived() {
+    within(async {
+        let mut cluster = Cluster::new(3).await;
+        let handles = faulty(&cluster, &[]).await;
+        handles[0].trip().await.expect("stable");
+        cluster.kill(2);
+        settle(&handles[0], 2).await;
+        settle(&handles[1], 2).await;
+        let number = handles[0].group().view().expect("a view").number();
+        for handle in &handles[..2] {
+            handle.group().flush().await.expect("flushed");
+            assert_eq!((handle.value().await, handle.group().failures()), (Ok(number), 1));
+        }
+        let index = cluster.add().await.expect("started");
+        let late = cluster.node(index).group("faulty").join(Faulty::default()).await;
+        let late = late.expect("a member");
+        assert_eq!(late.halve(6).await, Ok(3));
+        assert_eq!(late.group().failures(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_does_not_decode_is_applied_nowhere() {
+    within(async {
+        let cluster = Cluster::new(3).await;
+        let handles = faulty(&cluster, &[]).await;
+        handles[1].take(Fragile(12)).await.expect("stable");
+        let thirteen = handles[1].take(Fragile(13)).await;
+        let Err(CallError::NotApplied(NotApplied::Undecodable(why))) = thirteen else {
+            panic!("{thirteen:?}")
+        };
+        assert!(why.contains("argument `value` of `take`"), "{why}");
+        for handle in &handles {
+            handle.group().flush().await.expect("flushed");
+            assert_eq!(handle.value().await, Ok(12));
+        }
+        assert_eq!(handles[2].set(14).await, Ok(()));
     })
     .await;
 }

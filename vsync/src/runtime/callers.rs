@@ -38,7 +38,7 @@ struct Numbered {
 enum Stage {
     Sent(Waiter),
     /// Delivered; waits for stability.
-    Delivered(oneshot::Sender<Told>, Option<Answer>),
+    Delivered(oneshot::Sender<Told>, Told),
     /// Told the answer; waits to tell about stability.
     Told(oneshot::Sender<Result<(), GroupError>>),
     Done,
@@ -95,15 +95,12 @@ impl Waiter {
 }
 
 impl Stage {
-    fn deliver(&mut self, answer: Option<Answer>) {
+    fn deliver(&mut self, answer: Told) {
         *self = match std::mem::replace(self, Stage::Done) {
             Stage::Sent(Waiter::Stable(tell)) => Stage::Delivered(tell, answer),
             Stage::Sent(Waiter::Applied(tell)) => {
                 let (stable, listen) = oneshot::channel();
-                let told = match answer {
-                    Some(answer) => Ok((answer, Stability::pending(listen))),
-                    None => Err(GroupError::Unknown(Unknown::NoAnswer)),
-                };
+                let told = answer.map(|answer| (answer, Stability::pending(listen)));
                 if tell.send(told).is_ok() { Stage::Told(stable) } else { Stage::Done }
             }
             other => other,
@@ -113,10 +110,7 @@ impl Stage {
     /// The update is stable; it has been delivered.
     fn stabilise(self) {
         match self {
-            Stage::Delivered(tell, Some(answer)) => drop(tell.send(Ok(answer))),
-            Stage::Delivered(tell, None) => {
-                drop(tell.send(Err(GroupError::Unknown(Unknown::NoAnswer))));
-            }
+            Stage::Delivered(tell, answer) => drop(tell.send(answer)),
             Stage::Told(tell) => drop(tell.send(Ok(()))),
             Stage::Sent(waiter) => waiter.fail(GroupError::Unknown(Unknown::NoAnswer)),
             Stage::Done => {}
@@ -162,7 +156,7 @@ impl Callers {
     }
 
     /// The own update `seq` was applied, with this answer.
-    pub(crate) fn delivered(&mut self, view: u64, seq: u64, answer: Option<Answer>) {
+    pub(crate) fn delivered(&mut self, view: u64, seq: u64, answer: Told) {
         if view != self.view {
             return;
         }
@@ -258,8 +252,8 @@ mod tests {
         (Waiter::Stable(tell), listen)
     }
 
-    fn answer(value: u64) -> Option<Answer> {
-        Some(Box::new(value))
+    fn answer(value: u64) -> Told {
+        Ok(Box::new(value))
     }
 
     fn value(listen: &mut oneshot::Receiver<Told>) -> Result<u64, GroupError> {

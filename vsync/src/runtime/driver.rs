@@ -4,9 +4,10 @@
 //! close its open batches when the network has room, and moves what comes out: deliveries to
 //! replicas, completions to callers, lines to the history, and only then frames to the network.
 //!
-//! A method of the user's that panics ends this node's membership in that group, as a crash that
-//! the others handle: the replica's state may have changed half way. Its callers are told, the
-//! group's events say why, and the node and its other groups go on.
+//! A replica that cannot go on ends this node's membership in that group, as a crash that the
+//! others handle: its state cannot be loaded or saved, or differs from the others'. Its callers are
+//! told, the group's events say why, and the node and its other groups go on. An update that panics
+//! everywhere is no such case (see [`verdicts`](super::verdicts)).
 
 mod alarms;
 mod left;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vsync_core::engine::{Class, Level};
 
+use super::verdicts::{Place, Verdict};
 use crate::replicated::Method;
 
 /// How they begin: no method id is encoded so, since none has more than 32 bits.
@@ -13,6 +14,8 @@ const PREFIX: [u8; 5] = [0xff; 5];
 pub(crate) enum Inner {
     /// This timer is due.
     Fire(u64),
+    /// How an update of which somebody has spoken went at the sender.
+    Verdict(Place, Verdict),
 }
 
 /// One that is to be sent.

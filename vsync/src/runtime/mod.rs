@@ -1,6 +1,7 @@
 //! Floor 6: the only asynchronous code. One task per node, the driver, owns the engine and all
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
+mod apply;
 pub(crate) mod callers;
 mod checkpoint;
 pub(crate) mod clock;
@@ -18,6 +19,7 @@ mod slot;
 pub(crate) mod stability;
 pub(crate) mod timers;
 pub(crate) mod typed;
+mod verdicts;
 
 use std::sync::Arc;
 

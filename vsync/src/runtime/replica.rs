@@ -34,7 +34,7 @@ pub(super) enum Cell<S> {
     Local(S),
     /// The group's state.
     Live(S),
-    /// Nothing: the state could not be loaded, or a method panicked half way.
+    /// Nothing: the state could not be loaded.
     Void,
 }
 
@@ -131,7 +131,7 @@ impl<S: Replicated> Shared<S> {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
-        // A query that panicked changed nothing; an update that did has left `Void` behind.
+        // A query that panicked changed nothing; what an update that panicked has changed stays.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

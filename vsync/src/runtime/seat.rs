@@ -1,5 +1,6 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -25,6 +26,7 @@ pub(crate) struct Seat {
     pub(crate) limit: usize,
     status: Mutex<Status>,
     events: broadcast::Sender<GroupEvent>,
+    failures: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
 }
 
@@ -55,6 +57,7 @@ impl Seat {
             limit,
             status: Mutex::default(),
             events: broadcast::channel(EVENTS).0,
+            failures: AtomicU64::new(0),
             driver,
         }
     }
@@ -145,6 +148,17 @@ impl Seat {
         if status.view.as_ref().is_some_and(|installed| installed.number() == view) {
             status.stable = cut;
         }
+    }
+
+    /// An update failed at this replica.
+    pub(crate) fn failed(&self, why: &GroupError) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(group = self.name, %why, "an update failed");
+    }
+
+    /// How many updates have failed at this replica.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// There is no membership now.

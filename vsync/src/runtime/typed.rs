@@ -7,16 +7,19 @@ use bytes::Bytes;
 use vsync_core::engine::{Class, Delivery};
 use vsync_core::wire::Micros;
 
-use super::callers::{Answer, Callers};
+use super::apply::{Walk, panicked};
+use super::callers::Callers;
 use super::checkpoint::{self, Beside};
 use super::clock::wall;
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
-use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared, panic_text};
+use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
 use super::timers::Timers;
+use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
 use crate::events::Emitted;
-use crate::replicated::{Replicated, Reply};
+use crate::replicated::Replicated;
+use crate::view::View;
 
 /// The driver's end of a [`Shared`].
 pub(crate) struct Typed<S: Replicated> {
@@ -29,6 +32,7 @@ pub(crate) struct Typed<S: Replicated> {
     emitted: u64,
     /// Whether this node is the view's coordinator.
     coordinates: bool,
+    verdicts: Verdicts,
     unstable: Unstable<S::Event>,
 }
 
@@ -40,6 +44,7 @@ impl<S: Replicated> Typed<S> {
             timers: Timers::default(),
             emitted: 0,
             coordinates: false,
+            verdicts: Verdicts::default(),
             unstable: Unstable::new(),
         }
     }
@@ -50,53 +55,71 @@ impl<S: Replicated> Typed<S> {
         Beside { emitted: self.emitted, timers }
     }
 
-    /// Runs a method of the user's on the live state. If it panics or fails the state may be
-    /// changed half way, so it is void from then on.
-    fn change<R>(
-        &self,
-        what: &str,
-        run: impl FnOnce(&mut S) -> Result<R, String>,
-    ) -> Result<R, Broken> {
+    /// Updates of a range have failed here, and its sender has spoken of others.
+    fn note(&mut self, range: &Delivery, walk: Walk<'_>) -> Result<(), String> {
+        let Walk { failed, heard, .. } = walk;
+        let rank = u32::try_from(range.rank).unwrap_or(u32::MAX);
+        for seq in failed {
+            self.verdicts.failed(Place { view: range.view, update: Some((rank, seq)) })?;
+        }
+        for (place, verdict) in heard {
+            let applied = self.has_applied(place);
+            self.verdicts.heard(range.sender, place, verdict, applied)?;
+        }
+        self.verdicts.applied(range.rank, range.seq + u64::from(range.count))
+    }
+
+    fn has_applied(&self, place: Place) -> bool {
+        let status = self.shared.seat.status();
+        place.update.is_none_or(|(rank, seq)| seq < status.delivered.count(rank as usize))
+    }
+
+    /// Runs the `#[on_view]` method. If it panics, what it has changed stays, as after an update.
+    fn begin_view(&mut self, ctx: &Ctx<S>, view: &View) -> Result<(), Broken> {
         let mut state = self.shared.lock();
         let Cell::Live(live) = &mut *state else {
-            return Err(Broken(format!("{what} without a state")));
+            return Err(Broken("a view without a state".to_owned()));
         };
-        let why = match catch_unwind(AssertUnwindSafe(|| run(live))) {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(why)) => why,
-            Err(panic) => format!("panicked: {}", panic_text(panic.as_ref())),
-        };
-        *state = Cell::Void;
-        Err(Broken(format!("{what}: {why}")))
+        let done = catch_unwind(AssertUnwindSafe(|| live.on_view(ctx, view)));
+        drop(state);
+        let Err(panic) = done else { return Ok(()) };
+        self.shared.seat.failed(&panicked(panic.as_ref()));
+        self.verdicts.failed(Place { view: view.number(), update: None }).map_err(Broken)
     }
 }
 
 impl<S: Replicated> Replica for Typed<S> {
-    fn deliver(
-        &mut self,
-        range: &Delivery,
-        mut callers: Option<&mut Callers>,
-    ) -> Result<(), Broken> {
+    fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken> {
         let Some(mut ctx) = self.ctx.take() else {
             return Err(Broken("an update before the first view".to_owned()));
         };
         let total = range.class == Class::Total;
         ctx.deliver(range.sender, range.rank, range.time, total);
         ctx.read(self.shared.feed.is_read());
-        let seat = &self.shared.seat;
-        let applied = self.change("an update", |state| {
-            apply_range(state, &mut ctx, range, &mut callers)?;
-            // Under the state's lock: a query knows how far what it reads goes.
-            seat.applied(range);
-            Ok(())
-        });
+        let mut walk = Walk::new(range);
+        let walked = {
+            let mut state = self.shared.lock();
+            match &mut *state {
+                Cell::Live(live) => {
+                    let walked = walk.all(live, &mut ctx, callers, &self.shared.seat);
+                    // Under the state's lock: a query knows how far what it reads goes.
+                    self.shared.seat.applied(range);
+                    walked
+                }
+                _ => Err("an update without a state".to_owned()),
+            }
+        };
         let kept = ctx.kept();
         self.ctx = Some(ctx);
         if !kept.is_empty() {
             self.unstable.keep(range.view, range.rank, kept);
             self.stabilised();
         }
-        applied
+        walked.map_err(Broken)?;
+        if walk.is_plain() && !self.verdicts.is_open() {
+            return Ok(());
+        }
+        self.note(range, walk).map_err(Broken)
     }
 
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
@@ -110,11 +133,12 @@ impl<S: Replicated> Replica for Typed<S> {
         ctx.begin(timers, wall());
         ctx.read(self.shared.feed.is_read());
         self.unstable.release_all(&self.shared.feed);
+        if !told || view.number() == 1 {
+            self.verdicts.begin(view.number());
+        }
+        let agreed = self.verdicts.installed(view.clone());
         let done = match told {
-            true => self.change("a view", |state| {
-                state.on_view(&ctx, view);
-                Ok(())
-            }),
+            true => self.begin_view(&ctx, view),
             false => {
                 ctx.had_emitted(self.emitted);
                 Ok(())
@@ -125,7 +149,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
         self.ctx = Some(ctx);
-        done
+        done.and(agreed.map_err(Broken))
     }
 
     fn save(&self) -> Result<Bytes, Broken> {
@@ -157,10 +181,16 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn due(&self) -> Option<Micros> {
+        if self.verdicts.is_sending() {
+            return Some(0);
+        }
         self.ctx.as_ref().filter(|_| self.coordinates)?.due()
     }
 
     fn send_due(&mut self, now: Micros) -> Option<Sending> {
+        if let Some(verdict) = self.verdicts.send() {
+            return Some(verdict);
+        }
         let ctx = self.ctx.as_mut().filter(|_| self.coordinates)?;
         let (timer, stable) = ctx.ask(now)?;
         Inner::Fire(timer).sending(stable)
@@ -177,7 +207,8 @@ impl<S: Replicated> Replica for Typed<S> {
 
     fn void(&mut self) {
         let mut state = self.shared.lock();
-        if let Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
+        // A joiner may be excluded before it has a state: what is local to this node stays, too.
+        if let Cell::Local(old) | Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
             *state = Cell::Local(old);
         }
         drop(state);
@@ -185,6 +216,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.timers = Timers::default();
         self.emitted = 0;
         self.coordinates = false;
+        self.verdicts.begin(0);
         self.unstable.forget();
         self.shared.feed.show(Emitted::Gap);
     }
@@ -196,53 +228,27 @@ impl<S: Replicated> Drop for Typed<S> {
     }
 }
 
-/// Applies each update of a range; only results that somebody awaits are kept.
-fn apply_range<S: Replicated>(
-    state: &mut S,
-    ctx: &mut Ctx<S>,
-    range: &Delivery,
-    callers: &mut Option<&mut Callers>,
-) -> Result<(), String> {
-    let mut wanted = callers.as_ref().and_then(|c| c.wanted(range.view, range.seq));
-    let mut body: &[u8] = &range.body;
-    for seq in range.seq..range.seq + u64::from(range.count) {
-        let (update, rest) = split(body).ok_or("a range that is shorter than its count")?;
-        body = rest;
-        ctx.next(seq);
-        if wanted != Some(seq) {
-            apply(state, ctx, update, &mut Reply::none())?;
-            continue;
-        }
-        let mut answer: Option<Answer> = None;
-        apply(state, ctx, update, &mut Reply::slot(&mut answer))?;
-        if let Some(callers) = callers {
-            callers.delivered(range.view, seq, answer);
-            wanted = callers.wanted(range.view, seq + 1);
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::directory::Directory;
+    use crate::runtime::seat::Seat;
+
+    #[test]
+    fn who_is_excluded_before_it_has_a_state_can_still_load_one() {
+        let seat = Arc::new(Seat::new("group".to_owned(), 100, mpsc::unbounded_channel().0));
+        let shared = || Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        let mut donor = Typed::new(shared());
+        donor.create();
+        let checkpoint = donor.save().expect("saved");
+        let mut joiner = Typed::new(shared());
+        for _ in 0..2 {
+            joiner.void();
+            assert!(joiner.save().is_err(), "there is no state");
+            joiner.loading(checkpoint.clone())().expect("loaded");
+            assert_eq!(joiner.save().expect("saved"), checkpoint);
         }
     }
-    Ok(())
-}
-
-/// Applies one update, the user's or the runtime's.
-fn apply<S: Replicated>(
-    state: &mut S,
-    ctx: &Ctx<S>,
-    update: &[u8],
-    reply: &mut Reply<'_>,
-) -> Result<(), String> {
-    let Err(error) = state.apply(ctx, update, reply) else { return Ok(()) };
-    match Inner::read(update) {
-        None => Err(error.to_string()),
-        Some(Inner::Fire(timer)) => {
-            // It may have fired already: a coordinator that failed has asked for it, too.
-            let Some(update) = ctx.fire(timer) else { return Ok(()) };
-            state.apply(ctx, &update, reply).map_err(|error| error.to_string())
-        }
-    }
-}
-
-/// The first update of a body, and the rest.
-fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = body.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }

@@ -222,6 +222,9 @@ impl Entering {
             Err(CallError::Unknown(why)) => {
                 return Ok(Attempt::Again(format!("the directory has not answered: {why}")));
             }
+            Err(CallError::Panicked(why)) => {
+                return Ok(Attempt::Again(format!("the directory has failed: {why}")));
+            }
         };
         let group = entry.group;
         self.start(&entry.into(), None);

@@ -1,0 +1,158 @@
+//! [`Walk`]: applying the updates of a range, one after the other, whatever becomes of each.
+//!
+//! An update that panics is over half way. What it has changed stays: the method is deterministic,
+//! so it has changed the same at every replica. One that does not decode has changed nothing. Both
+//! are told to the caller, counted, and held against the other replicas by
+//! [`Verdicts`](super::verdicts::Verdicts).
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use vsync_core::engine::Delivery;
+
+use super::callers::{Answer, Callers};
+use super::inner::Inner;
+use super::replica::panic_text;
+use super::seat::Seat;
+use super::verdicts::{Place, Verdict};
+use crate::Ctx;
+use crate::error::{GroupError, NotApplied, Unknown};
+use crate::replicated::{ApplyError, Replicated, Reply};
+
+/// The way through a range.
+pub(crate) struct Walk<'a> {
+    view: u64,
+    body: &'a [u8],
+    /// The next update's number, and the first that is not in the range.
+    next: u64,
+    end: u64,
+    /// The updates that failed.
+    pub(crate) failed: Vec<u64>,
+    /// What their sender says of others.
+    pub(crate) heard: Vec<(Place, Verdict)>,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(range: &'a Delivery) -> Walk<'a> {
+        Walk {
+            view: range.view,
+            body: &range.body,
+            next: range.seq,
+            end: range.seq + u64::from(range.count),
+            failed: Vec::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    /// Whether nothing has failed and nothing was heard.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.failed.is_empty() && self.heard.is_empty()
+    }
+
+    /// Applies all; only results that somebody awaits are kept.
+    ///
+    /// # Errors
+    /// If the range is shorter than it says.
+    pub(crate) fn all<S: Replicated>(
+        &mut self,
+        state: &mut S,
+        ctx: &mut Ctx<S>,
+        mut callers: Option<&mut Callers>,
+        seat: &Seat,
+    ) -> Result<(), String> {
+        while self.next < self.end {
+            let run = AssertUnwindSafe(|| self.run(state, ctx, &mut callers));
+            let error = match catch_unwind(run) {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Stop::Failed(error))) => error,
+                Ok(Err(Stop::Short)) => {
+                    return Err("a range that is shorter than its count".to_owned());
+                }
+                Err(panic) => panicked(panic.as_ref()),
+            };
+            let seq = self.next - 1;
+            seat.failed(&error);
+            self.failed.push(seq);
+            if let Some(callers) = &mut callers {
+                callers.delivered(self.view, seq, Err(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on until the end, or until an update fails.
+    fn run<S: Replicated>(
+        &mut self,
+        state: &mut S,
+        ctx: &mut Ctx<S>,
+        callers: &mut Option<&mut Callers>,
+    ) -> Result<(), Stop> {
+        let mut wanted = callers.as_ref().and_then(|c| c.wanted(self.view, self.next));
+        while self.next < self.end {
+            let (update, rest) = split(self.body).ok_or(Stop::Short)?;
+            let seq = self.next;
+            // Before it is applied: if it panics, the next one goes on from here.
+            self.body = rest;
+            self.next += 1;
+            ctx.next(seq);
+            if wanted != Some(seq) {
+                self.apply(state, ctx, update, &mut Reply::none())?;
+                continue;
+            }
+            let mut answer: Option<Answer> = None;
+            self.apply(state, ctx, update, &mut Reply::slot(&mut answer))?;
+            if let Some(callers) = callers {
+                let answer = answer.ok_or(GroupError::Unknown(Unknown::NoAnswer));
+                callers.delivered(self.view, seq, answer);
+                wanted = callers.wanted(self.view, seq + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies one update, the user's or the runtime's.
+    fn apply<S: Replicated>(
+        &mut self,
+        state: &mut S,
+        ctx: &Ctx<S>,
+        update: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Stop> {
+        let Err(error) = state.apply(ctx, update, reply) else { return Ok(()) };
+        match Inner::read(update) {
+            None => return Err(error.into()),
+            Some(Inner::Fire(timer)) => {
+                // It may have fired already: a coordinator that failed has asked for it, too.
+                let Some(update) = ctx.fire(timer) else { return Ok(()) };
+                state.apply(ctx, &update, reply)?;
+            }
+            Some(Inner::Verdict(place, verdict)) => self.heard.push((place, verdict)),
+        }
+        Ok(())
+    }
+}
+
+/// Why a walk does not go on by itself.
+enum Stop {
+    /// The last update failed without a panic.
+    Failed(GroupError),
+    /// There is no update where one should be.
+    Short,
+}
+
+impl From<ApplyError> for Stop {
+    fn from(error: ApplyError) -> Stop {
+        Stop::Failed(GroupError::NotApplied(NotApplied::Undecodable(error.to_string())))
+    }
+}
+
+/// The first update of a body, and the rest.
+fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = body.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
+
+/// What a panic is to callers.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> GroupError {
+    GroupError::Panicked(panic_text(panic).to_owned())
+}

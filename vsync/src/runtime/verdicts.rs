@@ -1,0 +1,315 @@
+//! [`Verdicts`]: whether an update that failed here failed everywhere.
+//!
+//! Update methods are deterministic: one that panics at a replica panics at all, half way at the
+//! same place, and the states stay equal. If it does not, the states differ from there on, and
+//! nobody would notice. So each member for which an update failed says so by an update of the
+//! runtime's own, a total; every other member then says how it went there; and the majority of
+//! those who applied it is right. Where it is even, the member of the lowest rank is. Since all
+//! hear the same verdicts in the same order they decide alike, and a member that finds itself
+//! among the others ends its membership as a crash would.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use vsync_core::wire::MemberId;
+
+use super::inner::{Inner, Sending};
+use crate::view::View;
+
+/// What failed: an update by its place, or the beginning of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) view: u64,
+    /// The sender's rank in the view and the update's number; none where the view began.
+    pub(crate) update: Option<(u32, u64)>,
+}
+
+/// How it went at one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Verdict {
+    /// It panicked, or did not decode.
+    Failed,
+    /// It was applied.
+    Sound,
+    /// It was in the state that this member was given.
+    Absent,
+}
+
+/// What a member that is not like the others is told.
+const DIFFERS: &str = "an update failed here and not at most others, or the other way round: this \
+                       replica differs";
+
+/// The verdicts of one membership.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    /// The first view whose updates were applied here.
+    since: u64,
+    view: Option<View>,
+    /// What failed here.
+    failed: BTreeSet<Place>,
+    /// What somebody has spoken of, until it is decided.
+    open: BTreeMap<Place, BTreeMap<MemberId, Verdict>>,
+    /// What is not applied here yet, and spoken of by others.
+    ahead: BTreeSet<Place>,
+    /// What this member has spoken of.
+    said: BTreeSet<Place>,
+    /// Whether it failed.
+    decided: BTreeMap<Place, bool>,
+    sending: VecDeque<Inner>,
+}
+
+impl Verdicts {
+    /// The state is that of the beginning of this view.
+    pub(crate) fn begin(&mut self, since: u64) {
+        *self = Verdicts { since, ..Verdicts::default() };
+    }
+
+    /// The next verdict to send.
+    pub(crate) fn send(&mut self) -> Option<Sending> {
+        self.sending.pop_front()?.sending(false)
+    }
+
+    /// Whether there is one to send.
+    pub(crate) fn is_sending(&self) -> bool {
+        !self.sending.is_empty()
+    }
+
+    /// Whether something waits to be applied here.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// It failed here.
+    pub(crate) fn failed(&mut self, place: Place) -> Result<(), String> {
+        self.failed.insert(place);
+        self.ahead.remove(&place);
+        self.say(place, Verdict::Failed);
+        self.compare(place)
+    }
+
+    /// A member has spoken; `applied` is whether it has been applied here.
+    pub(crate) fn heard(
+        &mut self,
+        from: MemberId,
+        place: Place,
+        verdict: Verdict,
+        applied: bool,
+    ) -> Result<(), String> {
+        let number = self.view.as_ref().map_or(0, View::number);
+        if self.decided.contains_key(&place) || old(place, number) {
+            return Ok(());
+        }
+        self.open.entry(place).or_default().insert(from, verdict);
+        if place.view < self.since {
+            self.say(place, Verdict::Absent);
+        } else if applied || place.view < number || place.update.is_none() {
+            self.tell(place);
+        } else {
+            self.ahead.insert(place);
+        }
+        self.judge(place)
+    }
+
+    /// The updates of this sender in the installed view are applied up to `end`.
+    pub(crate) fn applied(&mut self, rank: usize, end: u64) -> Result<(), String> {
+        let reached =
+            |place: &Place| place.update.is_some_and(|(of, seq)| of as usize == rank && seq < end);
+        for place in self.ahead.extract_if(.., reached).collect::<Vec<_>>() {
+            self.tell(place);
+            self.compare(place)?;
+        }
+        Ok(())
+    }
+
+    /// A view is installed, and everything before it is applied. Those who are gone have no voice.
+    pub(crate) fn installed(&mut self, view: View) -> Result<(), String> {
+        let number = view.number();
+        self.view = Some(view);
+        for place in std::mem::take(&mut self.ahead) {
+            self.tell(place);
+            self.compare(place)?;
+        }
+        self.open.retain(|place, _| !old(*place, number));
+        let open = &self.open;
+        self.said.retain(|place| !old(*place, number) || open.contains_key(place));
+        self.failed.retain(|place| !old(*place, number) || open.contains_key(place));
+        self.decided.retain(|place, _| !old(*place, number));
+        for place in self.open.keys().copied().collect::<Vec<_>>() {
+            self.judge(place)?;
+        }
+        Ok(())
+    }
+
+    /// Says how it went here, which is known.
+    fn tell(&mut self, place: Place) {
+        let failed = self.failed.contains(&place);
+        self.say(place, if failed { Verdict::Failed } else { Verdict::Sound });
+    }
+
+    fn say(&mut self, place: Place, verdict: Verdict) {
+        if self.said.insert(place) {
+            self.sending.push_back(Inner::Verdict(place, verdict));
+        }
+    }
+
+    /// Decides what the verdicts heard so far decide.
+    fn judge(&mut self, place: Place) -> Result<(), String> {
+        let (Some(view), Some(heard)) = (&self.view, self.open.get(&place)) else { return Ok(()) };
+        let voters = view.active().iter().map(|member| member.id);
+        let voters = voters.filter(|id| id.entry <= place.view);
+        let votes: Vec<_> = voters.map(|id| heard.get(&id).copied()).collect();
+        let count = |wanted| votes.iter().filter(|vote| **vote == Some(wanted)).count();
+        let (failed, sound) = (count(Verdict::Failed), count(Verdict::Sound));
+        let voters = votes.len() - count(Verdict::Absent);
+        let outcome = if 2 * failed > voters {
+            true
+        } else if 2 * sound > voters {
+            false
+        } else if failed + sound == voters {
+            // By rank: the first who has seen it.
+            votes.iter().flatten().find(|vote| **vote != Verdict::Absent) == Some(&Verdict::Failed)
+        } else {
+            return Ok(());
+        };
+        self.open.remove(&place);
+        self.decided.insert(place, outcome);
+        self.compare(place)
+    }
+
+    /// Whether this replica is as was decided, if it was.
+    fn compare(&self, place: Place) -> Result<(), String> {
+        let known = place.view >= self.since && !self.ahead.contains(&place);
+        match self.decided.get(&place) {
+            Some(failed) if known && *failed != self.failed.contains(&place) => {
+                Err(DIFFERS.to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether it is too long ago to be spoken of: everybody has had the time of several views.
+fn old(place: Place, view: u64) -> bool {
+    place.view + 8 < view
+}
+
+#[cfg(test)]
+mod tests {
+    use Verdict::{Absent, Failed, Sound};
+    use vsync_core::wire::{self, NodeId};
+
+    use super::*;
+
+    fn id(node: u64) -> MemberId {
+        MemberId { node: NodeId(node), entry: if node < 10 { 1 } else { node } }
+    }
+
+    /// A view; nodes from 10 on came in by the view of that number.
+    fn view(number: u64, nodes: &[u64]) -> View {
+        let member = |node: &u64| wire::Member {
+            id: id(*node),
+            meta: bytes::Bytes::new(),
+            nonce: 0,
+            transfer: None,
+        };
+        let members: Vec<_> = nodes.iter().map(member).collect();
+        View::new(&wire::View { number, active: members.len(), members }, &[], &[], &[])
+    }
+
+    fn begun(nodes: &[u64]) -> Verdicts {
+        let mut verdicts = Verdicts::default();
+        verdicts.begin(1);
+        verdicts.installed(view(9, nodes)).expect("nothing was said");
+        verdicts
+    }
+
+    const PLACE: Place = Place { view: 9, update: Some((0, 5)) };
+
+    fn said(verdicts: &mut Verdicts) -> Vec<Verdict> {
+        let inner = verdicts.sending.drain(..).map(|inner| match inner {
+            Inner::Verdict(_, verdict) => verdict,
+            other => panic!("{other:?}"),
+        });
+        inner.collect()
+    }
+
+    #[test]
+    fn each_speaks_once_and_the_majority_decides() {
+        let mut verdicts = begun(&[1, 2, 3]);
+        verdicts.failed(PLACE).expect("not decided");
+        assert_eq!(said(&mut verdicts), [Failed]);
+        assert_eq!(verdicts.heard(id(1), PLACE, Failed, true), Ok(()));
+        assert_eq!(verdicts.heard(id(2), PLACE, Sound, true), Ok(()));
+        assert!(verdicts.decided.is_empty());
+        assert_eq!(verdicts.heard(id(3), PLACE, Failed, true), Ok(()));
+        assert_eq!(verdicts.decided, BTreeMap::from([(PLACE, true)]));
+        assert_eq!(said(&mut verdicts), []);
+
+        let mut verdicts = begun(&[1, 2, 3]);
+        assert_eq!(verdicts.heard(id(1), PLACE, Failed, true), Ok(()));
+        assert_eq!(said(&mut verdicts), [Sound]);
+        assert!(verdicts.heard(id(2), PLACE, Failed, true).is_err());
+    }
+
+    #[test]
+    fn of_two_the_senior_is_right() {
+        let mut verdicts = begun(&[1, 2]);
+        verdicts.failed(PLACE).expect("not decided");
+        assert_eq!(verdicts.heard(id(2), PLACE, Failed, true), Ok(()));
+        assert!(verdicts.heard(id(1), PLACE, Sound, true).is_err());
+    }
+
+    #[test]
+    fn what_is_ahead_is_compared_when_it_comes() {
+        let mut verdicts = begun(&[1, 2, 3]);
+        for from in [1, 2] {
+            assert_eq!(verdicts.heard(id(from), PLACE, Failed, false), Ok(()));
+        }
+        assert!(verdicts.is_open() && said(&mut verdicts).is_empty());
+        assert_eq!(verdicts.applied(0, 5), Ok(()), "up to, but without");
+        assert_eq!(verdicts.applied(1, 6), Ok(()), "of another");
+        assert!(verdicts.applied(0, 6).is_err());
+        assert_eq!(said(&mut verdicts), [Sound]);
+
+        let mut verdicts = begun(&[1, 2, 3]);
+        for from in [1, 2] {
+            assert_eq!(verdicts.heard(id(from), PLACE, Failed, false), Ok(()));
+        }
+        assert_eq!(verdicts.failed(PLACE), Ok(()));
+        assert_eq!(verdicts.applied(0, 6), Ok(()));
+        assert_eq!(said(&mut verdicts), [Failed]);
+    }
+
+    #[test]
+    fn who_is_gone_or_was_not_there_has_no_voice() {
+        let mut verdicts = begun(&[1, 2, 3, 4]);
+        verdicts.failed(PLACE).expect("not decided");
+        for (from, verdict) in [(1, Sound), (3, Failed), (4, Failed)] {
+            assert_eq!(verdicts.heard(id(from), PLACE, verdict, true), Ok(()));
+        }
+        assert!(verdicts.decided.is_empty());
+        let mut other = begun(&[1, 2, 3, 4]);
+        other.heard(id(3), PLACE, Failed, true).expect("open");
+        assert_eq!(said(&mut other), [Sound]);
+        // One and four are gone, and somebody came.
+        assert_eq!(verdicts.installed(view(10, &[2, 3, 10])), Ok(()));
+        assert_eq!(verdicts.heard(id(2), PLACE, Absent, true), Ok(()));
+        assert_eq!(verdicts.decided, BTreeMap::from([(PLACE, true)]));
+        other.installed(view(10, &[2, 3, 10])).expect("open");
+        assert!(other.heard(id(2), PLACE, Absent, true).is_err());
+    }
+
+    #[test]
+    fn a_joiner_says_that_it_was_not_there_and_differs_from_nobody() {
+        let mut verdicts = Verdicts::default();
+        verdicts.begin(11);
+        verdicts.installed(view(11, &[1, 2, 10])).expect("nothing was said");
+        for from in [1, 2] {
+            assert_eq!(verdicts.heard(id(from), PLACE, Failed, true), Ok(()));
+        }
+        assert_eq!(said(&mut verdicts), [Absent]);
+        assert_eq!(verdicts.decided, BTreeMap::from([(PLACE, true)]));
+        verdicts.installed(view(20, &[1, 2, 10])).expect("nothing is open");
+        assert!(verdicts.decided.is_empty() && verdicts.said.is_empty(), "nothing is kept");
+    }
+}
