@@ -2,6 +2,7 @@
 //!
 //! Names that a user could have chosen, too, begin with two underscores.
 
+mod describe;
 mod dispatch;
 mod handles;
 mod messages;
@@ -9,6 +10,9 @@ mod state;
 
 use proc_macro2::TokenStream;
 use quote::quote;
+
+#[cfg(test)]
+pub(crate) use self::describe::text;
 
 use crate::model::{self, Method};
 

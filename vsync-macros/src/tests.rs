@@ -250,3 +250,23 @@ fn variants_are_named_after_methods() {
         assert_eq!(names::variant(&method).to_string(), variant);
     }
 }
+
+#[test]
+fn types_are_written_as_one_writes_them() {
+    for ty in [
+        "BTreeMap<u64, Vec<Plan>>",
+        "Option<(u8, String)>",
+        "(u8,)",
+        "[[u8; 4]; N]",
+        "Box<dyn Fn(u8) -> i64 + Send>",
+        "<K as vsync::State>::Key",
+        "Wrap<{ N + 1 }>",
+        "PhantomData<&'static str>",
+    ] {
+        let parsed: syn::Type = syn::parse_str(ty).expect("a type");
+        let text = crate::expand::text(&parsed);
+        assert_eq!(text, ty.replace("{ ", "{").replace(" }", "}"));
+    }
+    let spread: syn::Type = syn::parse_str("Vec < ( u8 , i8 , ) >").expect("a type");
+    assert_eq!(crate::expand::text(&spread), "Vec<(u8, i8)>");
+}

@@ -81,7 +81,8 @@ pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
 pub use replicated::{
-    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
+    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
+    State,
 };
 pub use rng::Rng;
 pub use timer::{TimerError, TimerId};

@@ -17,7 +17,8 @@ pub use crate::optimistic::Fallible;
 pub use crate::query::Query;
 pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
 pub use crate::replicated::{
-    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, State,
+    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
+    State,
 };
 use crate::view::Time;
 pub use crate::view::View;

@@ -28,6 +28,8 @@ pub trait State: Sized + Send + 'static {
     ///
     /// [`NoEvents`]: crate::NoEvents
     type Event: Clone + Send + 'static;
+    /// The fields of its checkpoint, in order: name, and type as it is written.
+    const FIELDS: &'static [(&'static str, &'static str)];
 
     /// The checkpoint: the fields that are not `#[local]`, one after the other.
     ///
@@ -49,6 +51,19 @@ pub struct Method {
     pub class: Class,
     /// When its updates may be delivered.
     pub level: Level,
+}
+
+/// What a method takes and gives, as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// What the method is called on the wire.
+    pub id: u32,
+    /// The method's name.
+    pub method: &'static str,
+    /// Its arguments: name and type.
+    pub arguments: &'static [(&'static str, &'static str)],
+    /// The type of its result.
+    pub result: &'static str,
 }
 
 /// A replicated type: a state that changes by updates only, the same ones at all members.
@@ -79,6 +94,9 @@ pub trait Replicated: State {
     /// The queries: id and name.
     const QUERIES: &'static [(u32, &'static str)];
 
+    /// What all these methods take and give: the updates, then the queries.
+    const SIGNATURES: &'static [Signature];
+
     /// The method that an update calls.
     fn method(update: &Self::Update) -> &'static Method;
 
@@ -101,6 +119,12 @@ pub trait Replicated: State {
 
     /// Decodes a query of a client, calls its method, and appends the encoded result to `out`.
     fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError>;
+
+    /// The update that [`encode`](Replicated::encode) wrote. Bytes left over are an error.
+    fn decode(update: &[u8]) -> Result<Self::Update, ApplyError>;
+
+    /// The query that [`encode_query`](Replicated::encode_query) wrote.
+    fn decode_query(query: &[u8]) -> Result<Self::Query, ApplyError>;
 
     /// Calls the `#[on_view]` method, if there is one.
     fn on_view(&mut self, ctx: &Ctx<Self>, view: &View);

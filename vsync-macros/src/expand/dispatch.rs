@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use super::{Block, messages};
+use super::{Block, describe, messages};
 use crate::model::{self, Delivery, Method, Order, Output};
 use crate::parse;
 
@@ -18,6 +18,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
     let query = model::companion(block.ident, "Query");
     let (handle, client) = (block.base.companion("Handle"), block.base.companion("Client"));
     let tables = tables(block, &private);
+    let signatures = describe::signatures(block, &private);
     let functions = if block.good { functions(block, &private) } else { stubs(&private) };
     quote! {
         #[automatically_derived]
@@ -28,6 +29,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
             type Handle = #handle;
             type Client = #client;
             #tables
+            #signatures
             #functions
         }
     }
@@ -78,6 +80,8 @@ fn functions(block: &Block<'_>, private: &TokenStream) -> TokenStream {
         apply(block, private),
         encode(block, private, "encode_query", "Query", block.queries()),
         query(block, private),
+        describe::decode(block, private, ("decode", "Update"), block.updates()),
+        describe::decode(block, private, ("decode_query", "Query"), block.queries()),
         on_view(block, private),
     ]
     .into_iter()
@@ -161,7 +165,7 @@ fn respan(tokens: TokenStream, span: proc_macro2::Span) -> TokenStream {
 }
 
 /// Takes the arguments of a call, all before the first is used.
-fn take_arguments(method: &Method, private: &TokenStream) -> TokenStream {
+pub(super) fn take_arguments(method: &Method, private: &TokenStream) -> TokenStream {
     let name = &method.name;
     let takes = method.args.iter().map(|arg| {
         let (ident, name, ty) = (&arg.ident, &arg.name, &arg.ty);
@@ -274,7 +278,9 @@ fn on_view(block: &Block<'_>, private: &TokenStream) -> TokenStream {
 fn stubs(private: &TokenStream) -> TokenStream {
     let body = quote!({ ::core::unreachable!() });
     let result = quote!(::core::result::Result);
+    let describe = describe::stubs(private);
     quote! {
+        #describe
         fn method(_: &Self::Update) -> &'static #private::Method #body
         fn encode(_: &Self::Update, _: &mut ::std::vec::Vec<u8>)
             -> #result<(), #private::EncodeError> #body

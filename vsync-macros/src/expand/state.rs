@@ -4,6 +4,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, GenericParam, Type};
 
+use super::describe;
 use crate::model::{Derived, Field, State};
 use crate::parse;
 
@@ -25,6 +26,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             impl #impl_generics #private::Emits<#event> for #ident #ty_generics #bounds {}
         }
     });
+    let fields = describe::fields(model);
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
     quote! {
@@ -34,6 +36,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
             type Event = #event;
+            #fields
 
             fn save(&self)
                 -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
