@@ -3,7 +3,7 @@
 
 use vsync::replicated;
 
-#[replicated(version = 2, from = BoardV1)]
+#[replicated(version = 2)]
 struct Board {
     seen: u64,
 }

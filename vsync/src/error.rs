@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::state::CheckpointError;
+
 /// An error of the network below, as it says itself.
 pub type NetworkError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -230,8 +232,14 @@ pub enum JoinError {
         /// What was being waited for.
         waiting: String,
     },
-    /// The membership ended before it was active: the checkpoint could not be loaded, or a method
-    /// of the type failed.
+    /// The checkpoint that a member sent could not be loaded.
+    Checkpoint {
+        /// The group's name.
+        name: String,
+        /// Why.
+        error: CheckpointError,
+    },
+    /// The membership ended before it was active: a method of the type failed.
     Ended {
         /// The group's name.
         name: String,
@@ -257,6 +265,9 @@ impl fmt::Display for JoinError {
             }
             JoinError::Timeout { name, waiting } => {
                 write!(f, "no membership in {name:?} before the deadline: {waiting}")
+            }
+            JoinError::Checkpoint { name, error } => {
+                write!(f, "no membership in {name:?}: {error}")
             }
             JoinError::Ended { name, why } => write!(f, "no membership in {name:?}: {why}"),
             JoinError::Directory(error) => write!(f, "the directory: {error}"),

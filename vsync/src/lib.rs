@@ -63,7 +63,9 @@ mod replicated;
 mod rng;
 mod runtime;
 mod service;
+mod state;
 mod steward;
+mod succession;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timer;
@@ -80,11 +82,9 @@ pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
-pub use replicated::{
-    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
-    State,
-};
+pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use rng::Rng;
+pub use state::{CheckpointError, Past, State};
 pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};

@@ -1,44 +1,12 @@
-//! What a replicated type is: [`State`] (checkpoints) and [`Replicated`] (updates, queries, views).
-//!
-//! Both are written by `#[replicated]`, the first from the struct, the second from its `impl`.
+//! [`Replicated`]: updates, queries and views of a type, which `#[replicated]` writes from its `impl`
+//! block.
 
 use std::any::Any;
 use std::fmt;
 
 use vsync_core::engine::{Class, Level};
 
-use crate::{Ctx, Group, RemoteGroup, View};
-
-/// A type whose values can be replicated: it has a name, a version and checkpoints.
-///
-/// Written by `#[replicated]` on the struct.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a replicated struct",
-    label = "not a replicated struct",
-    note = "put `#[replicated]` on the struct itself, too"
-)]
-pub trait State: Sized + Send + 'static {
-    /// The type's name in the cluster: the same at all members.
-    const NAME: &'static str;
-
-    /// The version of its state and methods.
-    const VERSION: u32;
-
-    /// What its updates may [emit](Ctx::emit): given by `event = …`, else [`NoEvents`].
-    ///
-    /// [`NoEvents`]: crate::NoEvents
-    type Event: Clone + Send + 'static;
-    /// The fields of its checkpoint, in order: name, and type as it is written.
-    const FIELDS: &'static [(&'static str, &'static str)];
-
-    /// The checkpoint: the fields that are not `#[local]`, one after the other.
-    ///
-    /// Equal states have equal checkpoints, so that replicas can be compared by them.
-    fn save(&self) -> Result<Vec<u8>, CheckpointError>;
-
-    /// The state that a checkpoint holds; `#[local]` fields keep the values they have in `local`.
-    fn load(bytes: &[u8], local: Self) -> Result<Self, CheckpointError>;
-}
+use crate::{Ctx, Group, RemoteGroup, State, View};
 
 /// One update method of a replicated type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,42 +237,3 @@ impl From<ApplyError> for QueryError {
         QueryError::Decode(error)
     }
 }
-
-/// Why a checkpoint could not be taken or loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CheckpointError {
-    /// A field could not be encoded.
-    Save {
-        /// The field.
-        field: &'static str,
-        /// What its `Serialize` implementation said.
-        why: String,
-    },
-    /// A field does not decode.
-    Load {
-        /// The field.
-        field: &'static str,
-        /// What its `Deserialize` implementation said.
-        why: String,
-    },
-    /// There are bytes after the last field.
-    Leftover {
-        /// How many bytes.
-        bytes: usize,
-    },
-}
-
-impl fmt::Display for CheckpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CheckpointError::Save { field, why } => write!(f, "saving field `{field}`: {why}"),
-            CheckpointError::Load { field, why } => write!(f, "loading field `{field}`: {why}"),
-            CheckpointError::Leftover { bytes } => {
-                write!(f, "{bytes} bytes after the last field")
-            }
-        }
-    }
-}
-
-impl std::error::Error for CheckpointError {}

@@ -18,6 +18,7 @@ use super::stability::Stability;
 use crate::error::GroupError;
 use crate::events::Feed;
 use crate::replicated::{QueryError, Replicated};
+use crate::state::{CheckpointError, State};
 use crate::view::View;
 
 /// What the handles of a group share: the seat, and the state behind a lock that queries take
@@ -51,11 +52,22 @@ pub(crate) enum Unanswered {
     Query(QueryError),
 }
 
-/// Takes a checkpoint.
-pub(crate) type Saving = Box<dyn FnOnce() -> Result<Bytes, Broken> + Send>;
+/// Takes a checkpoint, or a copy of the state that it is made of.
+pub(crate) type Saving = Box<dyn FnOnce() -> Taken + Send>;
+
+/// Makes the checkpoint of a copy.
+pub(crate) type Encoding = Box<dyn FnOnce() -> Result<Bytes, CheckpointError> + Send>;
 
 /// Loads a checkpoint.
-pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), Broken> + Send>;
+pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), CheckpointError> + Send>;
+
+/// What there is of a checkpoint when the state is no longer needed for it.
+pub(crate) enum Taken {
+    /// All of it.
+    Checkpoint(Result<Bytes, CheckpointError>),
+    /// The state is of a type that can be copied: updates go on while the copy is encoded.
+    Copy(Encoding),
+}
 
 /// The install of a view, as a replica has to know it.
 pub(crate) struct Installed<'a> {
@@ -75,7 +87,7 @@ pub(crate) trait Replica: Send {
     /// A view was installed.
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
-    fn save(&self) -> Result<Bytes, Broken>;
+    fn save(&self) -> Result<Bytes, CheckpointError>;
     /// Takes the checkpoint, wherever that is run.
     fn saving(&self) -> Saving;
     /// Replaces the state by a checkpoint, wherever that is run; `#[local]` parts are kept.
@@ -144,35 +156,55 @@ impl<S: Replicated> Shared<S> {
         Ok((value, stability))
     }
 
-    /// The checkpoint of the state, and behind it what is beside it.
-    pub(super) fn save(&self, beside: &Beside) -> Result<Bytes, Broken> {
-        let state = self.lock();
-        let Cell::Live(live) = &*state else {
-            return Err(Broken("a checkpoint without a state".to_owned()));
-        };
-        match catch_unwind(AssertUnwindSafe(|| live.save())) {
-            Ok(Ok(bytes)) => checkpoint::join(bytes, beside).map_err(Broken),
-            Ok(Err(error)) => Err(Broken(error.to_string())),
-            Err(panic) => Err(Broken(format!("saving panicked: {}", panic_text(panic.as_ref())))),
+    /// The checkpoint of the state, with what is beside it.
+    pub(super) fn save(&self, beside: &Beside) -> Result<Bytes, CheckpointError> {
+        match &*self.lock() {
+            Cell::Live(live) => encode(live, beside),
+            _ => Err(CheckpointError::NoState),
         }
     }
 
-    /// Makes the state what a checkpoint says.
-    pub(super) fn load(&self, checkpoint: &[u8]) -> Result<(), Broken> {
+    /// The same, or a copy of the state where that is possible: the state is locked no longer than
+    /// for that.
+    pub(super) fn take(&self, beside: Beside) -> Taken {
+        let state = self.lock();
+        let Cell::Live(live) = &*state else {
+            return Taken::Checkpoint(Err(CheckpointError::NoState));
+        };
+        match guarded(|| Ok(live.snapshot())) {
+            Ok(Some(copy)) => Taken::Copy(Box::new(move || encode(&copy, &beside))),
+            Ok(None) => Taken::Checkpoint(encode(live, &beside)),
+            Err(error) => Taken::Checkpoint(Err(error)),
+        }
+    }
+
+    /// Makes the state what a checkpoint says that `version` of the type wrote.
+    pub(super) fn load(&self, version: u32, checkpoint: &[u8]) -> Result<(), CheckpointError> {
         let mut state = self.lock();
         let (Cell::Local(old) | Cell::Live(old)) = std::mem::replace(&mut *state, Cell::Void)
         else {
-            return Err(Broken("a checkpoint, but the local parts are lost".to_owned()));
+            return Err(CheckpointError::NoState);
         };
-        match catch_unwind(AssertUnwindSafe(|| S::load(checkpoint, old))) {
-            Ok(Ok(loaded)) => {
-                *state = Cell::Live(loaded);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(Broken(error.to_string())),
-            Err(panic) => Err(Broken(format!("loading panicked: {}", panic_text(panic.as_ref())))),
-        }
+        *state = Cell::Live(guarded(|| S::load_from(version, checkpoint, old))?);
+        Ok(())
     }
+}
+
+/// The checkpoint of a state: as the active version writes it, so that members of that version can
+/// read it, and the checkpoints of equal replicas are equal; or as its own, if there is no way back.
+fn encode<S: State>(state: &S, beside: &Beside) -> Result<Bytes, CheckpointError> {
+    let (version, bytes) = guarded(|| match state.save_as(beside.active) {
+        Err(CheckpointError::NoWayBack { .. }) => Ok((S::VERSION, state.save()?)),
+        saved => Ok((beside.active, saved?)),
+    })?;
+    checkpoint::seal::<S>(bytes, version, beside)
+}
+
+/// Runs code of the user's that may panic.
+fn guarded<R>(run: impl FnOnce() -> Result<R, CheckpointError>) -> Result<R, CheckpointError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(CheckpointError::Panicked(panic_text(panic.as_ref()).to_owned()))
+    })
 }
 
 impl<S: Replicated> Answering for Shared<S> {

@@ -1,6 +1,6 @@
 //! [`Slot`]: one group at the driver.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,11 +12,12 @@ use vsync_history::event::Event;
 use super::callers::{Callers, Ending};
 use super::history::{self, Names, Subject, Writer};
 use super::inner::Sending;
-use super::replica::{Broken, Installed, Replica};
+use super::replica::{Broken, Installed, Replica, Taken};
 use super::seat::Seat;
-use super::{Opening, Progress};
+use super::{Opening, Outcome, Point, Progress};
 use crate::error::NotApplied;
 use crate::group::GroupEvent;
+use crate::state::CheckpointError;
 use crate::view::View;
 
 /// One group at the driver: its replica, who waits for it, and where this node stands in it.
@@ -33,6 +34,8 @@ pub(crate) struct Slot {
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
     pub(crate) held: Option<Held>,
+    /// Copies of the state that are being encoded beside delivery.
+    pub(crate) encoding: BTreeSet<u64>,
     standing: Option<Standing>,
     /// The state knows of all views up to this one: the checkpoint was taken after their install.
     label: u64,
@@ -91,6 +94,12 @@ impl Record<'_> {
     fn on(&self) -> bool {
         self.writer.is_some()
     }
+
+    fn flush(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.flush();
+        }
+    }
 }
 
 impl Slot {
@@ -109,6 +118,7 @@ impl Slot {
             replica,
             alarm: None,
             held: None,
+            encoding: BTreeSet::new(),
             standing: None,
             label: 0,
             subject: None,
@@ -242,31 +252,38 @@ impl Slot {
         self.held.take()
     }
 
-    /// Takes a checkpoint, wherever that is run.
-    pub(crate) fn saving(&self) -> impl FnOnce() -> Result<Bytes, Broken> + Send + 'static {
-        self.replica.saving()
+    /// Takes a checkpoint, wherever that is run, for these.
+    pub(crate) fn saving(
+        &self,
+        label: u64,
+        joiners: Vec<MemberId>,
+    ) -> impl FnOnce() -> Outcome + Send + 'static {
+        let delivered = self.seat.status().delivered.counts.iter().sum();
+        let point = Point { label, delivered, joiners };
+        let save = self.replica.saving();
+        move || match save() {
+            Taken::Checkpoint(saved) => Outcome::Saved(point, saved),
+            Taken::Copy(encode) => Outcome::Copied(point, encode),
+        }
     }
 
     /// A checkpoint was taken.
-    pub(crate) fn saved(
-        &self,
-        label: u64,
-        joiners: &[MemberId],
-        bytes: &Bytes,
-        record: &mut Record<'_>,
-    ) {
+    pub(crate) fn saved(&self, point: &Point, bytes: &Bytes, record: &mut Record<'_>) {
         if !record.on() {
             return;
         }
         let hash = history::hash(bytes);
-        for joiner in joiners {
+        for joiner in &point.joiners {
             record.write(self.subject.as_ref(), || Event::Checkpoint {
-                view: label,
+                view: point.label,
+                delivered: Some(point.delivered),
                 bytes: bytes.len() as u64,
                 hash: hash.clone(),
                 r#for: self.names.id(*joiner),
             });
         }
+        // Updates after it may be written already: if the joiner has it, so has the history.
+        record.flush();
     }
 
     /// Makes a checkpoint the state, wherever that is run. `status` is the engine's: the view is
@@ -278,7 +295,7 @@ impl Slot {
         bytes: Bytes,
         status: Option<(MemberId, wire::View)>,
         record: &mut Record<'_>,
-    ) -> impl FnOnce() -> Result<(), Broken> + Send + 'static {
+    ) -> impl FnOnce() -> Result<(), CheckpointError> + Send + 'static {
         if record.on()
             && let Some((me, view)) = status
         {
@@ -322,6 +339,7 @@ impl Slot {
         self.seat.outbox.reset(&NotApplied::Excluded);
         self.callers.end(Ending::Excluded { decided });
         self.replica.void();
+        self.encoding.clear();
         self.standing = None;
         self.subject = None;
         self.names = Names::default();

@@ -9,7 +9,7 @@ use vsync_core::wire::Micros;
 
 use super::apply::{Walk, panicked};
 use super::callers::Callers;
-use super::checkpoint::{self, Beside};
+use super::checkpoint::{self, Beside, Parts};
 use super::clock::wall;
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
@@ -19,6 +19,7 @@ use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
 use crate::events::Emitted;
 use crate::replicated::Replicated;
+use crate::state::CheckpointError;
 use crate::view::View;
 
 /// The driver's end of a [`Shared`].
@@ -32,6 +33,8 @@ pub(crate) struct Typed<S: Replicated> {
     emitted: u64,
     /// Whether this node is the view's coordinator.
     coordinates: bool,
+    /// The version of the type that is active in the group.
+    active: u32,
     verdicts: Verdicts,
     unstable: Unstable<S::Event>,
 }
@@ -44,6 +47,7 @@ impl<S: Replicated> Typed<S> {
             timers: Timers::default(),
             emitted: 0,
             coordinates: false,
+            active: S::VERSION,
             verdicts: Verdicts::default(),
             unstable: Unstable::new(),
         }
@@ -52,7 +56,7 @@ impl<S: Replicated> Typed<S> {
     /// What a checkpoint holds beside the state.
     fn beside(&self) -> Beside {
         let timers = self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers);
-        Beside { emitted: self.emitted, timers }
+        Beside { emitted: self.emitted, timers, active: self.active }
     }
 
     /// Updates of a range have failed here, and its sender has spoken of others.
@@ -152,25 +156,26 @@ impl<S: Replicated> Replica for Typed<S> {
         done.and(agreed.map_err(Broken))
     }
 
-    fn save(&self) -> Result<Bytes, Broken> {
+    fn save(&self) -> Result<Bytes, CheckpointError> {
         self.shared.save(&self.beside())
     }
 
     fn saving(&self) -> Saving {
         let (shared, beside) = (Arc::clone(&self.shared), self.beside());
-        Box::new(move || shared.save(&beside))
+        Box::new(move || shared.take(beside))
     }
 
     fn loading(&mut self, checkpoint: Bytes) -> Loading {
-        let (state, beside) = match checkpoint::split(checkpoint) {
+        let Parts { state, version, beside } = match checkpoint::open::<S>(checkpoint) {
             Ok(parts) => parts,
-            Err(why) => return Box::new(move || Err(Broken(why))),
+            Err(error) => return Box::new(move || Err(error)),
         };
+        self.active = beside.active;
         self.emitted = beside.emitted;
         self.timers = beside.timers.timers(wall());
         self.ctx = None;
         let shared = Arc::clone(&self.shared);
-        Box::new(move || shared.load(&state))
+        Box::new(move || shared.load(version, &state))
     }
 
     fn stabilised(&mut self) {
@@ -197,6 +202,7 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn create(&mut self) {
+        self.active = S::VERSION;
         let mut state = self.shared.lock();
         if let Cell::Local(_) = &*state
             && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)

@@ -174,6 +174,7 @@ impl Entering {
             Ok(None) => Err(JoinError::Closed),
             Ok(Some(Progress::Active)) => Ok(Attempt::Active),
             Ok(Some(Progress::Ended)) => Ok(Attempt::Again("excluded while joining".into())),
+            Ok(Some(Progress::Checkpoint(error))) => Err(JoinError::Checkpoint { name, error }),
             Ok(Some(Progress::Broken(why))) => Err(JoinError::Ended { name, why }),
             Ok(Some(Progress::Refused(Refusal::Schema { theirs }))) => Err(JoinError::Type {
                 name,
