@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,7 +16,7 @@ use crate::events::{Emits, Events};
 use crate::replicated::Replicated;
 use crate::runtime::Command;
 use crate::runtime::replica::Shared;
-use crate::view::{MemberId, View};
+use crate::view::{MemberId, Reason, View};
 
 /// This node's membership in a group. Cheap to clone; stays valid when the node is excluded and
 /// joins again.
@@ -56,6 +57,69 @@ impl<S: Replicated> Group<S> {
     pub fn rank(&self) -> Option<usize> {
         let status = self.shared.seat.status();
         status.view.as_ref()?.rank_of(status.me?)
+    }
+
+    /// The share of some numbered items that falls to this node: [`View::share`] of its rank in the
+    /// installed view. Empty while it is no active member.
+    ///
+    /// Another view divides the items anew; who acts on a share asks again after each
+    /// ([`Group::views`]).
+    ///
+    /// ```
+    /// # use vsync::{replicated, testing::Cluster};
+    /// # #[replicated]
+    /// # #[derive(Debug, Default)]
+    /// # pub struct Empty {}
+    /// # #[replicated]
+    /// # impl Empty {}
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let cluster = Cluster::new(1).await;
+    /// let member = cluster.node(0).group("alone").create(Empty::default()).await?;
+    /// assert_eq!(member.group().my_share(0..10), 0..10);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn my_share(&self, items: Range<usize>) -> Range<usize> {
+        let status = self.shared.seat.status();
+        let place = status.view.as_ref().zip(status.me);
+        match place.and_then(|(view, me)| Some((view, view.rank_of(me)?))) {
+            Some((view, rank)) => view.share(rank, items),
+            None => items.start..items.start,
+        }
+    }
+
+    /// Waits until a member is gone, and says why it is.
+    ///
+    /// What is watched is the membership: a node that comes back is another member. The watch
+    /// begins with this call, and may be dropped at any time.
+    ///
+    /// ```no_run
+    /// # async fn run(bank: vsync::Group<impl vsync::Replicated>) {
+    /// use vsync::{Fate, Reason};
+    ///
+    /// let Some(view) = bank.view() else { return };
+    /// let Some(first) = view.coordinator() else { return };
+    /// match bank.watch(first.id).await {
+    ///     Fate::Gone(Reason::Left) => println!("{} has left", first.name),
+    ///     Fate::Gone(_) => println!("{} is lost", first.name),
+    ///     fate => println!("{}: {fate:?}", first.name),
+    /// }
+    /// # }
+    /// ```
+    pub fn watch(&self, member: MemberId) -> impl Future<Output = Fate> + Send + 'static + use<S> {
+        let mut views = self.views();
+        async move {
+            while let Some(view) = views.next().await {
+                if let Some(left) = view.left().iter().find(|left| left.id == member) {
+                    return Fate::Gone(left.reason);
+                }
+                if view.rank_of(member).is_none() {
+                    return Fate::Absent;
+                }
+            }
+            Fate::Closed
+        }
     }
 
     /// What happens to the membership, beginning with the installed view.
@@ -111,6 +175,19 @@ impl<S: Replicated> Group<S> {
             }
         }
     }
+}
+
+/// What became of a member that was [watched](Group::watch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It is gone, for this reason.
+    Gone(Reason),
+    /// It is no member, and why is not known here: it was none when the watch began, or this node
+    /// was excluded itself when that one went, or lags behind by more than thirty views.
+    Absent,
+    /// This node's own membership is over for good.
+    Closed,
 }
 
 /// Something that happened to a membership.

@@ -77,7 +77,7 @@ pub use client::Client;
 pub use ctx::Ctx;
 pub use error::{CallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown};
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
-pub use group::{Group, GroupEvent, Views};
+pub use group::{Fate, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;

@@ -172,6 +172,24 @@ impl<V: Send + 'static, O: Outcome> Optimistic<V, O> {
         Optimistic { value: f(self.value), wait: self.wait }
     }
 
+    /// All values, in the order given; stable when all are. That of none is stable at once.
+    ///
+    /// ```
+    /// # use vsync::{CallError, Optimistic};
+    /// # use std::convert::Infallible;
+    /// async fn total(parts: Vec<Optimistic<u64>>) -> Result<u64, CallError<Infallible>> {
+    ///     Optimistic::all(parts).map(|parts| parts.into_iter().sum()).stable().await
+    /// }
+    /// ```
+    pub fn all(values: impl IntoIterator<Item = Self>) -> Optimistic<Vec<O::Declared<V>>> {
+        let mut wait = Stability::ready();
+        let value = values.into_iter().map(|one| {
+            wait = std::mem::take(&mut wait).and(one.wait);
+            one.value
+        });
+        Optimistic { value: value.collect(), wait }
+    }
+
     /// Both values; stable when both are.
     pub fn zip<W, P>(self, other: Optimistic<W, P>) -> Optimistic<(O::Declared<V>, P::Declared<W>)>
     where
@@ -265,6 +283,27 @@ mod tests {
         first.send(Err(GONE)).expect("waited for");
         drop(_second);
         assert!(one.zip(two).try_into_stable().expect("decided").is_err());
+    }
+
+    #[test]
+    fn all_are_stable_when_each_is() {
+        let (settle, parts): (Vec<_>, Vec<_>) = (1..4).map(optimistic::<u64, Infallible>).unzip();
+        let mut all = Optimistic::all(parts);
+        for settle in settle {
+            all = all.try_into_stable().expect_err("some are not stable yet");
+            assert_eq!(*all.peek(), [1, 2, 3]);
+            settle.send(Ok(())).expect("waited for");
+        }
+        assert_eq!(run(all.stable()), Ok(vec![1, 2, 3]));
+
+        let (settle, parts): (Vec<_>, Vec<_>) = (1..3).map(optimistic::<u64, Infallible>).unzip();
+        for (settle, told) in settle.into_iter().zip([Err(GONE), Ok(())]) {
+            settle.send(told).expect("waited for");
+        }
+        let lost = run(Optimistic::all(parts).stable());
+        assert_eq!(lost, Err(CallError::Unknown(Unknown::Excluded)));
+        let none = Optimistic::<u64>::all([]);
+        assert_eq!(none.try_into_stable().expect("decided"), Ok(Vec::new()));
     }
 
     #[test]

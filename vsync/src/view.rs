@@ -1,6 +1,7 @@
 //! [`View`]: who is in the group, as the application sees it.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,41 @@ impl View {
         self.body.members.iter().position(|m| m.id == id)
     }
 
+    /// The share of some numbered items that falls to the active member of this rank: each item
+    /// falls to one, in one piece for each, and no share is larger than another by more than one.
+    /// Others, a member that is still joining for instance, have an empty share.
+    ///
+    /// Since all members have the same view, they divide work without a word:
+    ///
+    /// ```
+    /// # use vsync::{Ctx, View, replicated};
+    /// #[replicated]
+    /// #[derive(Default)]
+    /// struct Shards {
+    ///     owner: Vec<usize>,
+    /// }
+    ///
+    /// #[replicated]
+    /// impl Shards {
+    ///     #[on_view]
+    ///     fn view(&mut self, view: &View) {
+    ///         for rank in 0..view.size() {
+    ///             let share = view.share(rank, 0..self.owner.len());
+    ///             self.owner[share].fill(rank);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn share(&self, rank: usize, items: Range<usize>) -> Range<usize> {
+        let size = self.size();
+        if rank >= size {
+            return items.start..items.start;
+        }
+        let count = items.len() as u128;
+        let begin = |rank: usize| items.start + (rank as u128 * count / size as u128) as usize;
+        begin(rank)..begin(rank + 1)
+    }
+
     /// The member of rank 0, which is always active.
     pub fn coordinator(&self) -> Option<&Member> {
         self.body.members.first()
@@ -196,3 +232,43 @@ impl From<LeftReason> for Reason {
 
 /// Microseconds since the Unix epoch, as updates carry them.
 pub type Time = Micros;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(active: usize, joining: usize) -> View {
+        let member = |node: usize| wire::Member {
+            id: MemberId { node: NodeId(node as u64), entry: 1 },
+            meta: bytes::Bytes::new(),
+            nonce: 0,
+            transfer: None,
+        };
+        let members = (0..active + joining).map(member).collect();
+        View::new(&wire::View { number: 1, active, members }, &[], &[], &[])
+    }
+
+    #[test]
+    fn shares_cover_all_items_once_and_are_balanced() {
+        for size in 1..8 {
+            let view = view(size, 2);
+            for count in 0..40 {
+                let shares: Vec<_> = (0..size).map(|rank| view.share(rank, 5..5 + count)).collect();
+                let items: Vec<_> = shares.iter().cloned().flatten().collect();
+                assert_eq!(items, (5..5 + count).collect::<Vec<_>>(), "{count} for {size}");
+                let least = shares.iter().map(ExactSizeIterator::len).min().expect("a share");
+                assert!(shares.iter().all(|share| share.len() <= least + 1), "{shares:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_not_active_has_no_share() {
+        let view = view(2, 1);
+        assert_eq!(view.share(2, 7..100), 7..7);
+        assert_eq!(view.share(99, 7..100), 7..7);
+        assert_eq!(view.share(1, 0..usize::MAX), usize::MAX / 2..usize::MAX);
+        let (start, end) = (9, 3);
+        assert!(view.share(0, start..end).is_empty());
+    }
+}

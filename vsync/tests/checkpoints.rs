@@ -1,11 +1,11 @@
-//! Checkpoints on their way from a donor to a joiner: what goes on meanwhile, and what is refused.
+//! What goes on while a donor saves its state for a joiner.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use vsync::replicated;
 use vsync::testing::Cluster;
-use vsync::{CheckpointError, JoinError, replicated};
 
 /// Nothing in these tests may take longer.
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -115,49 +115,4 @@ async fn updates_and_queries_go_on_while_a_copy_is_saved() {
     let done = tokio::spawn(done).await;
     GATE.open();
     done.expect("done");
-}
-
-/// Can be saved, and not loaded.
-#[derive(Debug, Default)]
-struct OneWay;
-
-impl Serialize for OneWay {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
-    }
-}
-
-impl<'de> Deserialize<'de> for OneWay {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom("not today"))
-    }
-}
-
-#[replicated]
-#[derive(Debug, Default)]
-struct Trap {
-    way: OneWay,
-}
-
-#[replicated]
-impl Trap {
-    /// Changes nothing.
-    #[update(order = "total")]
-    fn nothing(&mut self) {}
-}
-
-#[tokio::test]
-async fn a_joiner_is_told_why_it_cannot_load() {
-    within(async {
-        let cluster = Cluster::new(2).await;
-        let group = |index| cluster.node(index).group("trap");
-        let donor: TrapHandle = group(0).create(Trap::default()).await.expect("made");
-        let joined = group(1).join(Trap::default()).await;
-        let Err(JoinError::Checkpoint { name, error }) = joined else { panic!("{joined:?}") };
-        assert_eq!(name, "trap");
-        assert!(matches!(error, CheckpointError::Load { field: "way", .. }), "{error}");
-        // The group does not mind.
-        donor.nothing().await.expect("stable");
-    })
-    .await;
 }

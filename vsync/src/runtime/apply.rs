@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use vsync_core::engine::Delivery;
 
-use super::callers::{Answer, Callers};
+use super::callers::{Answer, Takes};
 use super::inner::Inner;
 use super::replica::panic_text;
 use super::seat::Seat;
@@ -57,11 +57,11 @@ impl<'a> Walk<'a> {
         &mut self,
         state: &mut S,
         ctx: &mut Ctx<S>,
-        mut callers: Option<&mut Callers>,
+        mut takes: Option<&mut dyn Takes>,
         seat: &Seat,
     ) -> Result<(), String> {
         while self.next < self.end {
-            let run = AssertUnwindSafe(|| self.run(state, ctx, &mut callers));
+            let run = AssertUnwindSafe(|| self.run(state, ctx, &mut takes));
             let error = match catch_unwind(run) {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Stop::Failed(error))) => error,
@@ -73,8 +73,8 @@ impl<'a> Walk<'a> {
             let seq = self.next - 1;
             seat.failed(&error);
             self.failed.push(seq);
-            if let Some(callers) = &mut callers {
-                callers.delivered(self.view, seq, Err(error));
+            if let Some(takes) = &mut takes {
+                takes.delivered(self.view, seq, Err(error));
             }
         }
         Ok(())
@@ -85,9 +85,9 @@ impl<'a> Walk<'a> {
         &mut self,
         state: &mut S,
         ctx: &mut Ctx<S>,
-        callers: &mut Option<&mut Callers>,
+        takes: &mut Option<&mut dyn Takes>,
     ) -> Result<(), Stop> {
-        let mut wanted = callers.as_ref().and_then(|c| c.wanted(self.view, self.next));
+        let mut wanted = takes.as_ref().and_then(|t| t.wanted(self.view, self.next));
         while self.next < self.end {
             let (update, rest) = split(self.body).ok_or(Stop::Short)?;
             let seq = self.next;
@@ -101,10 +101,10 @@ impl<'a> Walk<'a> {
             }
             let mut answer: Option<Answer> = None;
             self.apply(state, ctx, update, &mut Reply::slot(&mut answer))?;
-            if let Some(callers) = callers {
+            if let Some(takes) = takes {
                 let answer = answer.ok_or(GroupError::Unknown(Unknown::NoAnswer));
-                callers.delivered(self.view, seq, answer);
-                wanted = callers.wanted(self.view, seq + 1);
+                takes.delivered(self.view, seq, answer);
+                wanted = takes.wanted(self.view, seq + 1);
             }
         }
         Ok(())

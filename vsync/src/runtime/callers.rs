@@ -127,6 +127,27 @@ impl Stage {
     }
 }
 
+/// Who takes the results of own updates, in the order of their numbers.
+pub(crate) trait Takes {
+    /// The first awaited update at or after `seq` that is not delivered yet.
+    fn wanted(&self, view: u64, seq: u64) -> Option<u64>;
+    /// The own update `seq` was applied, with this answer.
+    fn delivered(&mut self, view: u64, seq: u64, answer: Told);
+}
+
+impl Takes for Callers {
+    fn wanted(&self, view: u64, seq: u64) -> Option<u64> {
+        self.all_wanted(view, seq, u64::MAX).next()
+    }
+
+    fn delivered(&mut self, view: u64, seq: u64, answer: Told) {
+        if self.wanted(view, seq) == Some(seq) {
+            self.numbered[self.reached].stage.deliver(answer);
+            self.reached += 1;
+        }
+    }
+}
+
 impl Callers {
     /// `count` updates were submitted; `waiters` holds who waits, by index among them.
     pub(crate) fn submitted(&mut self, count: u64, waiters: Vec<(u64, Waiter)>) {
@@ -146,24 +167,12 @@ impl Callers {
         self.sent = end;
     }
 
-    /// The first awaited update at or after `seq` that is not delivered yet.
-    pub(crate) fn wanted(&self, view: u64, seq: u64) -> Option<u64> {
-        if view != self.view {
-            return None;
-        }
+    /// The awaited updates from `seq` to `end` that are not delivered yet.
+    pub(crate) fn all_wanted(&self, view: u64, seq: u64, end: u64) -> impl Iterator<Item = u64> {
+        let reached = if view == self.view { self.reached } else { self.numbered.len() };
         // The first of these is it, where updates are delivered in order.
-        self.numbered.range(self.reached..).map(|n| n.seq).find(|&next| next >= seq)
-    }
-
-    /// The own update `seq` was applied, with this answer.
-    pub(crate) fn delivered(&mut self, view: u64, seq: u64, answer: Told) {
-        if view != self.view {
-            return;
-        }
-        if self.wanted(view, seq) == Some(seq) {
-            self.numbered[self.reached].stage.deliver(answer);
-            self.reached += 1;
-        }
+        let numbers = self.numbered.range(reached..).map(|numbered| numbered.seq);
+        numbers.skip_while(move |&next| next < seq).take_while(move |&next| next < end)
     }
 
     /// All own updates of the view below `count` are stable. Called after deliveries too: an

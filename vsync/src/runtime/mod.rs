@@ -2,6 +2,7 @@
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
 mod apply;
+mod away;
 pub(crate) mod callers;
 mod checkpoint;
 pub(crate) mod clock;
@@ -105,6 +106,8 @@ pub(crate) enum Outcome {
     Saved(Point, Result<Bytes, CheckpointError>),
     /// A checkpoint was loaded.
     Loaded(Result<(), CheckpointError>),
+    /// A range was applied.
+    Applied(away::Applied),
 }
 
 /// Where in a group's stream a checkpoint was taken, and for whom.

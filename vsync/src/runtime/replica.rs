@@ -3,14 +3,14 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use vsync_core::engine::Delivery;
 use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::callers::Callers;
+use super::callers::Takes;
 use super::checkpoint::{self, Beside};
 use super::inner::Sending;
 use super::seat::Seat;
@@ -82,8 +82,10 @@ pub(crate) struct Installed<'a> {
 
 /// A replica without its type, for the driver.
 pub(crate) trait Replica: Send {
-    /// Applies a range; the results of own updates that are awaited go to `callers`.
-    fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken>;
+    /// Applies a range; the results of own updates that are awaited go to `takes`.
+    fn deliver(&mut self, range: &Delivery, takes: Option<&mut dyn Takes>) -> Result<(), Broken>;
+    /// Whether somebody reads the state just now, perhaps for long.
+    fn is_read(&self) -> bool;
     /// A view was installed.
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
@@ -145,6 +147,11 @@ impl<S: Replicated> Shared<S> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
         // A query that panicked changed nothing; what an update that panicked has changed stays.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody holds the state just now.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.state.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Reads the state between two ranges; the stability is that of what was read.

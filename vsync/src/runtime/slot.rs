@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -9,7 +10,8 @@ use vsync_core::engine::{Delivery, GroupConfig, Install, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
 use vsync_history::event::Event;
 
-use super::callers::{Callers, Ending};
+use super::away::{Absent, Applied, Job, Pace, Results};
+use super::callers::{Callers, Ending, Takes};
 use super::history::{self, Names, Subject, Writer};
 use super::inner::Sending;
 use super::replica::{Broken, Installed, Replica, Taken};
@@ -30,6 +32,7 @@ pub(crate) struct Slot {
     /// Who waits for the leave.
     pub(crate) leaving: Vec<oneshot::Sender<()>>,
     replica: Box<dyn Replica>,
+    pace: Pace,
     /// When the driver knows that this group has something to send of its own.
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
@@ -68,13 +71,31 @@ impl Held {
 
     /// One more; returns its bytes.
     pub(crate) fn push(&mut self, output: Output) -> usize {
-        let bytes = match &output {
-            Output::Deliver(range) => range.body.len(),
-            _ => 0,
-        };
+        let bytes = size(&output);
         self.outputs.push_back(output);
         self.bytes += bytes;
         bytes
+    }
+
+    /// The oldest.
+    pub(crate) fn pop(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front()?;
+        self.bytes -= size(&output);
+        Some(output)
+    }
+
+    /// What was held before comes before this.
+    pub(crate) fn put_before(&mut self, mut older: Held) {
+        older.outputs.append(&mut self.outputs);
+        self.outputs = older.outputs;
+        self.bytes += older.bytes;
+    }
+}
+
+fn size(output: &Output) -> usize {
+    match output {
+        Output::Deliver(range) => range.body.len(),
+        _ => 0,
     }
 }
 
@@ -116,6 +137,7 @@ impl Slot {
             progress: Some(progress),
             leaving: Vec::new(),
             replica,
+            pace: Pace::default(),
             alarm: None,
             held: None,
             encoding: BTreeSet::new(),
@@ -170,11 +192,41 @@ impl Slot {
     ) -> Result<(), Broken> {
         record.write(self.subject.as_ref(), || history::deliver(range, &self.names));
         let own = self.rank() == Some(range.rank);
-        self.replica.deliver(range, own.then_some(&mut self.callers))?;
+        let begun = Instant::now();
+        let takes = own.then_some(&mut self.callers as &mut dyn Takes);
+        self.replica.deliver(range, takes)?;
+        self.pace.took(begun.elapsed());
         if own {
             self.callers.settle();
         }
         Ok(())
+    }
+
+    /// Whether the next range had better be applied away from the driver: it takes long, or has to
+    /// wait for a query, which may take long.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.pace == Pace::Slow || self.replica.is_read()
+    }
+
+    /// Lets a range be applied away from the driver; until it is back nothing else is asked of the
+    /// replica.
+    pub(crate) fn depart(&mut self, range: Delivery, record: &mut Record<'_>) -> Job {
+        record.write(self.subject.as_ref(), || history::deliver(&range, &self.names));
+        let own = self.rank() == Some(range.rank);
+        let results = own.then(|| Results::of(&range, &self.callers));
+        let replica = std::mem::replace(&mut self.replica, Box::new(Absent));
+        Job { replica, range, results }
+    }
+
+    /// The replica is back.
+    pub(crate) fn back(&mut self, applied: Applied) -> Result<(), Broken> {
+        let Applied { replica, results, done, time } = applied;
+        self.replica = replica;
+        self.pace.took(time);
+        if let Some(results) = results {
+            results.tell(&mut self.callers);
+        }
+        done
     }
 
     /// Installs a view. Returns it as the application sees it.

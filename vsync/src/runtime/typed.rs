@@ -8,7 +8,7 @@ use vsync_core::engine::{Class, Delivery};
 use vsync_core::wire::Micros;
 
 use super::apply::{Walk, panicked};
-use super::callers::Callers;
+use super::callers::Takes;
 use super::checkpoint::{self, Beside, Parts};
 use super::clock::wall;
 use super::emitted::Unstable;
@@ -93,7 +93,7 @@ impl<S: Replicated> Typed<S> {
 }
 
 impl<S: Replicated> Replica for Typed<S> {
-    fn deliver(&mut self, range: &Delivery, callers: Option<&mut Callers>) -> Result<(), Broken> {
+    fn deliver(&mut self, range: &Delivery, takes: Option<&mut dyn Takes>) -> Result<(), Broken> {
         let Some(mut ctx) = self.ctx.take() else {
             return Err(Broken("an update before the first view".to_owned()));
         };
@@ -105,7 +105,7 @@ impl<S: Replicated> Replica for Typed<S> {
             let mut state = self.shared.lock();
             match &mut *state {
                 Cell::Live(live) => {
-                    let walked = walk.all(live, &mut ctx, callers, &self.shared.seat);
+                    let walked = walk.all(live, &mut ctx, takes, &self.shared.seat);
                     // Under the state's lock: a query knows how far what it reads goes.
                     self.shared.seat.applied(range);
                     walked
@@ -124,6 +124,10 @@ impl<S: Replicated> Replica for Typed<S> {
             return Ok(());
         }
         self.note(range, walk).map_err(Broken)
+    }
+
+    fn is_read(&self) -> bool {
+        self.shared.is_held()
     }
 
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {

@@ -47,15 +47,21 @@ pub(crate) struct Verdicts {
     view: Option<View>,
     /// What failed here.
     failed: BTreeSet<Place>,
-    /// What somebody has spoken of, until it is decided.
-    open: BTreeMap<Place, BTreeMap<MemberId, Verdict>>,
+    /// What somebody has spoken of, until all have who can.
+    open: BTreeMap<Place, Case>,
     /// What is not applied here yet, and spoken of by others.
     ahead: BTreeSet<Place>,
     /// What this member has spoken of.
     said: BTreeSet<Place>,
-    /// Whether it failed.
-    decided: BTreeMap<Place, bool>,
     sending: VecDeque<Inner>,
+}
+
+/// What was said of one update.
+#[derive(Debug, Default)]
+struct Case {
+    votes: BTreeMap<MemberId, Verdict>,
+    /// Whether it failed, once that is decided.
+    outcome: Option<bool>,
 }
 
 impl Verdicts {
@@ -96,10 +102,11 @@ impl Verdicts {
         applied: bool,
     ) -> Result<(), String> {
         let number = self.view.as_ref().map_or(0, View::number);
-        if self.decided.contains_key(&place) || old(place, number) {
+        let late = verdict == Verdict::Absent && !self.open.contains_key(&place);
+        if late || old(place, number) {
             return Ok(());
         }
-        self.open.entry(place).or_default().insert(from, verdict);
+        self.open.entry(place).or_default().votes.insert(from, verdict);
         if place.view < self.since {
             self.say(place, Verdict::Absent);
         } else if applied || place.view < number || place.update.is_none() {
@@ -133,7 +140,6 @@ impl Verdicts {
         let open = &self.open;
         self.said.retain(|place| !old(*place, number) || open.contains_key(place));
         self.failed.retain(|place| !old(*place, number) || open.contains_key(place));
-        self.decided.retain(|place, _| !old(*place, number));
         for place in self.open.keys().copied().collect::<Vec<_>>() {
             self.judge(place)?;
         }
@@ -152,35 +158,43 @@ impl Verdicts {
         }
     }
 
-    /// Decides what the verdicts heard so far decide.
+    /// Decides what the verdicts heard so far decide. When all have spoken who can, it is over, and
+    /// nothing is kept of it. A member that is joining can: it will when it is active.
     fn judge(&mut self, place: Place) -> Result<(), String> {
-        let (Some(view), Some(heard)) = (&self.view, self.open.get(&place)) else { return Ok(()) };
-        let voters = view.active().iter().map(|member| member.id);
+        let (Some(view), Some(case)) = (&self.view, self.open.get_mut(&place)) else {
+            return Ok(());
+        };
+        let voters = view.members().iter().map(|member| member.id);
         let voters = voters.filter(|id| id.entry <= place.view);
-        let votes: Vec<_> = voters.map(|id| heard.get(&id).copied()).collect();
+        let votes: Vec<_> = voters.map(|id| case.votes.get(&id).copied()).collect();
         let count = |wanted| votes.iter().filter(|vote| **vote == Some(wanted)).count();
         let (failed, sound) = (count(Verdict::Failed), count(Verdict::Sound));
         let voters = votes.len() - count(Verdict::Absent);
+        let over = failed + sound == voters;
         let outcome = if 2 * failed > voters {
-            true
+            Some(true)
         } else if 2 * sound > voters {
-            false
-        } else if failed + sound == voters {
-            // By rank: the first who has seen it.
-            votes.iter().flatten().find(|vote| **vote != Verdict::Absent) == Some(&Verdict::Failed)
+            Some(false)
         } else {
-            return Ok(());
+            // By rank: the first who has seen it is right.
+            let first = votes.iter().flatten().find(|vote| **vote != Verdict::Absent);
+            first.filter(|_| over).map(|vote| *vote == Verdict::Failed)
         };
-        self.open.remove(&place);
-        self.decided.insert(place, outcome);
-        self.compare(place)
+        case.outcome = case.outcome.or(outcome);
+        self.compare(place)?;
+        if over && !self.ahead.contains(&place) {
+            self.open.remove(&place);
+            self.failed.remove(&place);
+            self.said.remove(&place);
+        }
+        Ok(())
     }
 
     /// Whether this replica is as was decided, if it was.
     fn compare(&self, place: Place) -> Result<(), String> {
         let known = place.view >= self.since && !self.ahead.contains(&place);
-        match self.decided.get(&place) {
-            Some(failed) if known && *failed != self.failed.contains(&place) => {
+        match self.open.get(&place).and_then(|case| case.outcome) {
+            Some(failed) if known && failed != self.failed.contains(&place) => {
                 Err(DIFFERS.to_owned())
             }
             _ => Ok(()),
@@ -223,6 +237,16 @@ mod tests {
         verdicts
     }
 
+    fn outcome(verdicts: &Verdicts) -> Option<bool> {
+        verdicts.open.get(&PLACE).expect("open").outcome
+    }
+
+    /// Whether nothing is kept.
+    fn is_empty(verdicts: &Verdicts) -> bool {
+        let Verdicts { failed, open, ahead, said, .. } = verdicts;
+        failed.is_empty() && open.is_empty() && ahead.is_empty() && said.is_empty()
+    }
+
     const PLACE: Place = Place { view: 9, update: Some((0, 5)) };
 
     fn said(verdicts: &mut Verdicts) -> Vec<Verdict> {
@@ -240,9 +264,9 @@ mod tests {
         assert_eq!(said(&mut verdicts), [Failed]);
         assert_eq!(verdicts.heard(id(1), PLACE, Failed, true), Ok(()));
         assert_eq!(verdicts.heard(id(2), PLACE, Sound, true), Ok(()));
-        assert!(verdicts.decided.is_empty());
+        assert_eq!(outcome(&verdicts), None);
         assert_eq!(verdicts.heard(id(3), PLACE, Failed, true), Ok(()));
-        assert_eq!(verdicts.decided, BTreeMap::from([(PLACE, true)]));
+        assert!(is_empty(&verdicts), "all have spoken");
         assert_eq!(said(&mut verdicts), []);
 
         let mut verdicts = begun(&[1, 2, 3]);
@@ -275,6 +299,7 @@ mod tests {
         for from in [1, 2] {
             assert_eq!(verdicts.heard(id(from), PLACE, Failed, false), Ok(()));
         }
+        assert_eq!(outcome(&verdicts), Some(true));
         assert_eq!(verdicts.failed(PLACE), Ok(()));
         assert_eq!(verdicts.applied(0, 6), Ok(()));
         assert_eq!(said(&mut verdicts), [Failed]);
@@ -287,16 +312,39 @@ mod tests {
         for (from, verdict) in [(1, Sound), (3, Failed), (4, Failed)] {
             assert_eq!(verdicts.heard(id(from), PLACE, verdict, true), Ok(()));
         }
-        assert!(verdicts.decided.is_empty());
+        assert_eq!(outcome(&verdicts), None);
         let mut other = begun(&[1, 2, 3, 4]);
         other.heard(id(3), PLACE, Failed, true).expect("open");
         assert_eq!(said(&mut other), [Sound]);
         // One and four are gone, and somebody came.
         assert_eq!(verdicts.installed(view(10, &[2, 3, 10])), Ok(()));
         assert_eq!(verdicts.heard(id(2), PLACE, Absent, true), Ok(()));
-        assert_eq!(verdicts.decided, BTreeMap::from([(PLACE, true)]));
+        assert!(is_empty(&verdicts));
+        assert_eq!(verdicts.heard(id(10), PLACE, Absent, true), Ok(()));
+        assert!(is_empty(&verdicts), "it comes too late to matter");
         other.installed(view(10, &[2, 3, 10])).expect("open");
         assert!(other.heard(id(2), PLACE, Absent, true).is_err());
+    }
+
+    #[test]
+    fn a_member_that_is_joining_speaks_when_it_is_active() {
+        let mut verdicts = begun(&[1, 2]);
+        verdicts.failed(PLACE).expect("not decided");
+        let nodes = [1, 2, 3].map(|node| wire::Member {
+            id: id(node),
+            meta: bytes::Bytes::new(),
+            nonce: 0,
+            transfer: None,
+        });
+        let joining = wire::View { number: 9, active: 2, members: nodes.into() };
+        verdicts.installed(View::new(&joining, &[], &[], &[])).expect("not decided");
+        for from in [1, 2] {
+            assert_eq!(verdicts.heard(id(from), PLACE, Failed, true), Ok(()));
+        }
+        assert_eq!(outcome(&verdicts), Some(true));
+        assert_eq!(verdicts.installed(view(10, &[1, 2, 3])), Ok(()));
+        assert_eq!(verdicts.heard(id(3), PLACE, Failed, true), Ok(()));
+        assert!(is_empty(&verdicts));
     }
 
     #[test]
@@ -308,8 +356,6 @@ mod tests {
             assert_eq!(verdicts.heard(id(from), PLACE, Failed, true), Ok(()));
         }
         assert_eq!(said(&mut verdicts), [Absent]);
-        assert_eq!(verdicts.decided, BTreeMap::from([(PLACE, true)]));
-        verdicts.installed(view(20, &[1, 2, 10])).expect("nothing is open");
-        assert!(verdicts.decided.is_empty() && verdicts.said.is_empty(), "nothing is kept");
+        assert!(is_empty(&verdicts));
     }
 }

@@ -39,6 +39,11 @@ impl Driver {
                 slot.sent(view, seq, run, &mut record);
                 Ok(())
             }
+            (Output::Deliver(range), Some(slot)) if slot.is_slow() => {
+                let job = slot.depart(range, &mut record);
+                self.begin_work(group, move || Outcome::Applied(job.run()));
+                Ok(())
+            }
             (Output::Deliver(range), Some(slot)) => {
                 let done = slot.deliver(&range, &mut record);
                 if slot.due() != slot.alarm {
@@ -78,8 +83,8 @@ impl Driver {
     }
 
     /// Lets a replica work away from the driver, which goes on: a large state takes seconds to save
-    /// or to load, and a node that says nothing for so long would be suspected. What comes for the
-    /// group in the meantime is held.
+    /// or to load, an update takes as long as it likes, and a node that says nothing for so long
+    /// would be suspected. What comes for the group in the meantime is held.
     fn begin_work(&mut self, group: GroupId, work: impl FnOnce() -> Outcome + Send + 'static) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
@@ -117,28 +122,51 @@ impl Driver {
         // Otherwise the membership has ended in the meantime.
         let Some((group, slot, held)) = found else { return };
         self.held -= held.as_ref().map_or(0, |held| held.bytes);
-        match outcome {
-            Outcome::Copied(point, encoding) => self.encode(group, point, encoding),
+        let done = match outcome {
+            Outcome::Copied(point, encoding) => {
+                self.encode(group, point, encoding);
+                Ok(())
+            }
             Outcome::Saved(point, Ok(bytes)) => {
                 slot.saved(&point, &bytes, &mut record);
                 self.later.push_back(Input::Checkpoint { group, label: point.label, bytes });
+                Ok(())
             }
-            Outcome::Saved(_, Err(error)) => self.broken(group, &format!("a checkpoint: {error}")),
-            Outcome::Loaded(Ok(())) => {}
+            Outcome::Saved(_, Err(error)) => Err(Broken(format!("a checkpoint: {error}"))),
+            Outcome::Loaded(Ok(())) => Ok(()),
             Outcome::Loaded(Err(error)) => {
                 let why = format!("the group's checkpoint: {error}");
                 if let Some(progress) = slot.progress.take() {
                     drop(progress.send(Progress::Checkpoint(error)));
                 }
-                self.broken(group, &why);
+                Err(Broken(why))
             }
+            Outcome::Applied(applied) => slot.back(applied),
+        };
+        match done {
+            Ok(()) if held.is_some() => self.set_alarm(group),
+            // The replica may be away with something else.
+            Ok(()) => {}
+            Err(Broken(why)) => self.broken(group, &why),
         }
-        for output in held.into_iter().flat_map(|held| held.outputs) {
-            self.output(now, output);
+        if let Some(held) = held {
+            self.catch_up(group, now, held);
         }
         self.activated();
         while let Some(input) = self.later.pop_front() {
             self.step(input);
+        }
+    }
+
+    /// Does what was held for a replica, until that goes away again.
+    fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Held) {
+        while let Some(output) = waiting.pop() {
+            self.output(now, output);
+            if let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut()) {
+                self.held += waiting.bytes;
+                held.put_before(waiting);
+                return;
+            }
         }
     }
 

@@ -1,0 +1,190 @@
+//! Methods that take their time: the node goes on while they run.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+use vsync::testing::Cluster;
+use vsync::{GroupEvent, replicated};
+
+/// A text that takes its time to be written down.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+struct Tedious(String);
+
+impl Serialize for Tedious {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        std::thread::sleep(Duration::from_millis(if self.0.is_empty() { 0 } else { 1500 }));
+        self.0.serialize(serializer)
+    }
+}
+
+#[replicated]
+#[derive(Debug, Default)]
+struct Slow {
+    order: Vec<u64>,
+    text: Tedious,
+}
+
+#[replicated]
+impl Slow {
+    #[update(order = "total")]
+    fn work(&mut self, number: u64, millis: u64) -> usize {
+        std::thread::sleep(Duration::from_millis(millis));
+        self.order.push(number);
+        self.order.len()
+    }
+
+    #[update(order = "total")]
+    fn write(&mut self, text: String) {
+        self.text = Tedious(text);
+    }
+
+    #[query]
+    fn browse(&self, millis: u64) -> usize {
+        std::thread::sleep(Duration::from_millis(millis));
+        self.order.len()
+    }
+
+    #[query]
+    fn order(&self) -> Vec<u64> {
+        self.order.clone()
+    }
+}
+
+#[replicated]
+#[derive(Debug, Default)]
+struct Quick {
+    count: u64,
+}
+
+#[replicated]
+impl Quick {
+    #[update(order = "total")]
+    fn bump(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+}
+
+async fn members(cluster: &Cluster) -> (Vec<SlowHandle>, Vec<QuickHandle>) {
+    let (mut slow, mut quick) = (Vec::new(), Vec::new());
+    for node in cluster.nodes() {
+        slow.push(node.group("slow").join_or_create(Slow::default()).await.unwrap());
+        quick.push(node.group("quick").join_or_create(Quick::default()).await.unwrap());
+    }
+    (slow, quick)
+}
+
+/// A second of work, with half of that as the longest silence that is borne: whoever did it on the
+/// driver would be taken for dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_updates_hold_up_neither_heartbeats_nor_other_groups() {
+    let silence = Duration::from_millis(500);
+    let cluster = Cluster::with(3, move |builder| builder.failure_timeout(silence)).await;
+    let (slow, quick) = members(&cluster).await;
+    let size = slow[0].group().view().unwrap().size();
+    // The first ones show that they are slow.
+    for number in 0..2 {
+        slow[0].work(number, 5).await.unwrap();
+    }
+    let calls: Vec<_> =
+        (2..52).map(|number| tokio::spawn(slow[0].work(number, 20).into_future())).collect();
+    let mut while_working = 0;
+    while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
+        quick[1].bump().await.unwrap();
+        while_working += u64::from(!calls.iter().all(tokio::task::JoinHandle::is_finished));
+    }
+    assert!(while_working > 20, "the other group waited: {while_working} updates");
+    let mut lengths = Vec::new();
+    for call in calls {
+        lengths.push(call.await.unwrap().unwrap());
+    }
+    lengths.sort_unstable();
+    assert_eq!(lengths, (3..=52).collect::<Vec<_>>(), "every caller has its own result");
+    slow[2].group().flush().await.unwrap();
+    let order = slow[0].order().await.unwrap();
+    assert_eq!(slow[2].order().await.unwrap(), order);
+    for handle in &slow {
+        let view = handle.group().view().unwrap();
+        assert_eq!((view.size(), view.left().len()), (size, 0), "nobody was excluded");
+    }
+}
+
+/// The same with a query that takes a second: its own group's updates wait for it, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_slow_query_holds_up_neither_heartbeats_nor_other_groups() {
+    let silence = Duration::from_millis(500);
+    let cluster = Cluster::with(3, move |builder| builder.failure_timeout(silence)).await;
+    let (slow, quick) = members(&cluster).await;
+    let reader = slow[0].clone();
+    let browsing =
+        tokio::task::spawn_blocking(move || reader.browse(1000).optimistic().map(|v| *v.peek()));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // It is delivered at the reader's, and cannot be applied there yet.
+    slow[1].work(1, 0).await.unwrap();
+    for _ in 0..20 {
+        quick[0].bump().await.unwrap();
+    }
+    assert!(!browsing.is_finished(), "the other group waited");
+    assert_eq!(browsing.await.unwrap().unwrap(), 0, "nothing changes while it is read");
+    slow[0].group().flush().await.unwrap();
+    assert_eq!(slow[0].order().await.unwrap(), [1]);
+    assert_eq!(slow[2].group().view().unwrap().size(), 3, "nobody was excluded");
+}
+
+/// Leaving, while the replica is away at work, waits for it.
+#[tokio::test]
+async fn who_leaves_while_it_works_finishes_first() {
+    let mut cluster = Cluster::new(2).await;
+    let (slow, _) = members(&cluster).await;
+    for number in 0..2 {
+        slow[1].work(number, 5).await.unwrap();
+    }
+    let last = tokio::spawn(slow[1].work(2, 200).into_future());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    cluster.take(1).unwrap().shutdown(Duration::from_secs(10)).await;
+    assert_eq!(last.await.unwrap().unwrap(), 3);
+    assert_eq!(slow[0].order().await.unwrap(), [0, 1, 2]);
+}
+
+/// A node that dies while its replica is away is a death like any other.
+#[tokio::test]
+async fn who_dies_while_it_works_is_missed_by_the_others() {
+    let mut cluster = Cluster::new(3).await;
+    let (slow, _) = members(&cluster).await;
+    for number in 0..2 {
+        slow[2].work(number, 5).await.unwrap();
+    }
+    let lost = tokio::spawn(slow[2].work(2, 200).into_future());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    cluster.kill(2);
+    assert!(lost.await.unwrap().is_err());
+    slow[0].work(3, 0).await.unwrap();
+    slow[1].work(4, 0).await.unwrap();
+    slow[0].work(5, 0).await.unwrap();
+    // The second may not have the last one yet.
+    let (first, second) = (slow[0].order().await.unwrap(), slow[1].order().await.unwrap());
+    assert_eq!(first[..second.len()], second);
+    assert!(second.ends_with(&[3, 4]) || second.ends_with(&[3, 4, 5]), "{second:?}");
+}
+
+/// The donor of a state that takes three times the silence to write down stays a member, and so
+/// does the group.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_save_gets_nobody_suspected() {
+    let silence = Duration::from_millis(500);
+    let mut cluster = Cluster::with(2, move |builder| builder.failure_timeout(silence)).await;
+    let (slow, _) = members(&cluster).await;
+    slow[0].write("at length".to_owned()).await.unwrap();
+    let mut events = slow[0].group().views();
+    let third = cluster.add().await.unwrap();
+    let joined = cluster.node(third).group("slow").join(Slow::default()).await.unwrap();
+    assert_eq!(joined.group().view().unwrap().size(), 3);
+    loop {
+        match events.next_event().await.unwrap() {
+            GroupEvent::View(view) if view.left().is_empty() && view.size() == 3 => break,
+            GroupEvent::View(view) if view.left().is_empty() => {}
+            other => panic!("nobody should be gone: {other:?}"),
+        }
+    }
+}
