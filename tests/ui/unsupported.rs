@@ -10,8 +10,8 @@ struct Board {
 
 #[replicated]
 impl Board {
-    #[update(order = "fifo", since = 2, until = 3, role = "writer")]
-    fn newer(&mut self) {}
+    #[update(order = "fifo", role = "writer")]
+    fn written(&mut self) {}
 
     #[query(scatter, gather = merge)]
     fn search(&self, ctx: &QueryCtx) -> u64 {

@@ -76,6 +76,9 @@ use crate::parse::Errors;
 ///   group goes on.
 ///   - `level = "stable"`: applied only when it is stable.
 ///   - `id = 7`: what it is called on the wire.
+///   - `since = 2`: it may be called when version 2 of the type is active in the group, or a later
+///     one.
+///   - `until = 4`: it may be called until version 4 is active.
 /// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///

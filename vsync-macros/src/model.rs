@@ -125,6 +125,16 @@ pub(crate) struct Id {
 pub(crate) struct Delivery {
     pub(crate) order: Order,
     pub(crate) stable: bool,
+    /// The first version of the type that has it, and the first that has it no more.
+    pub(crate) since: u32,
+    pub(crate) until: Option<u32>,
+}
+
+impl Delivery {
+    /// Whether there are versions without it.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.since > 1 || self.until.is_some()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

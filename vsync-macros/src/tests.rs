@@ -126,7 +126,7 @@ fn all_errors_come_in_one_pass() {
         quote!(name = "x"),
         quote! {
             impl Board {
-                #[update(order = "totl", id = "x", since = 3)]
+                #[update(order = "totl", id = "x", since = 0)]
                 fn one<T>(&self, (a, b): (u8, u8), text: &str, ctx: &Ctx<Self>) -> impl Sized {}
                 #[query(scatter)]
                 async fn two(&mut self) -> &u8 {}

@@ -41,6 +41,8 @@ pub struct Ctx<S> {
     timers: RefCell<Timers>,
     /// When the view was installed here: it differs between replicas, and is for timers only.
     began: Time,
+    /// The version of the type that is active; 0 for the type's own.
+    version: u32,
     time: Time,
     sender: MemberId,
     rank: usize,
@@ -73,6 +75,7 @@ impl<S> Ctx<S> {
             total: true,
             timers: RefCell::default(),
             began: 0,
+            version: 0,
             time: 0,
             sender: coordinator.unwrap_or(NOBODY),
             rank: 0,
@@ -99,6 +102,11 @@ impl<S> Ctx<S> {
     pub(crate) fn begin(&mut self, timers: Timers, now: Time) {
         self.timers = RefCell::new(timers);
         self.began = now;
+    }
+
+    /// This version of the type is active in the view.
+    pub(crate) fn has_version(&mut self, version: u32) {
+        self.version = version;
     }
 
     /// The timers, for the next view.
@@ -247,9 +255,12 @@ impl<S: State> Ctx<S> {
         }
     }
 
-    /// The version of the type that is active in the group.
+    /// The version of the type that is active in the group: the same at all members, and in all of
+    /// a view. It is what a method that behaves otherwise in another version goes by, where
+    /// programs of several versions are members; it rises by
+    /// `Group::activate`.
     pub fn version(&self) -> u32 {
-        S::VERSION
+        if self.version == 0 { S::VERSION } else { self.version }
     }
 }
 

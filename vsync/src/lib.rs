@@ -49,6 +49,7 @@
 pub mod __private;
 mod builder;
 mod call;
+mod card;
 mod client;
 mod ctx;
 mod directory;
@@ -63,6 +64,7 @@ mod replicated;
 mod rng;
 mod runtime;
 mod service;
+mod shape;
 mod state;
 mod steward;
 mod succession;
@@ -73,6 +75,7 @@ mod view;
 
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
+pub use card::{Card, CardError};
 pub use client::Client;
 pub use ctx::Ctx;
 pub use error::{CallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown};

@@ -19,9 +19,11 @@ pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
 pub use crate::replicated::{
     ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
 };
+pub use crate::shape::{Probe, Shaped, Unshaped, shape_with};
 pub use crate::state::{CheckpointError, Past, State};
 pub use crate::succession::{
-    Back, Cloned, NoBack, NotCloned, Snapshot, Succeeds, Way, own_version, succession,
+    Back, Cloned, NoBack, NotCloned, Snapshot, Succeeds, Way, check_version, earlier,
+    methods_of_version, own_version, succession,
 };
 use crate::view::Time;
 pub use crate::view::View;

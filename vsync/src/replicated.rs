@@ -6,6 +6,7 @@ use std::fmt;
 
 use vsync_core::engine::{Class, Level};
 
+use crate::error::NotApplied;
 use crate::{Ctx, Group, RemoteGroup, State, View};
 
 /// One update method of a replicated type.
@@ -19,6 +20,27 @@ pub struct Method {
     pub class: Class,
     /// When its updates may be delivered.
     pub level: Level,
+    /// The first version of the type that has it.
+    pub since: u32,
+    /// The first version of the type that has it no more.
+    pub until: Option<u32>,
+}
+
+impl Method {
+    /// Whether it may be called while `active` is the active version of the type.
+    ///
+    /// # Errors
+    /// [`NotApplied::NotYetActive`] or [`NotApplied::Retired`].
+    pub(crate) const fn check(&self, active: u32) -> Result<(), NotApplied> {
+        let Method { name: method, since, until, .. } = *self;
+        if active < since {
+            return Err(NotApplied::NotYetActive { method, since, active });
+        }
+        match until {
+            Some(until) if until <= active => Err(NotApplied::Retired { method, until, active }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a method takes and gives, as it is written.
@@ -64,6 +86,10 @@ pub trait Replicated: State {
 
     /// What all these methods take and give: the updates, then the queries.
     const SIGNATURES: &'static [Signature];
+
+    /// The shapes of what the [signatures](Replicated::SIGNATURES) take and give: of each its
+    /// arguments, then its result, if that is not `()`.
+    fn method_shapes() -> Vec<Vec<String>>;
 
     /// The method that an update calls.
     fn method(update: &Self::Update) -> &'static Method;
@@ -180,6 +206,8 @@ pub enum ApplyError {
         /// How many bytes.
         bytes: usize,
     },
+    /// The version of the type that is active in the group does not have the method.
+    Version(NotApplied),
 }
 
 impl fmt::Display for ApplyError {
@@ -193,6 +221,7 @@ impl fmt::Display for ApplyError {
             ApplyError::Leftover { method, bytes } => {
                 write!(f, "{bytes} bytes after the arguments of `{method}`")
             }
+            ApplyError::Version(why) => why.fmt(f),
         }
     }
 }

@@ -26,6 +26,15 @@ pub trait State: Sized + Send + 'static {
     /// The fields of its checkpoint, in order: name, and type as it is written.
     const FIELDS: &'static [(&'static str, &'static str)];
 
+    /// What the types of these fields look like on the wire: see [`Card`](crate::Card).
+    fn field_shapes() -> Vec<String>;
+
+    /// The fields of the earlier versions that there is a way from, the latest first: the version,
+    /// and a line for each field.
+    fn earlier() -> Vec<(u32, Vec<String>)> {
+        Vec::new()
+    }
+
     /// The checkpoint: the fields that are neither `#[local]` nor `#[derived]`, one after the other.
     ///
     /// Equal states have equal checkpoints, so that replicas can be compared by them.

@@ -7,7 +7,9 @@
 
 use std::marker::PhantomData;
 
+use crate::replicated::{ApplyError, Method, Replicated};
 use crate::state::{CheckpointError, State, version_is};
+use crate::{Ctx, card};
 
 /// A type that can be made from its earlier version.
 ///
@@ -55,6 +57,36 @@ pub fn own_version<S: State>(version: u32) -> Result<bool, CheckpointError> {
         Err(CheckpointError::Older { .. }) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// The fields of an earlier version and of those before it.
+pub fn earlier<Old: State>() -> Vec<(u32, Vec<String>)> {
+    let mut all = vec![(Old::VERSION, card::fields::<Old>())];
+    all.extend(Old::earlier());
+    all
+}
+
+/// Checks that no method is since a version that is still to come.
+///
+/// # Panics
+/// If one is: while the program is compiled.
+pub const fn methods_of_version<S: Replicated>() {
+    let mut at = 0;
+    while at < S::UPDATES.len() {
+        assert!(
+            S::UPDATES[at].since <= S::VERSION,
+            "`since` names a version after that of the struct: raise its `version`"
+        );
+        at += 1;
+    }
+}
+
+/// Whether the version that is active has a method.
+///
+/// # Errors
+/// If not.
+pub fn check_version<S: State>(ctx: &Ctx<S>, method: &Method) -> Result<(), ApplyError> {
+    method.check(ctx.version()).map_err(ApplyError::Version)
 }
 
 /// The way back from a state to its earlier version, if there is one.

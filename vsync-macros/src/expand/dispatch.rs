@@ -20,7 +20,11 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
     let tables = tables(block, &private);
     let signatures = describe::signatures(block, &private);
     let functions = if block.good { functions(block, &private) } else { stubs(&private) };
+    let check = (block.good && block.base.generics.params.is_empty())
+        .then(|| quote!(const _: () = #private::methods_of_version::<#ty>();));
     quote! {
+        #check
+
         #[automatically_derived]
         #[allow(unused_mut, unused_variables, unreachable_code, deprecated, clippy::all)]
         impl #impl_generics #private::Replicated for #ty #where_clause {
@@ -55,20 +59,26 @@ fn tables(block: &Block<'_>, private: &TokenStream) -> TokenStream {
 
 fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
     let (id, name) = (method.id.number, &method.name);
-    let Delivery { order, stable } =
-        method.delivery.unwrap_or(Delivery { order: Order::Total, stable: false });
+    let usual = Delivery { order: Order::Total, stable: false, since: 1, until: None };
+    let Delivery { order, stable, since, until } = method.delivery.unwrap_or(usual);
     let class = match order {
         Order::Fifo => quote!(Fifo),
         Order::Causal => quote!(Causal),
         Order::Total => quote!(Total),
     };
     let level = if stable { quote!(Stable) } else { quote!(Optimistic) };
+    let until = match until {
+        Some(until) => quote!(::core::option::Option::Some(#until)),
+        None => quote!(::core::option::Option::None),
+    };
     quote! {
         #private::Method {
             id: #id,
             name: #name,
             class: #private::Class::#class,
             level: #private::Level::#level,
+            since: #since,
+            until: #until,
         }
     }
 }
@@ -80,6 +90,7 @@ fn functions(block: &Block<'_>, private: &TokenStream) -> TokenStream {
         apply(block, private),
         encode(block, private, "encode_query", "Query", block.queries()),
         query(block, private),
+        describe::method_shapes(block, private),
         describe::decode(block, private, ("decode", "Update"), block.updates()),
         describe::decode(block, private, ("decode_query", "Query"), block.queries()),
         on_view(block, private),
@@ -203,12 +214,17 @@ fn apply(block: &Block<'_>, private: &TokenStream) -> TokenStream {
         let Method { cfgs, ident, args, .. } = method;
         let id = method.id.number;
         let ctx = method.ctx.then(|| quote!(__ctx,));
+        let bounded = method.delivery.filter(|delivery| delivery.is_bounded()).map(|_| {
+            let value = method_value(method, private);
+            quote!(#private::check_version(__ctx, &const { #value })?;)
+        });
         let takes = take_arguments(method, private);
         let reply = hand_over(method, private, "reply");
         let args = args.iter().map(|arg| &arg.ident);
         quote! {
             #(#cfgs)*
             #id => {
+                #bounded
                 #takes
                 let __result = Self::#ident(self, #ctx #(#args,)*);
                 #reply(__result, __reply);

@@ -29,6 +29,14 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
     let fields = describe::fields(model);
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
+    let shapes = match good {
+        true => describe::field_shapes(model, &private),
+        false => quote! {
+            fn field_shapes() -> ::std::vec::Vec<::std::string::String> {
+                ::core::unreachable!()
+            }
+        },
+    };
     let versions = good.then(|| versions::functions(model, &private));
     let items = good.then(|| versions::items(model, &private, &bounds));
     quote! {
@@ -52,6 +60,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
                 #load
             }
 
+            #shapes
             #versions
         }
 

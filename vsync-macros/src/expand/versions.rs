@@ -7,7 +7,7 @@ use super::state;
 use crate::model::{Field, Local, State};
 use crate::parse;
 
-/// The functions of `State` that have to do with versions and copies.
+/// The functions of `State` that have to do with versions and with copies.
 pub(super) fn functions(model: &State, private: &TokenStream) -> TokenStream {
     let from = model.from.as_ref();
     let save_as = from.map(|from| {
@@ -58,9 +58,17 @@ pub(super) fn functions(model: &State, private: &TokenStream) -> TokenStream {
             }
         }
     });
+    let earlier = from.map(|from| {
+        quote! {
+            fn earlier() -> ::std::vec::Vec<(u32, ::std::vec::Vec<::std::string::String>)> {
+                #private::earlier::<#from>()
+            }
+        }
+    });
     quote! {
         #save_as
         #load_from
+        #earlier
 
         fn snapshot(&self) -> ::core::option::Option<Self> {
             use #private::{Cloned as _, NotCloned as _};

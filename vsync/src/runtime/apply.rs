@@ -65,6 +65,13 @@ impl<'a> Walk<'a> {
             let error = match catch_unwind(run) {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Stop::Failed(error))) => error,
+                Ok(Err(Stop::Declined(why))) => {
+                    // All replicas decide so, by the version that the view has.
+                    if let Some(takes) = &mut takes {
+                        takes.delivered(self.view, self.next - 1, Err(GroupError::NotApplied(why)));
+                    }
+                    continue;
+                }
                 Ok(Err(Stop::Short)) => {
                     return Err("a range that is shorter than its count".to_owned());
                 }
@@ -136,13 +143,20 @@ impl<'a> Walk<'a> {
 enum Stop {
     /// The last update failed without a panic.
     Failed(GroupError),
+    /// The last update was not applied, at no replica.
+    Declined(NotApplied),
     /// There is no update where one should be.
     Short,
 }
 
 impl From<ApplyError> for Stop {
     fn from(error: ApplyError) -> Stop {
-        Stop::Failed(GroupError::NotApplied(NotApplied::Undecodable(error.to_string())))
+        match error {
+            ApplyError::Version(why) => Stop::Declined(why),
+            error => {
+                Stop::Failed(GroupError::NotApplied(NotApplied::Undecodable(error.to_string())))
+            }
+        }
     }
 }
 

@@ -26,7 +26,14 @@ pub(crate) struct Sending {
 }
 
 const fn method(level: Level) -> Method {
-    Method { id: u32::MAX, name: "of the runtime", class: Class::Total, level }
+    Method {
+        id: u32::MAX,
+        name: "of the runtime",
+        class: Class::Total,
+        level,
+        since: 1,
+        until: None,
+    }
 }
 
 static OPTIMISTIC: Method = method(Level::Optimistic);

@@ -3,18 +3,19 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use vsync_core::engine::Delivery;
 use vsync_core::wire::{GroupId, Micros};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::callers::Takes;
 use super::checkpoint::{self, Beside};
 use super::inner::Sending;
 use super::seat::Seat;
 use super::stability::Stability;
+use crate::card::Card;
 use crate::error::GroupError;
 use crate::events::Feed;
 use crate::replicated::{QueryError, Replicated};
@@ -26,6 +27,7 @@ use crate::view::View;
 pub(crate) struct Shared<S: Replicated> {
     pub(crate) seat: Arc<Seat>,
     pub(crate) feed: Feed<S::Event>,
+    card: OnceLock<Card>,
     state: Mutex<Cell<S>>,
 }
 
@@ -112,36 +114,25 @@ pub(crate) trait Answering: Send + Sync {
     fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered>;
     /// Identity of the type.
     fn schema(&self) -> u64;
-    /// The type in words.
-    fn type_name(&self) -> String;
+    /// The type as it is here.
+    fn card(&self) -> &Card;
 }
 
-/// Identity of a replicated type: name, version and methods.
-pub(crate) fn schema<S: Replicated>() -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(S::NAME.as_bytes());
-    hash.update(&S::VERSION.to_le_bytes());
-    let mut updates: Vec<_> = S::UPDATES.iter().collect();
-    updates.sort_by_key(|method| method.id);
-    for method in updates {
-        hash.update(&method.id.to_le_bytes());
-        hash.update(&[method.class as u8, method.level as u8]);
-    }
-    let mut queries: Vec<_> = S::QUERIES.iter().map(|(id, _)| *id).collect();
-    queries.sort_unstable();
-    queries.iter().for_each(|id| hash.update(&id.to_le_bytes()));
-    hash.digest()
-}
-
-/// A replicated type in words.
-pub(crate) fn type_name<S: Replicated>() -> String {
-    format!("{} version {}", S::NAME, S::VERSION)
+/// Identity of a replicated type, in all its versions. What else programs must agree on they find out
+/// by their cards.
+pub(crate) fn schema<S: State>() -> u64 {
+    xxh3_64(S::NAME.as_bytes())
 }
 
 impl<S: Replicated> Shared<S> {
     /// A replica that has no state yet, only the parts of it that are local to this node.
     pub(crate) fn new(seat: Arc<Seat>, local: S) -> Shared<S> {
-        Shared { seat, feed: Feed::new(), state: Mutex::new(Cell::Local(local)) }
+        Shared {
+            seat,
+            feed: Feed::new(),
+            card: OnceLock::new(),
+            state: Mutex::new(Cell::Local(local)),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
@@ -234,8 +225,8 @@ impl<S: Replicated> Answering for Shared<S> {
         schema::<S>()
     }
 
-    fn type_name(&self) -> String {
-        type_name::<S>()
+    fn card(&self) -> &Card {
+        self.card.get_or_init(Card::of::<S>)
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -25,6 +25,8 @@ pub(crate) struct Seat {
     /// Most bytes of one update.
     pub(crate) limit: usize,
     status: Mutex<Status>,
+    /// The version of the type that is active in the group; 0 until it is known.
+    version: AtomicU32,
     events: broadcast::Sender<GroupEvent>,
     failures: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
@@ -56,6 +58,7 @@ impl Seat {
             outbox: Outbox::default(),
             limit,
             status: Mutex::default(),
+            version: AtomicU32::new(0),
             events: broadcast::channel(EVENTS).0,
             failures: AtomicU64::new(0),
             driver,
@@ -65,6 +68,16 @@ impl Seat {
     /// Where this node stands.
     pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of the type that is active in the group, as far as is known: it only rises.
+    pub(crate) fn version(&self) -> Option<u32> {
+        Some(self.version.load(Ordering::Relaxed)).filter(|version| *version > 0)
+    }
+
+    /// This version is active.
+    pub(crate) fn activated(&self, version: u32) {
+        self.version.store(version, Ordering::Relaxed);
     }
 
     /// Tells the driver that the outbox is no longer empty.

@@ -53,6 +53,12 @@ impl<S: Replicated> Typed<S> {
         }
     }
 
+    /// This version of the type is active.
+    fn activated(&mut self, version: u32) {
+        self.active = version;
+        self.shared.seat.activated(version);
+    }
+
     /// What a checkpoint holds beside the state.
     fn beside(&self) -> Beside {
         let timers = self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers);
@@ -139,6 +145,7 @@ impl<S: Replicated> Replica for Typed<S> {
         };
         let mut ctx = Ctx::new(group, view.clone());
         ctx.begin(timers, wall());
+        ctx.has_version(self.active);
         ctx.read(self.shared.feed.is_read());
         self.unstable.release_all(&self.shared.feed);
         if !told || view.number() == 1 {
@@ -174,7 +181,7 @@ impl<S: Replicated> Replica for Typed<S> {
             Ok(parts) => parts,
             Err(error) => return Box::new(move || Err(error)),
         };
-        self.active = beside.active;
+        self.activated(beside.active);
         self.emitted = beside.emitted;
         self.timers = beside.timers.timers(wall());
         self.ctx = None;
@@ -206,7 +213,7 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn create(&mut self) {
-        self.active = S::VERSION;
+        self.activated(S::VERSION);
         let mut state = self.shared.lock();
         if let Cell::Local(_) = &*state
             && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)
