@@ -47,6 +47,7 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod activation;
 mod builder;
 mod call;
 mod card;
@@ -73,6 +74,7 @@ pub mod testing;
 mod timer;
 mod view;
 
+pub use activation::ActivateError;
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};

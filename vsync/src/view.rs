@@ -38,7 +38,8 @@ pub struct Member {
     /// The node's advertised address.
     pub address: String,
     /// The version of the group's type that its program has. The group's active version is that of
-    /// the oldest or lower: see `Group::activate`.
+    /// the oldest or lower: see
+    /// [`Group::activate`](crate::Group::activate).
     pub version: u32,
     /// Whether it is active: it has the state, sends, and counts for quorums.
     pub active: bool,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use vsync::testing::Cluster;
-use vsync::{CallError, ClientError, JoinError, NotApplied};
+use vsync::{ActivateError, CallError, ClientError, JoinError, NotApplied, TimerError};
 
 /// The first program.
 mod one {
-    use vsync::replicated;
+    use vsync::{TimerError, replicated};
 
     #[replicated(name = "board")]
     #[derive(Clone, Debug, Default)]
@@ -33,6 +33,12 @@ mod one {
             self.names.pop()
         }
 
+        /// Sets timers, in the second version.
+        #[update(order = "total")]
+        pub(super) fn later(&mut self) -> Vec<TimerError> {
+            vec![TimerError::NotYetActive { since: 2, active: 1 }]
+        }
+
         #[query]
         pub(super) fn all(&self) -> String {
             self.names.join(" ")
@@ -48,8 +54,9 @@ mod one {
 /// The second, which can go back.
 mod two {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
-    use vsync::{Ctx, View, replicated};
+    use vsync::{Ctx, TimerError, View, replicated};
 
     #[replicated(past, name = "board", version = 1)]
     pub(super) struct BoardV1 {
@@ -96,6 +103,14 @@ mod two {
             self.names.pop_last().map(|(_, name)| name)
         }
 
+        /// Adds a name by timers, in both ways.
+        #[update(order = "total")]
+        pub(super) fn later(&mut self, ctx: &Ctx<Self>) -> Vec<TimerError> {
+            let close = ctx.after(Duration::ZERO, BoardUpdate::Close {});
+            let pop = ctx.after(Duration::from_secs(3600), BoardUpdate::Pop {});
+            [close, pop].into_iter().filter_map(Result::err).collect()
+        }
+
         /// No more names.
         #[update(order = "fifo", since = 2)]
         pub(super) fn close(&mut self) {
@@ -121,6 +136,11 @@ mod two {
         }
 
         #[query]
+        pub(super) fn begun(&self) -> Vec<u32> {
+            self.begun.clone()
+        }
+
+        #[query]
         pub(super) fn is_closed(&self) -> bool {
             self.closed
         }
@@ -129,7 +149,7 @@ mod two {
 
 /// Another second version, from which there is no way back.
 mod one_way {
-    use vsync::replicated;
+    use vsync::{TimerError, replicated};
 
     #[replicated(past, name = "board", version = 1)]
     pub(super) struct BoardV1 {
@@ -162,12 +182,18 @@ mod one_way {
         pub(super) fn pop(&mut self) -> Option<String> {
             self.names.pop()
         }
+
+        /// Sets no timers.
+        #[update(order = "total")]
+        pub(super) fn later(&mut self) -> Vec<TimerError> {
+            Vec::new()
+        }
     }
 }
 
 /// A first version that is not the same.
 mod other {
-    use vsync::replicated;
+    use vsync::{TimerError, replicated};
 
     #[replicated(name = "board")]
     #[derive(Debug, Default)]
@@ -182,6 +208,12 @@ mod other {
         pub(super) fn add(&mut self, name: Vec<u8>) -> u64 {
             self.names.extend(name.into_iter().map(char::from));
             self.names.len() as u64
+        }
+
+        /// Sets no timers.
+        #[update(order = "total")]
+        pub(super) fn later(&mut self) -> Vec<TimerError> {
+            Vec::new()
         }
 
         /// The last one again.
@@ -311,6 +343,117 @@ async fn a_client_asks_what_it_knows() {
         let other = board.first().await;
         let Err(ClientError::Type { here, there, .. }) = other else { panic!("{other:?}") };
         assert!(here.contains("Option<(u64, String)>") && there.contains("Option<String>"));
+    })
+    .await;
+}
+
+/// Waits for a view of so many active members.
+async fn settle<S: vsync::Replicated>(group: &vsync::Group<S>, size: usize) {
+    let mut views = group.views();
+    while views.next().await.expect("a view").size() != size {}
+}
+
+#[tokio::test]
+async fn a_version_is_activated_when_all_have_it() {
+    within(async {
+        let cluster = Cluster::new(4).await;
+        let made = cluster.node(0).group("board").create(one::Board::default()).await;
+        let old: one::BoardHandle = made.expect("made");
+        let mut new: Vec<two::BoardHandle> = Vec::new();
+        for index in 1..3 {
+            let joined = cluster.node(index).group("board").join(two::Board::default()).await;
+            new.push(joined.expect("a member"));
+        }
+        new[0].add("ada".into()).await.expect("stable");
+        let early = vec![TimerError::NotYetActive { since: 2, active: 1 }];
+        assert_eq!(new[0].later().await, Ok(early));
+        let refused = new[0].group().activate(2).await;
+        let lacking = ActivateError::Lacking(vec!["node0 (version 1)".into()]);
+        assert_eq!(refused, Err(lacking));
+        let unknown = ActivateError::Unknown { version: 3, here: 2 };
+        assert_eq!(new[0].group().activate(3).await, Err(unknown));
+        assert_eq!(old.group().activate(1).await, Ok(()), "it is");
+
+        old.group().leave(Duration::from_secs(10)).await.expect("left");
+        settle(new[0].group(), 2).await;
+        let before = new[0].group().view().expect("a view").number();
+        // Whoever asks: neither knows whether the other has.
+        let (one, other) = tokio::join!(new[0].group().activate(2), new[1].group().activate(2));
+        assert_eq!((one, other), (Ok(()), Ok(())));
+        for board in &new {
+            assert_eq!(board.group().version(), Some(2));
+            board.close().await.expect("stable");
+            let retired = NotApplied::Retired { method: "pop", until: 2, active: 2 };
+            assert_eq!(board.pop().await, Err(CallError::NotApplied(retired)));
+        }
+        let retired = vec![TimerError::Retired { until: 2, active: 2 }];
+        assert_eq!(new[0].later().await, Ok(retired));
+        assert_eq!(new[1].add("grace".into()).await, Ok(2));
+        assert_eq!(new[1].all().await.expect("read"), "ada GRACE");
+        assert_eq!(new[1].begun().await.expect("read")[0], 2, "on_view knows of it");
+        assert!(new[1].group().view().expect("a view").number() > before);
+
+        let late = cluster.node(3).group("board").join(one::Board::default()).await;
+        let refused = JoinError::Version { name: "board".into(), here: 1, active: 2 };
+        assert_eq!(late.err(), Some(refused));
+        let late = cluster.node(3).group("board").join(two::Board::default()).await;
+        let late: two::BoardHandle = late.expect("a member");
+        assert_eq!((late.all().await, late.group().version()), (Ok("ada GRACE".into()), Some(2)));
+        assert!(late.is_closed().await.expect("read"));
+        late.close().await.expect("it is active here, too");
+        let begun = new[0].begun().await.expect("read");
+        new[0].group().flush().await.expect("flushed");
+        assert_eq!(late.begun().await.expect("read"), begun);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn updates_of_all_orders_meet_one_version_in_a_view() {
+    within(async {
+        let cluster = Cluster::new(3).await;
+        let mut boards: Vec<two::BoardHandle> = Vec::new();
+        let old = {
+            let made = cluster.node(0).group("board").create(one::Board::default()).await;
+            let old: one::BoardHandle = made.expect("made");
+            for index in 1..3 {
+                let joined = cluster.node(index).group("board").join(two::Board::default()).await;
+                boards.push(joined.expect("a member"));
+            }
+            old
+        };
+        old.group().leave(Duration::from_secs(10)).await.expect("left");
+        settle(boards[0].group(), 2).await;
+        let (first, second) = (&boards[0], &boards[1]);
+        let load = async {
+            let mut outcomes = Vec::new();
+            for _ in 0..200 {
+                outcomes.push(first.add("a".into()).optimistic().await.is_ok());
+                // The fifo update goes out as soon as this member knows of the version.
+                drop(second.close().await);
+                let stable = second.pop().await;
+                assert!(
+                    matches!(
+                        stable,
+                        Ok(_) | Err(CallError::NotApplied(NotApplied::Retired { .. }))
+                    ),
+                    "{stable:?}"
+                );
+            }
+            outcomes
+        };
+        let (outcomes, activated) = tokio::join!(load, first.group().activate(2));
+        activated.expect("activated");
+        assert!(outcomes.into_iter().all(|applied| applied));
+        for board in &boards {
+            board.group().flush().await.expect("flushed");
+        }
+        for board in &boards {
+            board.group().flush().await.expect("flushed");
+        }
+        let all: Vec<_> = [first.all().await, second.all().await].into();
+        assert_eq!(all[0], all[1]);
+        assert!(first.is_closed().await.expect("read") && second.is_closed().await.expect("read"));
     })
     .await;
 }

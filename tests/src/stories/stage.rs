@@ -94,6 +94,9 @@ impl Stage {
             "join" => self.join(words),
             "submit" => self.submit(words),
             "close" => numbers(words).for_each(|host| self.give(host, Input::Close)),
+            "renew" => {
+                numbers(words).for_each(|host| self.give(host, Input::Renew { group: GROUP }));
+            }
             "leave" => numbers(words).for_each(|host| {
                 self.hosts[host].seat(GROUP).phase = Phase::Leaving;
                 self.give(host, Input::Leave { group: GROUP });

@@ -133,6 +133,7 @@ impl<'a> Walk<'a> {
                 let Some(update) = ctx.fire(timer) else { return Ok(()) };
                 state.apply(ctx, &update, reply)?;
             }
+            Some(Inner::Activate(version)) => reply.put(ctx.agree_on(version)),
             Some(Inner::Verdict(place, verdict)) => self.heard.push((place, verdict)),
         }
         Ok(())

@@ -147,6 +147,10 @@ impl Replica for Absent {
         None
     }
 
+    fn wants_view(&mut self) -> bool {
+        false
+    }
+
     fn create(&mut self) {}
 
     fn void(&mut self) {}

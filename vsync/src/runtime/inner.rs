@@ -16,6 +16,8 @@ pub(crate) enum Inner {
     Fire(u64),
     /// How an update of which somebody has spoken went at the sender.
     Verdict(Place, Verdict),
+    /// This version of the type shall be active.
+    Activate(u32),
 }
 
 /// One that is to be sent.

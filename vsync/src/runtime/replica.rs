@@ -102,6 +102,8 @@ pub(crate) trait Replica: Send {
     fn due(&self) -> Option<Micros>;
     /// The next of what is to be sent at `now`.
     fn send_due(&mut self, now: Micros) -> Option<Sending>;
+    /// Whether it is for this node to ask for a new view, now and not again.
+    fn wants_view(&mut self) -> bool;
     /// What this node has becomes the state of a new group.
     fn create(&mut self);
     /// The state is void, until a checkpoint is loaded.

@@ -8,7 +8,8 @@ use vsync_core::engine::Delivery;
 use vsync_core::wire::{Cut, GroupId};
 
 use super::Command;
-use super::outbox::Outbox;
+use super::inner::{Inner, Sending};
+use super::outbox::{Left, Outbox, Tell};
 use super::stability::Stability;
 use crate::error::{GroupError, NotApplied};
 use crate::group::GroupEvent;
@@ -27,6 +28,8 @@ pub(crate) struct Seat {
     status: Mutex<Status>,
     /// The version of the type that is active in the group; 0 until it is known.
     version: AtomicU32,
+    /// The view up to which that is decided.
+    decided: AtomicU64,
     events: broadcast::Sender<GroupEvent>,
     failures: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
@@ -59,6 +62,7 @@ impl Seat {
             limit,
             status: Mutex::default(),
             version: AtomicU32::new(0),
+            decided: AtomicU64::new(0),
             events: broadcast::channel(EVENTS).0,
             failures: AtomicU64::new(0),
             driver,
@@ -78,6 +82,26 @@ impl Seat {
     /// This version is active.
     pub(crate) fn activated(&self, version: u32) {
         self.version.store(version, Ordering::Relaxed);
+    }
+
+    /// Which version is active in this view is decided.
+    pub(crate) fn decided(&self, view: u64) {
+        self.decided.store(view, Ordering::Release);
+    }
+
+    /// Whether it is decided which version is active after this view.
+    pub(crate) fn is_decided_after(&self, view: u64) -> bool {
+        self.decided.load(Ordering::Acquire) > view
+    }
+
+    /// Leaves a wish for a version to be active.
+    pub(crate) fn leave_activate(&self, version: u32, tell: Tell) -> Left {
+        match Inner::Activate(version).sending(true) {
+            Some(Sending { method, update }) => {
+                self.outbox.leave_inner(method, &update, Some(tell))
+            }
+            None => Left::Never(NotApplied::Encode("a number".to_owned())),
+        }
     }
 
     /// Tells the driver that the outbox is no longer empty.

@@ -264,10 +264,15 @@ impl Slot {
         self.replica.due()
     }
 
+    /// Whether it is for this node to ask for a new view now.
+    pub(crate) fn wants_view(&mut self) -> bool {
+        self.replica.wants_view()
+    }
+
     /// Leaves what is due with what callers have left.
     pub(crate) fn send_due(&mut self, now: Micros) {
         while let Some(Sending { method, update }) = self.replica.send_due(now) {
-            self.seat.outbox.leave_inner(method, &update);
+            drop(self.seat.outbox.leave_inner(method, &update, None));
         }
     }
 

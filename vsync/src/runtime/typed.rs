@@ -17,6 +17,7 @@ use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
+use crate::ctx::lacking;
 use crate::events::Emitted;
 use crate::replicated::Replicated;
 use crate::state::CheckpointError;
@@ -35,6 +36,8 @@ pub(crate) struct Typed<S: Replicated> {
     coordinates: bool,
     /// The version of the type that is active in the group.
     active: u32,
+    /// Whether this node has asked for the view in which the next one is.
+    asked: bool,
     verdicts: Verdicts,
     unstable: Unstable<S::Event>,
 }
@@ -48,6 +51,7 @@ impl<S: Replicated> Typed<S> {
             emitted: 0,
             coordinates: false,
             active: S::VERSION,
+            asked: false,
             verdicts: Verdicts::default(),
             unstable: Unstable::new(),
         }
@@ -57,6 +61,23 @@ impl<S: Replicated> Typed<S> {
     fn activated(&mut self, version: u32) {
         self.active = version;
         self.shared.seat.activated(version);
+    }
+
+    /// The version that was agreed on in the view `before` becomes active, unless somebody has come
+    /// with `view` who does not have it.
+    fn change_version(&mut self, before: &Ctx<S>, view: &View) {
+        if let Some(version) = before.next_version()
+            && lacking(view, version).is_empty()
+        {
+            tracing::info!(group = self.shared.seat.name, version, "a version is active");
+            self.activated(version);
+        }
+    }
+
+    /// Whether this node is to ask for the next view.
+    fn is_to_ask(&self) -> bool {
+        let agreed = self.ctx.as_ref().is_some_and(|ctx| ctx.next_version().is_some());
+        agreed && self.coordinates && !self.asked
     }
 
     /// What a checkpoint holds beside the state.
@@ -140,9 +161,14 @@ impl<S: Replicated> Replica for Typed<S> {
         let Installed { group, view, rank, told } = installed;
         self.coordinates = rank == 0;
         let timers = match self.ctx.take() {
-            Some(before) => before.into_timers(),
+            Some(before) => {
+                self.change_version(&before, view);
+                before.into_timers()
+            }
             None => std::mem::take(&mut self.timers),
         };
+        self.asked = false;
+        self.shared.seat.decided(view.number());
         let mut ctx = Ctx::new(group, view.clone());
         ctx.begin(timers, wall());
         ctx.has_version(self.active);
@@ -197,7 +223,7 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn due(&self) -> Option<Micros> {
-        if self.verdicts.is_sending() {
+        if self.verdicts.is_sending() || self.is_to_ask() {
             return Some(0);
         }
         self.ctx.as_ref().filter(|_| self.coordinates)?.due()
@@ -210,6 +236,12 @@ impl<S: Replicated> Replica for Typed<S> {
         let ctx = self.ctx.as_mut().filter(|_| self.coordinates)?;
         let (timer, stable) = ctx.ask(now)?;
         Inner::Fire(timer).sending(stable)
+    }
+
+    fn wants_view(&mut self) -> bool {
+        let asks = self.is_to_ask();
+        self.asked |= asks;
+        asks
     }
 
     fn create(&mut self) {

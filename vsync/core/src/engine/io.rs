@@ -147,6 +147,12 @@ pub enum Input {
         /// The state at that point of the stream.
         bytes: Bytes,
     },
+    /// Go on in a new view, though nobody comes or goes: what was delivered in this one is then
+    /// delivered by all, and before anything else.
+    Renew {
+        /// The group.
+        group: GroupId,
+    },
     /// Leave the group in an orderly way: updates submitted before are delivered by the others.
     Leave {
         /// The group.

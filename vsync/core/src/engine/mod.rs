@@ -195,6 +195,9 @@ impl Engine {
             Input::Checkpoint { group, label, bytes } => {
                 self.member(now, out, group, |member, turn| member.checkpoint(turn, label, bytes));
             }
+            Input::Renew { group } => {
+                self.member(now, out, group, |member, turn| member.renew(turn));
+            }
             Input::Leave { group } => {
                 self.one(now, out, group, |entry, turn| entry.leave(turn));
             }

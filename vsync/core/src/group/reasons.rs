@@ -233,6 +233,13 @@ impl Membership {
         }
     }
 
+    /// The application wants the next view.
+    pub(crate) fn renew(&mut self, turn: &mut Turn<'_>) {
+        self.wished = true;
+        self.consider(turn);
+        self.arm_chores(turn);
+    }
+
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
         if self.leaving == Leaving::No {
             self.leaving = Leaving::Draining;
