@@ -4,5 +4,6 @@
 
 #[cfg(feature = "bug-bank")]
 pub mod bank;
+pub mod scale;
 pub mod sim;
 pub mod stories;

@@ -63,17 +63,19 @@ impl Crate {
     }
 }
 
+/// The name of an item that may be public.
 fn name(item: &Item) -> Option<String> {
-    Some(match item {
-        Item::Struct(item) => item.ident.to_string(),
-        Item::Enum(item) => item.ident.to_string(),
-        Item::Trait(item) => item.ident.to_string(),
-        Item::Type(item) => item.ident.to_string(),
-        Item::Const(item) => item.ident.to_string(),
-        Item::Fn(item) => item.sig.ident.to_string(),
-        Item::Macro(item) => item.ident.as_ref()?.to_string(),
+    let (visibility, ident) = match item {
+        Item::Struct(item) => (&item.vis, &item.ident),
+        Item::Enum(item) => (&item.vis, &item.ident),
+        Item::Trait(item) => (&item.vis, &item.ident),
+        Item::Type(item) => (&item.vis, &item.ident),
+        Item::Const(item) => (&item.vis, &item.ident),
+        Item::Fn(item) => (&item.vis, &item.sig.ident),
+        Item::Macro(item) => return item.ident.as_ref().map(ToString::to_string),
         _ => return None,
-    })
+    };
+    is_public(visibility).then(|| ident.to_string())
 }
 
 fn is_foreign(from: &str) -> bool {
@@ -291,7 +293,7 @@ fn the_public_api_is_as_listed() {
     let first = listed.lines().zip(list_of_all.lines()).find(|(one, other)| one != other);
     assert!(
         listed == list_of_all,
-        "the public API is not what {LIST} says; the first difference:\n{first:#?}\nIf it is meant: \
-         UPDATE_API=1 cargo test -p vsync-tests --test api"
+        "the public API is not what {LIST} says; the first difference:\n{first:#?}\nIf it is \
+         meant: UPDATE_API=1 cargo test -p vsync-tests --test api"
     );
 }

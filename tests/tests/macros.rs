@@ -159,6 +159,9 @@ fn methods_tell_their_order_and_level() {
     let remark = Sector::method(&SectorUpdate::Remark);
     assert_eq!((remark.class, remark.level), (Class::Causal, Level::Optimistic));
     assert_eq!(Sector::UPDATES[0].class, Class::Total);
+    // Only what is the user's own needs to be tried before it is sent.
+    let plain = Sector::UPDATES.iter().map(|method| method.plain);
+    assert_eq!(plain.collect::<Vec<_>>(), [false, true, true]);
     assert_eq!((Sector::NAME, Sector::VERSION), ("test.sector", 4));
 }
 

@@ -6,6 +6,7 @@ mod describe;
 mod dispatch;
 mod handles;
 mod messages;
+mod plain;
 mod state;
 mod versions;
 
@@ -60,6 +61,20 @@ pub(crate) fn methods(model: &model::Methods, good: bool) -> TokenStream {
             #dispatch
             #handles
         };
+    }
+}
+
+/// Lints that generated items keep quiet about. What of theirs is the user's (names, bodies) is
+/// linted where the user wrote it.
+fn quiet() -> TokenStream {
+    quote! {
+        #[allow(
+            missing_docs, unreachable_pub, private_interfaces, private_bounds, dead_code,
+            deprecated, unused_variables, nonstandard_style, unused_qualifications,
+            missing_copy_implementations,
+            rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links,
+            clippy::all, clippy::pedantic, clippy::nursery
+        )]
     }
 }
 

@@ -93,6 +93,9 @@ use crate::parse::Errors;
 /// `SectorUpdate` and `SectorQuery`, with a variant each; implementations of `State` and
 /// `Replicated`. Documentation, `#[cfg]` and `#[deprecated]` of the methods come along. An `impl`
 /// in another module than its struct must have the struct, its handle and its client in scope.
+///
+/// Generated items keep lints like `missing_docs` and `dead_code` quiet, which works where these
+/// are denied but not where they are forbidden. (`forbid(unsafe_code)` is fine: there is none.)
 #[proc_macro_attribute]
 pub fn replicated(
     options: proc_macro::TokenStream,

@@ -71,7 +71,8 @@ pub(crate) struct Methods {
     pub(crate) base: Option<Base>,
     pub(crate) updates: Vec<Method>,
     pub(crate) queries: Vec<Method>,
-    pub(crate) on_view: Option<OnView>,
+    /// More than one only under different `cfg`s.
+    pub(crate) on_view: Vec<OnView>,
 }
 
 /// The type that an `impl` block is for.
@@ -128,13 +129,6 @@ pub(crate) struct Delivery {
     /// The first version of the type that has it, and the first that has it no more.
     pub(crate) since: u32,
     pub(crate) until: Option<u32>,
-}
-
-impl Delivery {
-    /// Whether there are versions without it.
-    pub(crate) fn is_bounded(&self) -> bool {
-        self.since > 1 || self.until.is_some()
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -147,6 +147,44 @@ pub(crate) fn attribute(attribute: &Attribute, errors: &mut Errors) -> Vec<Opt> 
     }
 }
 
+/// The attributes of this name, also those that a `cfg_attr` may bring.
+pub(crate) fn named(attributes: &[Attribute], name: &str) -> Vec<Attribute> {
+    let mut found = Vec::new();
+    for attribute in attributes {
+        if attribute.path().is_ident(name) {
+            found.push(attribute.clone());
+        } else if let Some((condition, metas)) = conditional(attribute) {
+            let metas = metas.iter().filter(|meta| meta.path().is_ident(name));
+            found.extend(metas.map(|meta| syn::parse_quote!(#[cfg_attr(#condition, #meta)])));
+        }
+    }
+    found
+}
+
+/// Refuses attributes of this macro in a `cfg_attr`, which rustc resolves too late for it. `true`
+/// if there are none.
+pub(crate) fn not_conditional(attribute: &Attribute, names: &[&str], errors: &mut Errors) -> bool {
+    let found = conditional(attribute).and_then(|(_, metas)| {
+        metas.into_iter().find(|meta| names.iter().any(|name| meta.path().is_ident(name)))
+    });
+    if let Some(meta) = &found {
+        let why = "all nodes must agree on this: no `cfg_attr` here; put a `cfg` on the whole item";
+        errors.push(meta, why);
+    }
+    found.is_none()
+}
+
+/// Condition and attributes of a `cfg_attr`.
+fn conditional(attribute: &Attribute) -> Option<(Meta, Vec<Meta>)> {
+    let Meta::List(list) = &attribute.meta else { return None };
+    if !list.path.is_ident("cfg_attr") {
+        return None;
+    }
+    let metas = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
+    let mut metas = metas.into_iter();
+    Some((metas.next()?, metas.collect()))
+}
+
 /// Where the `vsync` crate is: `crate = "…"` or the usual place.
 pub(crate) fn krate(option: Option<&Opt>, errors: &mut Errors) -> TokenStream {
     let usual = quote::quote!(::vsync);

@@ -120,6 +120,25 @@ fn after_an_error_the_same_items_stand() {
     ));
 }
 
+/// What the compiler has to read for each method. It may grow only knowingly.
+#[test]
+fn the_expansion_stays_small() {
+    let methods = |count: usize| {
+        let methods = (0..count).map(|number| {
+            let name = quote::format_ident!("method_{number}");
+            quote! {
+                #[update(order = "total")]
+                pub fn #name(&mut self, key: u64, plan: Plan) -> Result<u64, String> {
+                    self.file(key, plan)
+                }
+            }
+        });
+        expanded(quote!(), quote!(impl Board { #(#methods)* })).lines().count()
+    };
+    let each = (methods(60) - methods(10)) / 50;
+    assert!(each <= 81, "{each} lines for each method");
+}
+
 #[test]
 fn all_errors_come_in_one_pass() {
     let found = errors(
@@ -191,6 +210,31 @@ fn methods_may_stand_in_for_each_other() {
         },
     );
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn what_a_cfg_attr_brings_comes_along() {
+    let output = replicate(
+        quote!(),
+        quote! {
+            impl Board {
+                #[cfg_attr(a, cfg(b), deprecated, must_use)]
+                #[cfg_attr(c, doc = "d")]
+                #[query]
+                fn home(&self) {}
+            }
+        },
+    );
+    let count = |what: TokenStream| output.to_string().matches(&what.to_string()).count();
+    // The method itself, its variant, the methods of both handles.
+    assert_eq!(count(quote!(cfg_attr(c, doc = "d"))), 4, "{output}");
+    assert_eq!(count(quote!(cfg_attr(a, deprecated))), 3, "{output}");
+    assert_eq!(count(quote!(must_use)), 1, "{output}");
+    // A condition is wherever the method is.
+    let plain = quote!(impl Board { #[cfg(b)] #[query] fn home(&self) {} });
+    let plain = replicate(quote!(), plain).to_string();
+    let everywhere = plain.matches(&quote!(cfg(b)).to_string()).count();
+    assert_eq!(count(quote!(cfg_attr(a, cfg(b)))), everywhere - 1, "{output}");
 }
 
 #[test]

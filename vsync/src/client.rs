@@ -15,7 +15,7 @@ use crate::error::ClientError;
 use crate::remote::{Remote, RemoteGroup};
 use crate::replicated::Replicated;
 use crate::runtime::replica::schema;
-use crate::runtime::rpc::{Answer, Ask, Contact, Rpc};
+use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST, Rpc};
 use crate::runtime::tag;
 
 /// The role that a client's transport announces.
@@ -157,6 +157,9 @@ impl Connection {
         card: &Card,
         query: Vec<u8>,
     ) -> Result<Vec<u8>, ClientError> {
+        if query.len() > LONGEST {
+            return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
+        }
         let id = postcard::take_from_bytes(&query).map_or(0, |(id, _)| id);
         let here = card.query(id).unwrap_or_default();
         let line = xxh3_64(here.as_bytes());
@@ -235,6 +238,10 @@ impl Connection {
             Answer::Type { there } => ClientError::Type { name, here: S::NAME.to_owned(), there },
             Answer::UnknownQuery { id } => ClientError::UnknownQuery { id },
             Answer::BadQuery(why) => ClientError::Decode(why),
+            Answer::TooLarge { size, limit } => ClientError::TooLarge {
+                size: usize::try_from(size).unwrap_or(usize::MAX),
+                limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            },
             Answer::Cluster { .. } | Answer::Card { .. } | Answer::Vote(_) => {
                 ClientError::Decode("an answer to nothing".to_owned())
             }

@@ -20,6 +20,9 @@ pub enum NotApplied {
     },
     /// An argument could not be encoded.
     Encode(String),
+    /// An argument was encoded to what it does not decode from: the sender has tried it and sent
+    /// nothing, or no replica has applied the update.
+    Decode(String),
     /// The version of the type that has the method is not active in the group yet.
     NotYetActive {
         /// The method.
@@ -40,8 +43,6 @@ pub enum NotApplied {
     },
     /// The deadline came while the update was still waiting for its turn.
     Timeout,
-    /// An argument was encoded, but does not decode: no replica has applied the update.
-    Undecodable(String),
     /// This membership ended before the update got its turn, or the view was decided without it.
     Excluded,
     /// The group was left, or the node is shut down.
@@ -55,7 +56,9 @@ impl fmt::Display for NotApplied {
                 write!(f, "the update has {size} bytes, the limit is {limit}")
             }
             NotApplied::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
-            NotApplied::Undecodable(why) => write!(f, "it does not decode: {why}"),
+            NotApplied::Decode(why) => {
+                write!(f, "what an argument was encoded to does not decode: {why}")
+            }
             NotApplied::NotYetActive { method, since, active } => write!(
                 f,
                 "`{method}` is there since version {since}, and version {active} is active"
@@ -369,6 +372,13 @@ pub enum ClientError {
     Encode(String),
     /// The members could not decode the arguments, or the client the answer.
     Decode(String),
+    /// The query, or its answer, is larger than either may be.
+    TooLarge {
+        /// Its bytes.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// The deadline came; the last reason.
     Timeout {
         /// What the last attempt met.
@@ -396,6 +406,9 @@ impl fmt::Display for ClientError {
             ClientError::UnknownQuery { id } => write!(f, "the group knows no query {id:#x}"),
             ClientError::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
             ClientError::Decode(why) => write!(f, "the answer or arguments do not decode: {why}"),
+            ClientError::TooLarge { size, limit } => {
+                write!(f, "the query or its answer has {size} bytes, the limit is {limit}")
+            }
             ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
             ClientError::Closed => f.write_str("the client is closed"),
         }

@@ -153,6 +153,12 @@ impl<S: Replicated> Group<S> {
         self.shared.seat.failures()
     }
 
+    /// How many replicas were found to differ from the others while this node was a member: see
+    /// [`GroupBuilder::compare_every`](crate::GroupBuilder::compare_every).
+    pub fn differences(&self) -> u64 {
+        self.shared.seat.differences()
+    }
+
     /// Waits until everything delivered or sent here so far is stable. An update that still waits
     /// for its turn, its [`send`](crate::Call::send) being pending, is not sent yet.
     pub async fn flush(&self) -> Result<(), GroupError> {
@@ -200,6 +206,9 @@ pub enum GroupEvent {
     Blocked,
     /// The group goes on.
     Resumed,
+    /// A replica is not like the others: an update method does not do the same everywhere. If it is
+    /// this node's, [`GroupEvent::Excluded`] follows, and it comes in again with a donor's state.
+    Differs(crate::Difference),
     /// The others went on without this node. Its state is void; it joins again as a new member, and
     /// a [`GroupEvent::View`] follows when it has the group's state.
     Excluded,

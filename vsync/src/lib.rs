@@ -52,7 +52,9 @@ mod builder;
 mod call;
 mod card;
 mod client;
+mod codec;
 mod ctx;
+mod difference;
 mod directory;
 pub mod error;
 mod events;
@@ -73,6 +75,8 @@ mod succession;
 pub mod testing;
 mod timer;
 mod view;
+#[cfg(feature = "testing")]
+mod watch;
 
 pub use activation::ActivateError;
 pub use builder::NodeBuilder;
@@ -80,6 +84,7 @@ pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};
 pub use client::Client;
 pub use ctx::Ctx;
+pub use difference::Difference;
 pub use error::{CallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown};
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
 pub use group::{Fate, Group, GroupEvent, Views};

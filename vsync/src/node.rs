@@ -173,7 +173,7 @@ impl Node {
 
     /// The group of this name, to be created or joined.
     pub fn group(&self, name: impl Into<String>) -> GroupBuilder<'_> {
-        GroupBuilder { node: self, name: name.into(), patience: self.patience }
+        GroupBuilder { node: self, name: name.into(), patience: self.patience, compare: 0 }
     }
 
     /// Leaves all groups in an orderly way, and ends. What is not done when the deadline comes is
@@ -245,12 +245,28 @@ pub struct GroupBuilder<'a> {
     node: &'a Node,
     name: String,
     patience: Duration,
+    compare: u64,
 }
 
 impl GroupBuilder<'_> {
     /// How long it may take to become a member; the node's patience by default.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.patience = limit;
+        self
+    }
+
+    /// Compares the replicas from time to time: at the beginning of each view, and where all
+    /// updates of the type are totals after each `updates` of them, too. 0, the default, never
+    /// does.
+    ///
+    /// Each member takes a checkpoint for it, and sends some digests of it. One that differs, since
+    /// an update method did something else there, is named by [`GroupEvent::Differs`] at all
+    /// members, counted, and joins again with a donor's state. Every member has to ask for it at
+    /// the beginning of views; in between the coordinator's number counts.
+    ///
+    /// [`GroupEvent::Differs`]: crate::GroupEvent::Differs
+    pub fn compare_every(mut self, updates: u64) -> Self {
+        self.compare = updates;
         self
     }
 
@@ -273,7 +289,7 @@ impl GroupBuilder<'_> {
     async fn enter<S: Replicated>(self, state: S, how: How) -> Result<S::Handle, JoinError> {
         let deadline = Instant::now() + self.patience;
         let group: Group<S> =
-            steward::enter(&self.node.core, &self.name, state, how, deadline).await?;
+            steward::enter(&self.node.core, &self.name, state, self.compare, how, deadline).await?;
         Ok(group.into())
     }
 }

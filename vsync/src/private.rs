@@ -3,13 +3,14 @@
 
 pub use std::convert::Infallible;
 
-use postcard::ser_flavors::Flavor;
 pub use serde;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub use vsync_core::engine::{Class, Level};
 
 pub use crate::call::Call;
+use crate::codec;
+pub use crate::codec::{Deserializer, Serializer};
 pub use crate::ctx::Ctx;
 pub use crate::events::{Emits, NoEvents};
 pub use crate::group::Group;
@@ -22,8 +23,8 @@ pub use crate::replicated::{
 pub use crate::shape::{Probe, Shaped, Unshaped, shape_with};
 pub use crate::state::{CheckpointError, Past, State};
 pub use crate::succession::{
-    Back, Cloned, NoBack, NotCloned, Snapshot, Succeeds, Way, check_version, earlier,
-    methods_of_version, own_version, succession,
+    Back, Cloned, NoBack, NotCloned, Snapshot, Succeeds, Way, earlier, methods_of_version,
+    own_version, succession,
 };
 use crate::view::Time;
 pub use crate::view::View;
@@ -40,13 +41,28 @@ pub use crate::view::View;
 pub trait Encodes {
     /// Appends the postcard bytes.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
+
+    /// The value to read, as JSON where that can say it.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    fn words(&self) -> String;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Encodes for T {
     #[inline]
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
-        postcard::serialize_with_flavor(self, Appender(out)).map_err(|error| error.to_string())
+        codec::write(self, out)
+    }
+
+    #[cfg(feature = "testing")]
+    fn words(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| {
+            // A map whose keys are no strings, for example.
+            let mut bytes = Vec::new();
+            drop(self.encode(&mut bytes));
+            crate::watch::hex(&bytes)
+        })
     }
 }
 
@@ -68,9 +84,7 @@ pub trait Decodes: Sized {
 impl<T: DeserializeOwned> Decodes for T {
     #[inline]
     fn decode(input: &mut &[u8]) -> Result<Self, String> {
-        let (value, rest) = postcard::take_from_bytes(input).map_err(|error| error.to_string())?;
-        *input = rest;
-        Ok(value)
+        codec::read(input)
     }
 }
 
@@ -88,60 +102,42 @@ pub trait Sends: Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + 'static> Sends for T {}
 
-/// The serializer that fields with a `#[serde(with = …)]` are given.
-pub type Serializer<'a> = postcard::Serializer<Appender<'a>>;
-
-/// Appends to a vector, a slice at a time.
-#[derive(Debug)]
-pub struct Appender<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Appender<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.0.push(data);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes a call: the method's id, then its arguments.
+/// Writes a call: the method's id, then its arguments. An error is kept until the end, so that the
+/// generated code need not look after each argument.
 #[derive(Debug)]
 pub struct Arguments<'a> {
     method: &'static str,
     out: &'a mut Vec<u8>,
+    error: Option<EncodeError>,
 }
 
 impl<'a> Arguments<'a> {
     /// Appends the id of `method`.
     #[inline]
-    pub fn new(method: &'static str, id: u32, out: &'a mut Vec<u8>) -> Result<Self, EncodeError> {
-        let arguments = Arguments { method, out };
-        match id.encode(arguments.out) {
-            Ok(()) => Ok(arguments),
-            Err(why) => Err(EncodeError { method, argument: "", why }),
-        }
+    pub fn new(method: &'static str, id: u32, out: &'a mut Vec<u8>) -> Self {
+        let error = id.encode(out).err();
+        let error = error.map(|why| EncodeError { method, argument: "", why });
+        Arguments { method, out, error }
+    }
+
+    /// That was all of them.
+    #[inline]
+    pub fn end(self) -> Result<(), EncodeError> {
+        self.error.map_or(Ok(()), Err)
     }
 }
 
-/// Appends one argument.
-pub fn put<T: Encodes>(
-    argument: &'static str,
-    value: &T,
-    to: &mut Arguments<'_>,
-) -> Result<(), EncodeError> {
-    let method = to.method;
-    value.encode(to.out).map_err(|why| EncodeError { method, argument, why })
+/// Appends one argument, if there was no error yet.
+#[inline]
+pub fn put<T: Encodes>(argument: &'static str, value: &T, to: &mut Arguments<'_>) {
+    if to.error.is_some() {
+        return;
+    }
+    #[cfg(feature = "testing")]
+    crate::watch::part(argument, value);
+    if let Err(why) = value.encode(to.out) {
+        to.error = Some(EncodeError { method: to.method, argument, why });
+    }
 }
 
 /// Reads a call.
@@ -169,11 +165,11 @@ impl<'a> Parameters<'a> {
         self
     }
 
-    /// That was all of them.
+    /// Those were all, and they make this message.
     #[inline]
-    pub fn end(self) -> Result<(), ApplyError> {
+    pub fn end<M>(self, message: M) -> Result<M, ApplyError> {
         match self.rest.len() {
-            0 => Ok(()),
+            0 => Ok(message),
             bytes => Err(ApplyError::Leftover { method: self.method, bytes }),
         }
     }
@@ -201,6 +197,8 @@ pub fn reply<R>(result: R, reply: &mut Reply<'_>)
 where
     R: Encodes + Decodes + Sends,
 {
+    #[cfg(feature = "testing")]
+    crate::watch::result(&result);
     reply.put(result);
 }
 
@@ -210,6 +208,8 @@ where
     V: Encodes + Decodes + Sends,
     E: Encodes + Decodes + Sends,
 {
+    #[cfg(feature = "testing")]
+    crate::watch::fallible(&result);
     reply.put(result);
 }
 
@@ -244,6 +244,8 @@ pub fn save<T: Encodes>(
     value: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), CheckpointError> {
+    #[cfg(feature = "testing")]
+    crate::watch::part(field, value);
     value.encode(out).map_err(|why| CheckpointError::Save { field, why })
 }
 
@@ -253,13 +255,13 @@ pub fn save_with(
     out: &mut Vec<u8>,
     serialize: impl FnOnce(&mut Serializer<'_>) -> postcard::Result<()>,
 ) -> Result<(), CheckpointError> {
-    let mut serializer = postcard::Serializer { output: Appender(out) };
-    serialize(&mut serializer)
-        .map_err(|error| CheckpointError::Save { field, why: error.to_string() })
+    #[cfg(feature = "testing")]
+    let before = out.len();
+    codec::write_by(out, serialize).map_err(|why| CheckpointError::Save { field, why })?;
+    #[cfg(feature = "testing")]
+    crate::watch::bytes(field, &out[before..]);
+    Ok(())
 }
-
-/// The deserializer that fields with a `#[serde(with = …)]` are given.
-pub type Deserializer<'a> = postcard::Deserializer<'a, postcard::de_flavors::Slice<'a>>;
 
 /// Takes a field of the state.
 pub fn load<T: Decodes>(field: &'static str, input: &mut &[u8]) -> Result<T, CheckpointError> {
@@ -272,16 +274,7 @@ pub fn load_with<'a, T>(
     input: &mut &'a [u8],
     deserialize: impl FnOnce(&mut Deserializer<'a>) -> postcard::Result<T>,
 ) -> Result<T, CheckpointError> {
-    let mut deserializer = postcard::Deserializer::from_bytes(input);
-    let loaded = deserialize(&mut deserializer)
-        .and_then(|value| deserializer.finalize().map(|rest| (value, rest)));
-    match loaded {
-        Ok((value, rest)) => {
-            *input = rest;
-            Ok(value)
-        }
-        Err(error) => Err(CheckpointError::Load { field, why: error.to_string() }),
-    }
+    codec::read_by(input, deserialize).map_err(|why| CheckpointError::Load { field, why })
 }
 
 /// That was all of the state.

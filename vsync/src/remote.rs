@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::card::Card;
 use crate::client::Connection;
+use crate::codec;
 use crate::error::ClientError;
 use crate::replicated::{EncodeError, Replicated};
 
@@ -81,8 +82,8 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
             let card = card.get_or_init(Card::of::<S>);
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
             let bytes = connection.query::<S>(name, card, query).await?;
-            let (value, rest) = postcard::take_from_bytes::<R>(&bytes)
-                .map_err(|error| ClientError::Decode(error.to_string()))?;
+            let mut rest: &[u8] = &bytes;
+            let value = codec::read::<R>(&mut rest).map_err(ClientError::Decode)?;
             if !rest.is_empty() {
                 let more = rest.len();
                 return Err(ClientError::Decode(format!("{more} bytes after the answer")));

@@ -20,6 +20,9 @@ pub struct Method {
     pub class: Class,
     /// When its updates may be delivered.
     pub level: Level,
+    /// Whether all its arguments are of standard types, whose encoding always decodes again. Of
+    /// other types the sender tries it before an update is sent.
+    pub plain: bool,
     /// The first version of the type that has it.
     pub since: u32,
     /// The first version of the type that has it no more.
@@ -97,22 +100,40 @@ pub trait Replicated: State {
     /// Appends an update's wire form: the method's id as a varint, then the arguments.
     fn encode(update: &Self::Update, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
-    /// Decodes an update and calls its method. Bytes left over are an error.
+    /// Calls the method of an update.
     ///
-    /// The method's result, of its declared type, goes to `reply`, for the caller at this replica.
+    /// Its result, of its declared type, goes to `reply`, for the caller at this replica.
+    fn perform(&mut self, ctx: &Ctx<Self>, update: Self::Update, reply: &mut Reply<'_>);
+
+    /// Decodes an update and [performs](Replicated::perform) it, if the active version has its
+    /// method. Bytes left over are an error.
+    ///
     /// After an error the state is as it was.
+    #[inline]
     fn apply(
         &mut self,
         ctx: &Ctx<Self>,
         update: &[u8],
         reply: &mut Reply<'_>,
-    ) -> Result<(), ApplyError>;
+    ) -> Result<(), ApplyError> {
+        let update = Self::decode(update)?;
+        if const { bounded(Self::UPDATES) } {
+            Self::method(&update).check(ctx.version()).map_err(ApplyError::Version)?;
+        }
+        self.perform(ctx, update, reply);
+        Ok(())
+    }
 
     /// Appends a query's wire form: the method's id as a varint, then the arguments.
     fn encode_query(query: &Self::Query, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
-    /// Decodes a query of a client, calls its method, and appends the encoded result to `out`.
-    fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError>;
+    /// Calls the method of a query, and appends the encoded result to `out`.
+    fn answer(&self, query: Self::Query, out: &mut Vec<u8>) -> Result<(), QueryError>;
+
+    /// Decodes a query of a client and [answers](Replicated::answer) it.
+    fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError> {
+        self.answer(Self::decode_query(query)?, out)
+    }
 
     /// The update that [`encode`](Replicated::encode) wrote. Bytes left over are an error.
     fn decode(update: &[u8]) -> Result<Self::Update, ApplyError>;
@@ -122,6 +143,18 @@ pub trait Replicated: State {
 
     /// Calls the `#[on_view]` method, if there is one.
     fn on_view(&mut self, ctx: &Ctx<Self>, view: &View);
+}
+
+/// Whether some versions of a type do not have all of its updates.
+const fn bounded(updates: &[Method]) -> bool {
+    let mut at = 0;
+    while at < updates.len() {
+        if updates[at].since > 1 || updates[at].until.is_some() {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// Where the result of an update goes: to the caller at this replica, or nowhere.

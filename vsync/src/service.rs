@@ -10,15 +10,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::replicated::{ApplyError, QueryError};
 use crate::runtime::replica::Unanswered;
-use crate::runtime::rpc::{Answer, Ask, Asked};
+use crate::runtime::rpc::{Answer, Ask, Asked, LONGEST};
 use crate::steward::{Core, Registered};
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
 /// How long an answer may wait for stability.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest answer.
-const LONGEST: usize = 16 << 20;
 
 /// Answers what is asked, until the node ends.
 pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
@@ -89,7 +87,7 @@ async fn local(registered: &Registered, (schema, line): (u64, u64), query: &[u8]
         Err(Unanswered::Query(error)) => return Answer::BadQuery(error.to_string()),
     };
     if result.len() > LONGEST {
-        return Answer::BadQuery(format!("the result has {} bytes, too many", result.len()));
+        return Answer::TooLarge { size: result.len() as u64, limit: LONGEST as u64 };
     }
     match timeout(PATIENCE, stability.wait()).await {
         Ok(Ok(())) => Answer::Result(result),

@@ -7,9 +7,9 @@
 
 use std::marker::PhantomData;
 
-use crate::replicated::{ApplyError, Method, Replicated};
+use crate::card;
+use crate::replicated::Replicated;
 use crate::state::{CheckpointError, State, version_is};
-use crate::{Ctx, card};
 
 /// A type that can be made from its earlier version.
 ///
@@ -79,14 +79,6 @@ pub const fn methods_of_version<S: Replicated>() {
         );
         at += 1;
     }
-}
-
-/// Whether the version that is active has a method.
-///
-/// # Errors
-/// If not.
-pub fn check_version<S: State>(ctx: &Ctx<S>, method: &Method) -> Result<(), ApplyError> {
-    method.check(ctx.version()).map_err(ApplyError::Version)
 }
 
 /// The way back from a state to its earlier version, if there is one.

@@ -250,7 +250,7 @@ async fn what_does_not_decode_is_applied_nowhere() {
         let handles = faulty(&cluster, &[]).await;
         handles[1].take(Fragile(12)).await.expect("stable");
         let thirteen = handles[1].take(Fragile(13)).await;
-        let Err(CallError::NotApplied(NotApplied::Undecodable(why))) = thirteen else {
+        let Err(CallError::NotApplied(NotApplied::Decode(why))) = thirteen else {
             panic!("{thirteen:?}")
         };
         assert!(why.contains("argument `value` of `take`"), "{why}");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use vsync::testing::Cluster;
-use vsync::{Ctx, Emitted, Events, Time, TimerError, TimerId, View, replicated};
+use vsync::testing::history::{History, check};
+use vsync::{Ctx, Emitted, Events, NodeBuilder, Time, TimerError, TimerId, View, replicated};
 
 /// Notes what has fired, and when.
 #[replicated(event = u64)]
@@ -281,9 +282,12 @@ async fn a_view_may_set_timers() {
 }
 
 #[tokio::test]
-async fn many_timers_fire_once_each() {
-    within(async {
-        let cluster = Cluster::new(2).await;
+async fn many_timers_fire_once_each_and_the_histories_are_good() {
+    let dir = std::env::temp_dir().join(format!("vsync-timers-{}", std::process::id()));
+    let record = dir.clone();
+    within(async move {
+        let configure = move |builder: NodeBuilder| builder.history(record.clone());
+        let cluster = Cluster::with(2, configure).await;
         let mut all = Heard::all(&cluster, 2).await;
         let count = 3000;
         for number in 0..count {
@@ -301,6 +305,14 @@ async fn many_timers_fire_once_each() {
         let mut sorted = numbers(&fired);
         sorted.sort_unstable();
         assert_eq!(sorted, (0..=count).collect::<Vec<_>>());
+        // Who leaves writes down its state: timers that are set are a part of it.
+        all[1].clock.set(count, 3_600_000).await.expect("set");
+        drop(all);
+        cluster.shutdown(Duration::from_secs(5)).await;
     })
     .await;
+    let history = History::read_dir(&dir).expect("readable histories");
+    let violations = check(&history);
+    assert!(violations.is_empty(), "{violations:#?} in {dir:?}");
+    std::fs::remove_dir_all(&dir).expect("removed");
 }

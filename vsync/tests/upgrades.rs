@@ -238,10 +238,11 @@ async fn old_and_new_programs_are_members_of_one_group() {
         let cluster = Cluster::new(3).await;
 
         let old = one::Board { names: vec!["ada".into()], adds: 1 };
-        let old: one::BoardHandle = cluster.node(0).group("board").create(old).await.expect("made");
+        let old: one::BoardHandle =
+            cluster.node(0).group("board").compare_every(1).create(old).await.expect("made");
         let new = two::Board { reads: 5, ..two::Board::default() };
         let new: two::BoardHandle =
-            cluster.node(1).group("board").join(new).await.expect("a member");
+            cluster.node(1).group("board").compare_every(1).join(new).await.expect("a member");
         assert_eq!(old.add("grace".into()).await, Ok(2));
         assert_eq!(new.add("barbara".into()).await, Ok(3));
         assert_eq!(new.pop().await, Ok(Some("barbara".into())));
@@ -252,6 +253,14 @@ async fn old_and_new_programs_are_members_of_one_group() {
             view.members().iter().map(|member| member.version).collect::<Vec<_>>()
         };
         assert_eq!(versions(new.group().view().expect("a view")), [1, 2]);
+        // Compared after each update, they do not differ.
+        settle(old.group(), 2).await;
+        let before = old.group().view().expect("a view").number();
+        for number in 0..20 {
+            assert_eq!(new.add(format!("n{number}")).await, Ok(3));
+            assert_eq!(old.pop().await, Ok(Some(format!("n{number}"))));
+        }
+        assert_eq!(new.group().view().expect("a view").number(), before);
 
         // What the first version does not know is not sent.
         let early = NotApplied::NotYetActive { method: "close", since: 2, active: 1 };

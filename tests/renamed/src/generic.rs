@@ -46,7 +46,7 @@ where
     #[update(order = "total")]
     pub fn put(&mut self, value: V) -> Option<V> {
         if self.values.len() >= N {
-            self.values.pop_first();
+            drop(self.values.pop_first());
         }
         self.values.insert(value.key(), value)
     }
@@ -63,6 +63,37 @@ where
     pub fn get(&self, key: V::Key) -> Option<V> {
         self.values.get(&key).cloned()
     }
+}
+
+/// A state of which one instance only is replicated.
+#[replicated(crate = "isis")]
+#[derive(Debug)]
+pub struct Pool<V>
+where
+    V: Default,
+{
+    free: Vec<V>,
+}
+
+#[replicated(crate = "isis")]
+impl Pool<u8> {
+    /// Puts one back.
+    #[update(order = "causal")]
+    pub fn put(&mut self, one: u8) {
+        self.free.push(one);
+    }
+}
+
+impl<V: Default> Pool<V> {
+    /// Takes one, of any instance.
+    pub fn any(&mut self) -> V {
+        self.free.pop().unwrap_or_default()
+    }
+}
+
+/// Uses the instance.
+pub fn pooled(handle: &PoolHandle<u8>) -> isis::Call<Pool<u8>, ()> {
+    handle.put(1)
 }
 
 /// Uses one instance of it.

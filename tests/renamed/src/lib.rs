@@ -2,19 +2,25 @@
 //! documented, nothing may be public in vain, and types are private or generic wherever they can
 //! be.
 #![deny(missing_docs, unreachable_pub, unused, private_interfaces, private_bounds)]
-#![deny(rust_2018_idioms, clippy::all, clippy::pedantic)]
+#![deny(rust_2018_idioms, nonstandard_style, future_incompatible)]
+#![deny(missing_debug_implementations, missing_copy_implementations, unused_qualifications)]
+#![deny(single_use_lifetimes, trivial_casts, trivial_numeric_casts, unused_lifetimes)]
+#![deny(unused_import_braces, variant_size_differences, unused_results)]
+#![deny(clippy::all, clippy::pedantic)]
 #![allow(clippy::needless_pass_by_value, reason = "arguments travel: they are owned")]
 
 mod generic;
 mod hidden;
 mod odd;
 
+pub use generic::{Pool, PoolClient, PoolHandle, PoolQuery, PoolUpdate, pooled};
 pub use generic::{Store, StoreClient, StoreHandle, StoreQuery, StoreUpdate, Value, all, strings};
 
 use isis::{Ctx, View, replicated};
 use serde::{Deserialize, Serialize};
 
 /// A plan.
+#[allow(missing_copy_implementations, reason = "it moves like larger ones")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     flight: u64,
@@ -38,7 +44,7 @@ pub struct Sector {
 
 #[replicated(crate = "isis")]
 impl Sector {
-    /// Files a plan.
+    /// Files a plan. See [`Self::total`] and [`Plan`].
     ///
     /// # Errors
     /// If there are too many.
@@ -77,6 +83,32 @@ impl Sector {
         self.plans.iter().map(|plan| plan.flight).collect()
     }
 
+    /// Not replicated: links to it from elsewhere do not work on handles.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.plans.len()
+    }
+
+    /// Swaps two plans.
+    #[cfg_attr(all(), doc = "Both are there.")]
+    #[cfg_attr(all(), must_use)]
+    #[allow(non_snake_case, clippy::needless_arbitrary_self_type)]
+    #[update(order = "fifo")]
+    pub fn swapPlans(self: &mut Self, a: usize, b: usize) -> bool {
+        let both = a.max(b) < self.plans.len();
+        if both {
+            self.plans.swap(a, b);
+        }
+        both
+    }
+
+    #[cfg(not(any(unix, windows)))]
+    #[on_view]
+    fn nowhere(&mut self, view: &View) {
+        missing(view);
+    }
+
+    #[cfg(any(unix, windows))]
     #[on_view]
     fn view(&mut self, _ctx: &Ctx<Self>, view: &View) {
         self.plans.reserve(view.size());

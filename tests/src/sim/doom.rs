@@ -2,9 +2,9 @@
 
 use vsync_core::wire::{GroupId, MemberId};
 
+use super::event::Event;
 use super::host::Host;
 use super::links::{ALL, UPDATES};
-use super::queue::Event;
 use super::world::World;
 
 impl World {

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use vsync_sim::Dice;
+
 use super::app::mix;
-use super::dice::Dice;
 
 /// The number of a fault.
 pub(crate) type Number = u32;

@@ -3,9 +3,9 @@
 use vsync_core::engine::Input;
 use vsync_core::wire::{GroupId, NodeId, View};
 
+use super::event::Event;
 use super::host::Run;
 use super::plan::Mode;
-use super::queue::Event;
 use super::seat::Phase;
 use super::traps::{STEPS, Step, Trap};
 use super::world::{Stage, World};

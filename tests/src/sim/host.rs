@@ -6,32 +6,12 @@ use bytes::Bytes;
 use vsync_core::engine::{DropReason, Engine, Input, Output, Outputs, Refusal, Traffic};
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 use vsync_history::event::Event;
+use vsync_sim::Clock;
 
 use super::judge::{Judge, Submitted};
 use super::record::Recorder;
 use super::seat::{Desk, Phase, Seat};
 use super::trace::Trace;
-
-/// A clock that starts anywhere and runs at its own speed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    /// What it shows at the beginning of the world.
-    pub(crate) start: u64,
-    /// Its speed, in 1024ths.
-    pub(crate) speed: u64,
-}
-
-impl Clock {
-    /// What it shows at a moment of the world.
-    pub(crate) fn local(self, now: u64) -> u64 {
-        self.start + now * self.speed / 1024
-    }
-
-    /// The first moment of the world at which it shows at least `local`.
-    pub(crate) fn moment(self, local: u64) -> u64 {
-        (local.saturating_sub(self.start) * 1024).div_ceil(self.speed)
-    }
-}
 
 /// Whether a host runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,20 +326,5 @@ impl Host {
     /// The members it believes in.
     pub(crate) fn member(&self, group: GroupId) -> Option<MemberId> {
         self.seats[group.0 as usize].me
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Clock;
-
-    #[test]
-    fn a_clock_comes_to_every_deadline() {
-        for speed in [900, 1024, 1100] {
-            let clock = Clock { start: 12_345, speed };
-            for local in (12_345..20_000).step_by(7) {
-                assert!(clock.local(clock.moment(local)) >= local);
-            }
-        }
     }
 }

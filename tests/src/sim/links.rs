@@ -2,7 +2,7 @@
 
 use vsync_core::engine::{Input, Traffic};
 
-use super::queue::Event;
+use super::event::Event;
 use super::world::World;
 
 /// What a slow way often means: control still gets through.

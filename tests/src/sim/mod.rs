@@ -4,18 +4,15 @@
 //! true; [`pool`] runs many of them.
 
 mod app;
-mod dice;
 mod doom;
+mod event;
 mod fate;
 mod faults;
 pub(crate) mod host;
 pub(crate) mod judge;
 mod links;
-mod network;
 mod plan;
 pub mod pool;
-mod queue;
-pub(crate) mod quiet;
 mod record;
 mod report;
 mod rest;
@@ -109,7 +106,7 @@ fn drive(seed: u64, world: &mut World) -> Outcome {
 }
 
 fn conduct(seed: u64, world: &mut World, run: impl FnOnce(&mut World)) -> Outcome {
-    let caught = quiet::catch(|| run(world));
+    let caught = vsync_sim::catch(|| run(world));
     let mut failures = world.failures().to_vec();
     if let Err(what) = caught {
         failures.insert(0, Failure { check: "panic", what });

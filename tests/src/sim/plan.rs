@@ -4,9 +4,7 @@ use bytes::Bytes;
 use vsync_core::bugs::Bugs;
 use vsync_core::engine::{Class, EngineConfig, GroupConfig};
 use vsync_core::wire::NodeId;
-
-use super::dice::Dice;
-use super::network::Weather;
+use vsync_sim::{Dice, Weather};
 
 /// One run of so many has fifty members.
 const LARGE: u64 = 2500;

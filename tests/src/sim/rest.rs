@@ -7,9 +7,9 @@
 use vsync_core::wire::{GroupId, MemberId, View};
 use vsync_history::{Expectations, check_with};
 
+use super::event::Event;
 use super::host::{Host, Run};
 use super::judge::Failure;
-use super::queue::Event;
 use super::record::Recorder;
 use super::seat::Phase;
 use super::world::{LOOK, Stage, World};

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use vsync_core::engine::{Class, Input, Level, Run};
 use vsync_core::wire::GroupId;
 
+use super::event::Event;
 use super::host::Run as State;
 use super::judge::Submitted;
-use super::queue::Event;
 use super::seat::Phase;
 use super::world::{Stage, World};
 

@@ -5,14 +5,13 @@ use std::collections::{HashMap, HashSet};
 use vsync_core::bugs::Bugs;
 use vsync_core::engine::{Engine, Input, Output, Refusal};
 use vsync_core::wire::{GroupId, MemberId, NodeId};
+use vsync_sim::{Both, Clock, Dice, Network, Queue};
 
 use super::Setting;
-use super::dice::Dice;
+use super::event::Event;
 use super::fate::Fate;
-use super::host::{Books, Clock, Effect, Host, Run};
-use super::network::{Both, Network};
+use super::host::{Books, Effect, Host, Run};
 use super::plan::{Mode, Plan};
-use super::queue::{Event, Queue};
 use super::report::Totals;
 use super::seat::Phase;
 use super::trace::Trace;
@@ -44,7 +43,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) now: u64,
     pub(crate) stage: Stage,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<Event>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
     pub(crate) dice: Dice,

@@ -9,7 +9,8 @@
 //!
 //! | command | what |
 //! |---|---|
-//! | `nodes N [causal] [window=BYTES] [chunk=BYTES]` | N processes, all connected |
+//! | `nodes N [causal] [window=B] [chunk=B] [groups=N] [changes=N]` | N processes, all connected |
+//! | `in G` | what follows is about group G; 0 to begin with |
 //! | `group A… [joining B…]` | a group of active members, and of joining ones without their state |
 //! | `join A at B…` | A asks to come in |
 //! | `submit A CLASS [stable] [xN]` | updates |
@@ -39,7 +40,6 @@ use std::path::{Path, PathBuf};
 
 use vsync_core::bugs::Bugs;
 
-use crate::sim::quiet;
 use script::Block;
 use stage::Stage;
 
@@ -107,7 +107,7 @@ impl Story {
                 Block::Commands(commands) => {
                     let play = || commands.iter().for_each(|line| stage.play(line));
                     if panicked.is_none()
-                        && let Err(what) = quiet::catch(play)
+                        && let Err(what) = vsync_sim::catch(play)
                     {
                         panicked = Some(what);
                     }

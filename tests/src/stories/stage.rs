@@ -8,13 +8,14 @@ use vsync_core::bugs::Bugs;
 use vsync_core::engine::{Class, Engine, EngineConfig, GroupConfig, Input, Level, Run, Traffic};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::{Expectations, check_with};
+use vsync_sim::Clock;
 
 use super::words::{describe, number, numbers};
-use crate::sim::host::{Books, Clock, Effect, Host, Run as Running};
-use crate::sim::judge::Submitted;
-use crate::sim::seat::Phase;
 
-const GROUP: GroupId = GroupId(0);
+use crate::sim::host::{Books, Effect, Host, Run as Running};
+use crate::sim::judge::Submitted;
+use crate::sim::seat::{Phase, Seat};
+
 const STREAMS: [Traffic; 3] = [Traffic::Control, Traffic::Updates, Traffic::Bulk];
 
 /// How long a healed story may take to come to rest.
@@ -42,6 +43,8 @@ pub(crate) struct Stage {
     config: GroupConfig,
     /// Most bytes of one checkpoint chunk, where the story says so.
     chunk: Option<usize>,
+    /// Which group the commands are about.
+    group: GroupId,
     updates: u64,
     nonce: u64,
 }
@@ -69,6 +72,7 @@ impl Stage {
                 join_buffer: 1 << 20,
             },
             chunk: None,
+            group: GroupId(0),
             updates: 0,
             nonce: 0,
         }
@@ -90,21 +94,22 @@ impl Stage {
         let Some((&command, words)) = words.split_first() else { return };
         match command {
             "nodes" => self.nodes(words),
+            "in" => self.group = GroupId(number(words[0]) as u64),
             "group" => self.group(words),
             "join" => self.join(words),
             "submit" => self.submit(words),
             "close" => numbers(words).for_each(|host| self.give(host, Input::Close)),
             "renew" => {
-                numbers(words).for_each(|host| self.give(host, Input::Renew { group: GROUP }));
+                numbers(words).for_each(|host| self.give(host, Input::Renew { group: self.group }));
             }
             "leave" => numbers(words).for_each(|host| {
-                self.hosts[host].seat(GROUP).phase = Phase::Leaving;
-                self.give(host, Input::Leave { group: GROUP });
+                self.hosts[host].seat(self.group).phase = Phase::Leaving;
+                self.give(host, Input::Leave { group: self.group });
             }),
             "flush" => numbers(words).for_each(|host| {
                 self.updates += 1;
-                self.hosts[host].flush(self.now, GROUP, self.updates, &mut self.books);
-                self.give(host, Input::Flush { group: GROUP, id: self.updates });
+                self.hosts[host].flush(self.now, self.group, self.updates, &mut self.books);
+                self.give(host, Input::Flush { group: self.group, id: self.updates });
             }),
             "flow" | "lose" => self.links(words, command == "flow"),
             "show" => self.show(words),
@@ -122,8 +127,8 @@ impl Stage {
             }),
             "thaw" => numbers(words).for_each(|host| self.thaw(host)),
             "abandon" => numbers(words).for_each(|host| {
-                self.give(host, Input::Abandon { group: GROUP });
-                self.hosts[host].seat(GROUP).reset(Phase::Out);
+                self.give(host, Input::Abandon { group: self.group });
+                self.hosts[host].seat(self.group).reset(Phase::Out);
             }),
             "heal" => self.heal(words),
             other => panic!("no command of a story: {other}"),
@@ -132,6 +137,8 @@ impl Stage {
 
     fn nodes(&mut self, words: &[&str]) {
         let option = |name| words.iter().find_map(|word| word.strip_prefix(name)).map(number);
+        let groups = option("groups=").map_or(1, |groups| groups as u64);
+        let changes = option("changes=");
         self.config.causal = words.contains(&"causal");
         self.config.window = option("window=").unwrap_or(self.config.window);
         self.chunk = option("chunk=");
@@ -140,9 +147,10 @@ impl Stage {
             let mut config = EngineConfig::new(NodeId(index as u64));
             config.bugs = self.bugs;
             config.chunk = self.chunk.unwrap_or(config.chunk);
+            config.changes = changes.unwrap_or(config.changes);
             let clock = Clock { start: 0, speed: 1024 };
             let window = self.config.window;
-            self.hosts.push(Host::new(index, Engine::new(config), clock, 1, window));
+            self.hosts.push(Host::new(index, Engine::new(config), clock, groups, window));
             self.books.recorder.start(index, NodeId(index as u64), 0);
         }
         for a in 0..count {
@@ -153,17 +161,25 @@ impl Stage {
         self.printed.clear();
     }
 
+    fn seat_of(&self, host: usize) -> &Seat {
+        self.in_group(&self.hosts[host])
+    }
+
+    fn in_group<'a>(&self, host: &'a Host) -> &'a Seat {
+        &host.seats[self.group.0 as usize]
+    }
+
     /// Forms a group the ordinary way: one makes it, the others join.
     fn group(&mut self, words: &[&str]) {
         let split = words.iter().position(|word| *word == "joining").unwrap_or(words.len());
         let active: Vec<usize> = numbers(&words[..split]).collect();
         let joining: Vec<usize> = numbers(&words[split..]).collect();
         let first = active[0];
-        self.hosts[first].seat(GROUP).phase = Phase::Joining(0);
-        self.give(first, Input::Create { group: GROUP, config: self.config.clone() });
+        self.hosts[first].seat(self.group).phase = Phase::Joining(0);
+        self.give(first, Input::Create { group: self.group, config: self.config.clone() });
         for &host in &active[1..] {
             self.ask(host, &[first]);
-            self.pass(2_000, &[], |stage| stage.hosts[host].seats[0].is_active());
+            self.pass(2_000, &[], |stage| stage.seat_of(host).is_active());
         }
         self.prompt = joining.is_empty();
         for &host in &joining {
@@ -171,7 +187,7 @@ impl Stage {
         }
         self.pass(1_000, &[], |_| false);
         self.printed.clear();
-        let view = self.hosts[first].seats[0].view.clone();
+        let view = self.seat_of(first).view.clone();
         let names = |list: &[vsync_core::wire::Member]| -> String {
             list.iter().map(|member| format!(" {:?}", member.id)).collect()
         };
@@ -193,10 +209,10 @@ impl Stage {
     fn ask(&mut self, host: usize, contacts: &[usize]) {
         self.nonce += 1;
         let nonce = self.nonce;
-        self.hosts[host].seat(GROUP).reset(Phase::Joining(nonce));
+        self.hosts[host].seat(self.group).reset(Phase::Joining(nonce));
         let contacts = contacts.iter().map(|&host| NodeId(host as u64)).collect();
         let config = self.config.clone();
-        self.give(host, Input::Join { group: GROUP, contacts, nonce, config });
+        self.give(host, Input::Join { group: self.group, contacts, nonce, config });
     }
 
     fn submit(&mut self, words: &[&str]) {
@@ -219,10 +235,10 @@ impl Stage {
             updates.push(Submitted { id: self.updates, length: 8, class, level });
         }
         let submitted = (&updates[..], body.len() as u64);
-        self.hosts[host].submit(self.now, GROUP, submitted, &mut self.books);
+        self.hosts[host].submit(self.now, self.group, submitted, &mut self.books);
         let runs = vec![Run { class, level, count: count as u32 }];
         let (body, wall) = (Bytes::from(body), self.now);
-        self.give(host, Input::Submit { group: GROUP, runs, body, wall, urgent: false });
+        self.give(host, Input::Submit { group: self.group, runs, body, wall, urgent: false });
     }
 
     /// The links that some words name, by stream.
@@ -324,9 +340,9 @@ impl Stage {
         let end = at("until").unwrap_or(words.len());
         let among: Vec<usize> =
             at("among").map_or(Vec::new(), |at| numbers(&words[at + 1..end]).collect());
-        let before = until.map(|host| self.hosts[host].seats[0].number());
+        let before = until.map(|host| self.seat_of(host).number());
         self.pass(time, &among, |stage| {
-            until.is_some_and(|host| Some(stage.hosts[host].seats[0].number()) != before)
+            until.is_some_and(|host| Some(stage.seat_of(host).number()) != before)
         });
     }
 
@@ -415,8 +431,8 @@ impl Stage {
         self.wrong.extend(failures.map(|failure| format!("{}: {}", failure.check, failure.what)));
         let mut settled = Vec::new();
         for host in self.hosts.iter_mut().filter(|host| host.is_alive()) {
-            host.write_state(self.now, GROUP, &mut self.books);
-            let me = host.member(GROUP).filter(|_| words.is_empty());
+            host.write_state(self.now, self.group, &mut self.books);
+            let me = host.member(self.group).filter(|_| words.is_empty());
             settled.extend(me.map(|me| self.books.recorder.id(me).to_string()));
         }
         let expectations = Expectations { complete: true, divergent: false, settled };
@@ -428,14 +444,14 @@ impl Stage {
     }
 
     fn newest(&self) -> u64 {
-        self.books.judge.newest(GROUP).map_or(0, |view| view.number)
+        self.books.judge.newest(self.group).map_or(0, |view| view.number)
     }
 
     /// Whether all have left, and nothing of the group is left on any host.
     fn dissolved(&self) -> Result<(), String> {
         for host in self.hosts.iter().filter(|host| host.is_alive()) {
-            let seat = &host.seats[0];
-            if seat.phase != Phase::Out || host.engine.status(GROUP).is_some() {
+            let seat = self.in_group(host);
+            if seat.phase != Phase::Out || host.engine.status(self.group).is_some() {
                 return Err(format!("n{}: {:?} in view {}", host.index, seat.phase, seat.number()));
             }
         }
@@ -444,7 +460,7 @@ impl Stage {
 
     /// Whether members are left, none of them sees a quorum, and no view has come since `before`.
     fn stuck(&self, before: u64) -> Result<(), String> {
-        let member = |host: &&Host| host.is_alive() && host.seats[0].phase == Phase::Member;
+        let member = |host: &&Host| host.is_alive() && self.in_group(host).phase == Phase::Member;
         let mut left = self.hosts.iter().filter(member).peekable();
         if left.peek().is_none() {
             return Err("nobody is left".into());
@@ -452,7 +468,7 @@ impl Stage {
         if self.newest() != before {
             return Err(format!("goes on to view {}", self.newest()));
         }
-        match left.find(|host| !host.seats[0].blocked) {
+        match left.find(|host| !self.in_group(host).blocked) {
             Some(host) => Err(format!("n{} is not blocked", host.index)),
             None => Ok(()),
         }
@@ -460,13 +476,13 @@ impl Stage {
 
     /// Whether nothing is under way, and the group still has members.
     fn rest(&self) -> Result<(), String> {
-        let serves = |host: &Host| host.is_alive() && host.seats[0].phase == Phase::Member;
+        let serves = |host: &Host| host.is_alive() && self.in_group(host).phase == Phase::Member;
         if !self.hosts.iter().any(serves) {
             return Err("nobody is left".into());
         }
         let newest = self.newest();
         for host in self.hosts.iter().filter(|host| host.is_alive()) {
-            let seat = &host.seats[0];
+            let seat = self.in_group(host);
             if seat.phase == Phase::Out {
                 continue;
             }
@@ -475,7 +491,7 @@ impl Stage {
                 return Err(named(format!("{:?} in view {}", seat.phase, seat.number())));
             }
             seat.at_rest(&self.books.judge).map_err(named)?;
-            let status = host.engine.status(GROUP);
+            let status = host.engine.status(self.group);
             if status.is_none_or(|status| status.frozen || status.retained > 0) {
                 return Err(named("is frozen, or retains something".into()));
             }

@@ -114,7 +114,7 @@ pub(super) fn decode<'a>(
             #(#cfgs)*
             #id => {
                 #takes
-                ::core::result::Result::Ok(#message::#variant { #(#fields,)* })
+                __parameters.end(#message::#variant { #(#fields,)* })
             }
         }
     });

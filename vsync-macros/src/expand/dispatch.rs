@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use super::{Block, describe, messages};
+use super::{Block, describe, messages, plain};
 use crate::model::{self, Delivery, Method, Order, Output};
 use crate::parse;
 
@@ -71,6 +71,7 @@ fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
         Some(until) => quote!(::core::option::Option::Some(#until)),
         None => quote!(::core::option::Option::None),
     };
+    let plain = method.args.iter().all(|arg| plain::plain(&arg.ty));
     quote! {
         #private::Method {
             id: #id,
@@ -79,6 +80,7 @@ fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
             level: #private::Level::#level,
             since: #since,
             until: #until,
+            plain: #plain,
         }
     }
 }
@@ -87,9 +89,9 @@ fn functions(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     [
         method_function(block, private),
         encode(block, private, "encode", "Update", block.updates()),
-        apply(block, private),
+        perform(block, private),
         encode(block, private, "encode_query", "Query", block.queries()),
-        query(block, private),
+        answer(block, private),
         describe::method_shapes(block, private),
         describe::decode(block, private, ("decode", "Update"), block.updates()),
         describe::decode(block, private, ("decode_query", "Query"), block.queries()),
@@ -104,7 +106,8 @@ fn method_function(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     let arms = block.updates().map(|method| {
         let Method { cfgs, variant, .. } = method;
         let value = method_value(method, private);
-        quote!(#(#cfgs)* #update::#variant { .. } => &const { #value },)
+        // A constant expression behind a reference lives for ever.
+        quote!(#(#cfgs)* #update::#variant { .. } => &#value,)
     });
     let never = messages::never_arm(block, "Update");
     quote! {
@@ -134,14 +137,14 @@ fn encode<'a>(
         let puts = args.iter().map(|arg| {
             let (ident, name, ty) = (&arg.ident, &arg.name, &arg.ty);
             let put = spanned(ty, quote!(#private::put));
-            quote!(#put(#name, #ident, &mut __arguments)?;)
+            quote!(#put(#name, #ident, &mut __arguments);)
         });
         quote! {
             #(#cfgs)*
             #message::#variant { #(ref #fields,)* } => {
-                let mut __arguments = #private::Arguments::new(#name, #id, __out)?;
+                let mut __arguments = #private::Arguments::new(#name, #id, __out);
                 #(#puts)*
-                ::core::result::Result::Ok(())
+                __arguments.end()
             }
         }
     });
@@ -175,18 +178,24 @@ fn respan(tokens: TokenStream, span: proc_macro2::Span) -> TokenStream {
         .collect()
 }
 
-/// Takes the arguments of a call, all before the first is used.
+/// Takes the arguments of a call. (`?` would cost the compiler twice as much as `match`.)
 pub(super) fn take_arguments(method: &Method, private: &TokenStream) -> TokenStream {
     let name = &method.name;
     let takes = method.args.iter().map(|arg| {
         let (ident, name, ty) = (&arg.ident, &arg.name, &arg.ty);
         let take = spanned(ty, quote!(#private::take));
-        quote!(let #ident = #take(#name, &mut __parameters)?;)
+        quote! {
+            let #ident = match #take(#name, &mut __parameters) {
+                ::core::result::Result::Ok(__value) => __value,
+                ::core::result::Result::Err(__error) => {
+                    return ::core::result::Result::Err(__error);
+                }
+            };
+        }
     });
     quote! {
         let mut __parameters = __parameters.of(#name);
         #(#takes)*
-        __parameters.end()?;
     }
 }
 
@@ -209,83 +218,73 @@ fn hand_over(method: &Method, private: &TokenStream, function: &str) -> TokenStr
     }
 }
 
-fn apply(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+fn perform(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let update = model::companion(block.ident, "Update");
     let arms = block.updates().map(|method| {
-        let Method { cfgs, ident, args, .. } = method;
-        let id = method.id.number;
+        let Method { cfgs, ident, variant, args, .. } = method;
         let ctx = method.ctx.then(|| quote!(__ctx,));
-        let bounded = method.delivery.filter(|delivery| delivery.is_bounded()).map(|_| {
-            let value = method_value(method, private);
-            quote!(#private::check_version(__ctx, &const { #value })?;)
-        });
-        let takes = take_arguments(method, private);
         let reply = hand_over(method, private, "reply");
-        let args = args.iter().map(|arg| &arg.ident);
+        let args: Vec<_> = args.iter().map(|arg| &arg.ident).collect();
         quote! {
             #(#cfgs)*
-            #id => {
-                #bounded
-                #takes
+            #update::#variant { #(#args,)* } => {
                 let __result = Self::#ident(self, #ctx #(#args,)*);
                 #reply(__result, __reply);
-                ::core::result::Result::Ok(())
             }
         }
     });
+    let never = messages::never_arm(block, "Update");
     quote! {
-        fn apply(
+        fn perform(
             &mut self,
             __ctx: &#private::Ctx<Self>,
-            __update: &[u8],
+            __update: Self::Update,
             __reply: &mut #private::Reply<'_>,
-        ) -> ::core::result::Result<(), #private::ApplyError> {
-            let (__id, __parameters) = #private::Parameters::new(__update)?;
-            match __id {
+        ) {
+            match __update {
                 #(#arms)*
-                _ => ::core::result::Result::Err(#private::unknown_method(__id)),
+                #never
             }
         }
     }
 }
 
-fn query(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+fn answer(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let query = model::companion(block.ident, "Query");
     let arms = block.queries().map(|method| {
-        let Method { cfgs, ident, name, args, .. } = method;
-        let id = method.id.number;
-        let takes = take_arguments(method, private);
+        let Method { cfgs, ident, name, variant, args, .. } = method;
         let answer = hand_over(method, private, "answer");
-        let args = args.iter().map(|arg| &arg.ident);
+        let args: Vec<_> = args.iter().map(|arg| &arg.ident).collect();
         quote! {
             #(#cfgs)*
-            #id => {
-                #takes
+            #query::#variant { #(#args,)* } => {
                 let __result = Self::#ident(self, #(#args,)*);
                 #answer(&__result, #name, __out)
             }
         }
     });
+    let never = messages::never_arm(block, "Query");
     quote! {
-        fn query(&self, __query: &[u8], __out: &mut ::std::vec::Vec<u8>)
+        fn answer(&self, __query: Self::Query, __out: &mut ::std::vec::Vec<u8>)
             -> ::core::result::Result<(), #private::QueryError>
         {
-            let (__id, __parameters) = #private::Parameters::new(__query)?;
-            match __id {
+            match __query {
                 #(#arms)*
-                _ => ::core::result::Result::Err(#private::unknown_method(__id).into()),
+                #never
             }
         }
     }
 }
 
 fn on_view(block: &Block<'_>, private: &TokenStream) -> TokenStream {
-    let call = block.model.on_view.as_ref().map(|on_view| {
+    let calls = block.model.on_view.iter().map(|on_view| {
         let model::OnView { ident, cfgs, ctx } = on_view;
         let ctx = ctx.then(|| quote!(__ctx,));
         quote!(#(#cfgs)* { Self::#ident(self, #ctx __view); })
     });
     quote! {
         fn on_view(&mut self, __ctx: &#private::Ctx<Self>, __view: &#private::View) {
-            #call
+            #(#calls)*
         }
     }
 }
@@ -300,11 +299,15 @@ fn stubs(private: &TokenStream) -> TokenStream {
         fn method(_: &Self::Update) -> &'static #private::Method #body
         fn encode(_: &Self::Update, _: &mut ::std::vec::Vec<u8>)
             -> #result<(), #private::EncodeError> #body
-        fn apply(&mut self, _: &#private::Ctx<Self>, _: &[u8], _: &mut #private::Reply<'_>)
-            -> #result<(), #private::ApplyError> #body
+        fn perform(
+            &mut self,
+            _: &#private::Ctx<Self>,
+            _: Self::Update,
+            _: &mut #private::Reply<'_>,
+        ) #body
         fn encode_query(_: &Self::Query, _: &mut ::std::vec::Vec<u8>)
             -> #result<(), #private::EncodeError> #body
-        fn query(&self, _: &[u8], _: &mut ::std::vec::Vec<u8>)
+        fn answer(&self, _: Self::Query, _: &mut ::std::vec::Vec<u8>)
             -> #result<(), #private::QueryError> #body
         fn on_view(&mut self, _: &#private::Ctx<Self>, _: &#private::View) #body
     }

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
-use super::Block;
+use super::{Block, quiet};
 use crate::model::{self, Method, Order, Output};
 
 /// The handle types, next to the struct.
@@ -93,15 +93,12 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
     let updates = block.updates().map(|method| update(block, method));
     let queries = block.queries().map(|method| query(block, method));
     let remote = block.queries().map(|method| remote_query(block, method));
-    let (private, state) = (block.private(), &block.base.ty);
+    let (private, state, quiet) = (block.private(), &block.base.ty, quiet());
     let call_stubs = block.model.updates.iter().map(|method| stub(block, method, "Call"));
     let query_stubs = block.model.queries.iter().map(|method| stub(block, method, "Query"));
     let remote_stubs = block.model.queries.iter().map(|method| stub(block, method, "RemoteQuery"));
     quote! {
-        #[allow(
-            dead_code, unreachable_pub, deprecated, private_interfaces, private_bounds,
-            clippy::all, clippy::pedantic
-        )]
+        #quiet
         impl #impl_generics #handle #where_clause {
             #(#updates)*
             #(#queries)*
@@ -109,10 +106,7 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
             #(#query_stubs)*
         }
 
-        #[allow(
-            dead_code, unreachable_pub, deprecated, private_interfaces, private_bounds,
-            clippy::all, clippy::pedantic
-        )]
+        #quiet
         impl #impl_generics #client #where_clause {
             #(#remote)*
             #(#remote_stubs)*

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::GenericParam;
 
-use super::Block;
+use super::{Block, quiet};
 use crate::model::{self, Method};
 
 /// Names for the enums, next to the struct.
@@ -66,13 +66,11 @@ fn message<'a>(
         let Method { cfgs, variant, name: text, .. } = method;
         quote!(#(#cfgs)* #name::#variant { .. } => #text,)
     });
+    let quiet = quiet();
     let (unused, unused_debug) = unused_parameters(block, &name);
     quote! {
         #[doc = #doc]
-        #[allow(
-            missing_docs, unreachable_pub, private_interfaces, private_bounds, dead_code,
-            clippy::all
-        )]
+        #quiet
         pub enum #name #params #where_clause {
             #(#variants)*
             #unused

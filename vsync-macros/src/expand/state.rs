@@ -45,8 +45,8 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
         impl #impl_generics #private::State for #ident #ty_generics #bounds {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
-            type Event = #event;
             #fields
+            type Event = #event;
 
             fn save(&self)
                 -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>

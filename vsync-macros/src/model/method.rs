@@ -27,8 +27,14 @@ pub(crate) fn methods(item: ItemImpl, options: Vec<Opt>, errors: &mut Errors) ->
     }
     let krate = parse::krate(krate, errors);
     let base = base(&item, errors);
-    let mut model =
-        Methods { item, krate, base, updates: Vec::new(), queries: Vec::new(), on_view: None };
+    let mut model = Methods {
+        item,
+        krate,
+        base,
+        updates: Vec::new(),
+        queries: Vec::new(),
+        on_view: Vec::new(),
+    };
     let mut items = std::mem::take(&mut model.item.items);
     for item in &mut items {
         match item {
@@ -38,6 +44,8 @@ pub(crate) fn methods(item: ItemImpl, options: Vec<Opt>, errors: &mut Errors) ->
                 "#[replicated] cannot see what a macro makes: write the methods out, or put the \
                  call into another `impl` block",
             ),
+            ImplItem::Const(other) => misplaced(&mut other.attrs, errors),
+            ImplItem::Type(other) => misplaced(&mut other.attrs, errors),
             _ => {}
         }
     }
@@ -106,6 +114,8 @@ enum Role {
     Merge,
 }
 
+const ROLES: [&str; 5] = ["update", "query", "on_view", "request", "merge"];
+
 fn role(attribute: &Attribute) -> Option<Role> {
     let ident = attribute.path().get_ident()?;
     match ident.to_string().as_str() {
@@ -123,7 +133,7 @@ fn take_role(function: &mut ImplItemFn, errors: &mut Errors) -> Option<(Role, At
     let mut found: Option<(Role, Attribute)> = None;
     function.attrs.retain(|attribute| {
         let Some(role) = role(attribute) else {
-            return true;
+            return parse::not_conditional(attribute, &ROLES, errors);
         };
         if found.is_some() {
             errors.push(attribute, "a method is one of `update`, `query` and `on_view`");
@@ -135,15 +145,28 @@ fn take_role(function: &mut ImplItemFn, errors: &mut Errors) -> Option<(Role, At
     found
 }
 
+/// Takes this macro's attributes off what is no method.
+fn misplaced(attributes: &mut Vec<Attribute>, errors: &mut Errors) {
+    attributes.retain(|attribute| {
+        if role(attribute).is_none() {
+            return true;
+        }
+        errors.push(attribute, "this goes on a method");
+        false
+    });
+}
+
 fn read(function: &mut ImplItemFn, model: &mut Methods, errors: &mut Errors) {
     let Some((role, attribute)) = take_role(function, errors) else {
         return;
     };
+    let before = errors.count();
     let options = parse::attribute(&attribute, errors);
+    let broken = errors.count() > before;
     let Some(base) = &model.base else { return };
     match role {
         Role::Update => {
-            let (delivery, id) = update_options(&attribute, &options, errors);
+            let (delivery, id) = update_options(&attribute, &options, broken, errors);
             let update = method(function, &base.ty, Kind::Update, id, errors);
             model.updates.push(Method { delivery: Some(delivery), ..update });
         }
@@ -156,13 +179,15 @@ fn read(function: &mut ImplItemFn, model: &mut Methods, errors: &mut Errors) {
                 errors.push(&option.name, "`#[on_view]` has no options");
             }
             let ctx = signature::on_view(&function.sig, errors);
-            if let Some(first) = &model.on_view {
+            let cfgs = parse::named(&function.attrs, "cfg");
+            // Methods under different `cfg`s may stand in for each other.
+            let mut others = model.on_view.iter();
+            if let Some(first) = others.find(|it| it.cfgs.is_empty() || cfgs.is_empty()) {
                 let why = format!("`{}` is the `#[on_view]` method already", first.ident);
                 errors.push(&function.sig.ident, why);
                 return;
             }
-            let cfgs = named(&function.attrs, "cfg");
-            model.on_view = Some(OnView { ident: function.sig.ident.clone(), cfgs, ctx });
+            model.on_view.push(OnView { ident: function.sig.ident.clone(), cfgs, ctx });
         }
         Role::Request => errors.push(&attribute, "`#[request]` is not supported yet"),
         Role::Merge => errors.push(&attribute, "`#[merge]` is not supported yet"),
@@ -184,9 +209,9 @@ fn method(
         None => Id { number: names::id(&name), given: None },
     };
     Method {
-        docs: named(&function.attrs, "doc"),
-        deprecated: named(&function.attrs, "deprecated"),
-        cfgs: named(&function.attrs, "cfg"),
+        docs: parse::named(&function.attrs, "doc"),
+        deprecated: parse::named(&function.attrs, "deprecated"),
+        cfgs: parse::named(&function.attrs, "cfg"),
         vis: function.vis.clone(),
         variant: names::variant(&ident),
         ident,
@@ -201,10 +226,6 @@ fn method(
     }
 }
 
-fn named(attributes: &[Attribute], name: &str) -> Vec<Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident(name)).cloned().collect()
-}
-
 type Given = Option<(u32, proc_macro2::TokenStream)>;
 
 fn given_id(option: &Opt, errors: &mut Errors) -> Given {
@@ -217,6 +238,7 @@ const ORDERS: &str = "`order = \"fifo\"`, `\"causal\"` or `\"total\"`";
 fn update_options(
     attribute: &Attribute,
     options: &[Opt],
+    broken: bool,
     errors: &mut Errors,
 ) -> (Delivery, Given) {
     let mut order = None;
@@ -246,10 +268,11 @@ fn update_options(
         let why = format!("the version {until} has it no more, but it is there since {since}");
         errors.push(attribute, why);
     }
-    let order = order.unwrap_or_else(|| {
+    // Where the options cannot be read the order may be among them.
+    if order.is_none() && !broken {
         errors.push(attribute, format!("an update needs an order: {ORDERS}"));
-        Order::Total
-    });
+    }
+    let order = order.unwrap_or(Order::Total);
     (Delivery { order, stable, since, until }, id)
 }
 

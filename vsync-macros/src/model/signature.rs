@@ -9,6 +9,7 @@ use syn::{
     Safety, Signature, Type, TypeReference,
 };
 
+use super::state::hashed;
 use super::{Arg, Output, Stub};
 use crate::parse::Errors;
 
@@ -17,6 +18,7 @@ use crate::parse::Errors;
 pub(crate) enum Kind {
     Update,
     Query,
+    OnView,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
         match self {
             Kind::Update => "an update",
             Kind::Query => "a query",
+            Kind::OnView => "an `#[on_view]` method",
         }
     }
 }
@@ -55,13 +58,16 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
             }
             None => {
                 stub.args.push(without_self(&*typed.ty, ty));
-                match argument(typed, ty, errors) {
+                match argument(typed, ty, kind, errors) {
                     Some(arg) => args.push(arg),
                     None => usable = false,
                 }
             }
         }
     }
+    // rustc reports names that are there twice, wherever they are: once is enough.
+    let mut names = std::collections::HashSet::new();
+    usable &= args.iter().all(|arg: &Arg| names.insert(arg.name.clone()));
     let output = match output(&sig.output, ty, errors) {
         Some(output) => output,
         None => {
@@ -76,8 +82,8 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
 pub(crate) fn on_view(sig: &Signature, errors: &mut Errors) -> bool {
     const FORM: &str = "write `fn view(&mut self, ctx: &Ctx<Self>, view: &View)`; the context may \
                         be left out";
-    qualifiers(sig, "an `#[on_view]` method", errors);
-    receiver(sig, Kind::Update, errors);
+    qualifiers(sig, Kind::OnView.article(), errors);
+    receiver(sig, Kind::OnView, errors);
     if let ReturnType::Type(_, ty) = &sig.output {
         errors.push(ty, "an `#[on_view]` method gives nothing");
     }
@@ -126,25 +132,39 @@ fn qualifiers(sig: &Signature, what: &str, errors: &mut Errors) -> bool {
 
 fn receiver(sig: &Signature, kind: Kind, errors: &mut Errors) {
     let (form, other) = match kind {
-        Kind::Update => ("&mut self", "it changes the state"),
+        Kind::Update | Kind::OnView => ("&mut self", "it may change the state"),
         Kind::Query => ("&self", "it reads the state"),
     };
     let Some(receiver) = sig.receiver() else {
         let why = format!("{} takes `{form}`: {other}", kind.article());
         return errors.push(&sig.ident, why);
     };
-    let why = match (&receiver.kind, kind) {
-        (ReceiverKind::Reference(_, None, Some(_)), Kind::Update) => return,
-        (ReceiverKind::Reference(_, None, None), Kind::Query) => return,
-        (ReceiverKind::Reference(_, None, None), Kind::Update) => {
+    let exclusive = match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutability) => Some(mutability.is_some()),
+        // `self: &mut Self` is `&mut self`.
+        ReceiverKind::Typed(_, ty) => match &**ty {
+            Type::Reference(reference) if is_self(&reference.elem) => {
+                Some(reference.mutability.is_some())
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let why = match (exclusive, kind) {
+        (Some(true), Kind::Update | Kind::OnView) | (Some(false), Kind::Query) => return,
+        (Some(false), Kind::Update) => {
             "an update takes `&mut self`; what only reads the state is a `#[query]`".to_owned()
         }
-        (ReceiverKind::Reference(_, None, Some(_)), Kind::Query) => {
+        (Some(true), Kind::Query) => {
             "a query takes `&self`; what changes the state is an `#[update]`".to_owned()
         }
         _ => format!("{} takes `{form}`", kind.article()),
     };
     errors.push(receiver_tokens(receiver), why);
+}
+
+fn is_self(ty: &Type) -> bool {
+    matches!(ty, Type::Path(path) if path.path.is_ident("Self"))
 }
 
 fn receiver_tokens(receiver: &Receiver) -> TokenStream {
@@ -183,10 +203,8 @@ fn misplaced_context(typed: &PatType, found: Context, kind: Kind, errors: &mut E
         (_, Kind::Query) => {
             "a query has no `Ctx`: it runs at one replica, outside the order of updates"
         }
-        (Context::NotShared, Kind::Update) => "the context is `ctx: &Ctx<Self>`",
-        (Context::Good, Kind::Update) => {
-            "the context comes first: `(&mut self, ctx: &Ctx<Self>, …)`"
-        }
+        (Context::NotShared, _) => "the context is `ctx: &Ctx<Self>`",
+        (Context::Good, _) => "the context comes first: `(&mut self, ctx: &Ctx<Self>, …)`",
     };
     errors.push(typed, why);
 }
@@ -211,7 +229,7 @@ fn last_name(ty: &Type) -> Option<String> {
 }
 
 /// An argument that travels; errors are reported, and `None` then.
-fn argument(typed: &PatType, ty: &Type, errors: &mut Errors) -> Option<Arg> {
+fn argument(typed: &PatType, ty: &Type, kind: Kind, errors: &mut Errors) -> Option<Arg> {
     let before = errors.count();
     for attribute in &typed.attrs {
         if attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr") {
@@ -226,6 +244,9 @@ fn argument(typed: &PatType, ty: &Type, errors: &mut Errors) -> Option<Arg> {
         }
     };
     travels(&typed.ty, "an argument", errors);
+    if kind == Kind::Update {
+        hashed(typed.ty.to_token_stream(), "", errors);
+    }
     if errors.count() > before {
         return None;
     }
@@ -283,6 +304,7 @@ fn travels(ty: &Type, what: &str, errors: &mut Errors) {
             let why = format!("{what} travels to other nodes: take {}", owned(found));
             errors.push(found, why);
         }
+        Type::Never(found) => errors.push(found, format!("{what} has a value: no `!`")),
         Type::Ptr(found) => {
             errors.push(found, format!("{what} travels to other nodes: no pointer"))
         }
@@ -292,8 +314,13 @@ fn travels(ty: &Type, what: &str, errors: &mut Errors) {
                     continue;
                 };
                 for argument in &arguments.args {
-                    if let GenericArgument::Type(inner) = argument {
-                        travels(inner, what, errors);
+                    match argument {
+                        GenericArgument::Type(inner) => travels(inner, what, errors),
+                        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+                            let why = format!("{what} travels to other nodes: it borrows nothing");
+                            errors.push(lifetime, why);
+                        }
+                        _ => {}
                     }
                 }
             }

@@ -113,7 +113,10 @@ fn fields(item: &mut ItemStruct, model: &mut State, errors: &mut Errors) {
         }
         match (local, derived) {
             (Some(_), _) => {
-                model.local.push(Local { member: member(index, field), cfgs: cfgs(field) });
+                model.local.push(Local {
+                    member: member(index, field),
+                    cfgs: parse::named(&field.attrs, "cfg"),
+                });
             }
             (None, Some(attribute)) => {
                 check_type(field, errors);
@@ -148,7 +151,7 @@ fn take_local(field: &mut SynField, errors: &mut Errors) -> Option<Attribute> {
     let mut local = None;
     field.attrs.retain(|attribute| {
         if !attribute.path().is_ident("local") {
-            return true;
+            return parse::not_conditional(attribute, &["local", "derived"], errors);
         }
         match &attribute.meta {
             Meta::Path(_) if local.is_some() => errors.push(attribute, "`#[local]` is given twice"),
@@ -196,7 +199,11 @@ fn derived_field(
     if with.is_none() && errors.count() == before {
         errors.push(attribute, FORM);
     }
-    Some(Derived { member: member(index, field), cfgs: cfgs(field), with: with? })
+    Some(Derived {
+        member: member(index, field),
+        cfgs: parse::named(&field.attrs, "cfg"),
+        with: with?,
+    })
 }
 
 fn member(index: usize, field: &SynField) -> Member {
@@ -204,10 +211,6 @@ fn member(index: usize, field: &SynField) -> Member {
         Some(ident) => Member::Named(ident.clone()),
         None => Member::Unnamed(index.into()),
     }
-}
-
-fn cfgs(field: &SynField) -> Vec<Attribute> {
-    field.attrs.iter().filter(|a| a.path().is_ident("cfg")).cloned().collect()
 }
 
 fn replicated_field(index: usize, field: &SynField, errors: &mut Errors) -> Field {
@@ -219,7 +222,7 @@ fn replicated_field(index: usize, field: &SynField, errors: &mut Errors) -> Fiel
         member: member(index, field),
         name,
         ty: field.ty.clone(),
-        cfgs: cfgs(field),
+        cfgs: parse::named(&field.attrs, "cfg"),
         serialize_with: None,
         deserialize_with: None,
     };
@@ -281,10 +284,11 @@ fn child(module: &Path, name: &str) -> Path {
 
 /// Refuses what iterates in another order at every replica.
 fn check_type(field: &SynField, errors: &mut Errors) {
-    scan(field.ty.to_token_stream(), errors);
+    hashed(field.ty.to_token_stream(), ", or `#[local]` if it is no part of the state", errors);
 }
 
-fn scan(tokens: TokenStream, errors: &mut Errors) {
+/// Refuses hashed collections anywhere in a type; `or` is what else may be done about it.
+pub(crate) fn hashed(tokens: TokenStream, or: &str, errors: &mut Errors) {
     for token in tokens {
         match token {
             TokenTree::Ident(ident) => {
@@ -295,13 +299,13 @@ fn scan(tokens: TokenStream, errors: &mut Errors) {
                             &ident,
                             format!(
                                 "a `{name}` iterates in another order at every replica: use a \
-                                 `{sorted}`, or `#[local]` if it is no part of the replicated state"
+                                 `{sorted}`{or}"
                             ),
                         );
                     }
                 }
             }
-            TokenTree::Group(group) => scan(group.stream(), errors),
+            TokenTree::Group(group) => hashed(group.stream(), or, errors),
             _ => {}
         }
     }

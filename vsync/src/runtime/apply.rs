@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use vsync_core::engine::Delivery;
 
 use super::callers::{Answer, Takes};
+use super::compare::{self, Digest};
 use super::inner::Inner;
 use super::replica::panic_text;
 use super::seat::Seat;
@@ -22,6 +23,8 @@ use crate::replicated::{ApplyError, Replicated, Reply};
 /// The way through a range.
 pub(crate) struct Walk<'a> {
     view: u64,
+    /// The sender's.
+    rank: u32,
     body: &'a [u8],
     /// The next update's number, and the first that is not in the range.
     next: u64,
@@ -30,23 +33,33 @@ pub(crate) struct Walk<'a> {
     pub(crate) failed: Vec<u64>,
     /// What their sender says of others.
     pub(crate) heard: Vec<(Place, Verdict)>,
+    /// What it says of its state.
+    pub(crate) digests: Vec<(Place, Digest)>,
+    /// What the state was where replicas are compared.
+    pub(crate) taken: Vec<(Place, Digest)>,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(range: &'a Delivery) -> Walk<'a> {
         Walk {
             view: range.view,
+            rank: u32::try_from(range.rank).unwrap_or(u32::MAX),
             body: &range.body,
             next: range.seq,
             end: range.seq + u64::from(range.count),
             failed: Vec::new(),
             heard: Vec::new(),
+            digests: Vec::new(),
+            taken: Vec::new(),
         }
     }
 
     /// Whether nothing has failed and nothing was heard.
     pub(crate) fn is_plain(&self) -> bool {
-        self.failed.is_empty() && self.heard.is_empty()
+        self.failed.is_empty()
+            && self.heard.is_empty()
+            && self.digests.is_empty()
+            && self.taken.is_empty()
     }
 
     /// Applies all; only results that somebody awaits are kept.
@@ -135,6 +148,13 @@ impl<'a> Walk<'a> {
             }
             Some(Inner::Activate(version)) => reply.put(ctx.agree_on(version)),
             Some(Inner::Verdict(place, verdict)) => self.heard.push((place, verdict)),
+            Some(Inner::Compare) => {
+                let update = Some((self.rank, self.next - 1));
+                let place = Place { view: self.view, update };
+                self.taken
+                    .extend(compare::amid(state, ctx.version()).map(|digest| (place, digest)));
+            }
+            Some(Inner::Digest(place, digest)) => self.digests.push((place, digest)),
         }
         Ok(())
     }
@@ -154,9 +174,7 @@ impl From<ApplyError> for Stop {
     fn from(error: ApplyError) -> Stop {
         match error {
             ApplyError::Version(why) => Stop::Declined(why),
-            error => {
-                Stop::Failed(GroupError::NotApplied(NotApplied::Undecodable(error.to_string())))
-            }
+            error => Stop::Failed(GroupError::NotApplied(NotApplied::Decode(error.to_string()))),
         }
     }
 }

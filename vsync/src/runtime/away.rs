@@ -121,6 +121,14 @@ impl Replica for Absent {
         false
     }
 
+    fn compares(&self) -> bool {
+        false
+    }
+
+    fn differs(&self) -> bool {
+        false
+    }
+
     fn install(&mut self, _: Installed<'_>) -> Result<(), Broken> {
         Absent::away()
     }

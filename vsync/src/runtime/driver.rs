@@ -281,6 +281,7 @@ impl Driver {
             self.step(Input::Abandon { group });
         }
         slot.progress = progress.or(slot.progress);
+        slot.given_up = false;
         if let Some(due) = slot.alarm.take() {
             self.alarms.remove(&(due, group));
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vsync_core::engine::{Class, Level};
 
+use super::compare::Digest;
 use super::verdicts::{Place, Verdict};
 use crate::replicated::Method;
 
@@ -18,6 +19,10 @@ pub(crate) enum Inner {
     Verdict(Place, Verdict),
     /// This version of the type shall be active.
     Activate(u32),
+    /// Compare the replicas here.
+    Compare,
+    /// What the sender's state was at that place.
+    Digest(Place, Digest),
 }
 
 /// One that is to be sent.
@@ -35,6 +40,7 @@ const fn method(level: Level) -> Method {
         level,
         since: 1,
         until: None,
+        plain: true,
     }
 }
 

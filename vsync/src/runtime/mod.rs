@@ -4,14 +4,15 @@
 mod apply;
 mod away;
 pub(crate) mod callers;
-mod checkpoint;
+pub(crate) mod checkpoint;
 pub(crate) mod clock;
+mod compare;
 mod driver;
 pub(crate) mod dropped;
 mod emitted;
 mod frames;
 pub(crate) mod history;
-mod inner;
+pub(crate) mod inner;
 pub(crate) mod outbox;
 pub(crate) mod replica;
 pub(crate) mod rpc;

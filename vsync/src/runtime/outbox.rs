@@ -101,7 +101,7 @@ impl Outbox {
         let method = S::method(update);
         if state.credit <= 0 {
             let mut body = Vec::new();
-            if let Err(why) = append::<S>(&mut body, update, limit) {
+            if let Err(why) = append::<S>(&mut body, update, method, limit) {
                 return Left::Never(why);
             }
             let place = state.next;
@@ -109,7 +109,7 @@ impl Outbox {
             state.line.push_back(Letter { place, method, body, tell: who(true) });
             return Left::InLine(place);
         }
-        let size = match append::<S>(&mut state.parcel.body, update, limit) {
+        let size = match append::<S>(&mut state.parcel.body, update, method, limit) {
             Ok(size) => size,
             Err(why) => return Left::Never(why),
         };
@@ -283,6 +283,7 @@ impl Drop for Tail<'_> {
 fn append<S: Replicated>(
     body: &mut Vec<u8>,
     update: &S::Update,
+    method: &Method,
     limit: usize,
 ) -> Result<usize, NotApplied> {
     let start = body.len();
@@ -293,6 +294,10 @@ fn append<S: Replicated>(
     let size = whole - 4;
     let length = u32::try_from(size).ok().filter(|_| size <= limit);
     let length = length.ok_or(NotApplied::TooLarge { size, limit })?;
+    // One that does not decode would end the membership of all.
+    if !method.plain {
+        S::decode(&tail.body[start + 4..]).map_err(|why| NotApplied::Decode(why.to_string()))?;
+    }
     tail.body[start..start + 4].copy_from_slice(&length.to_le_bytes());
     tail.complete = true;
     Ok(whole)

@@ -88,6 +88,10 @@ pub(crate) trait Replica: Send {
     fn deliver(&mut self, range: &Delivery, takes: Option<&mut dyn Takes>) -> Result<(), Broken>;
     /// Whether somebody reads the state just now, perhaps for long.
     fn is_read(&self) -> bool;
+    /// Whether it is compared with the others', for which checkpoints are taken.
+    fn compares(&self) -> bool;
+    /// Whether it was found not to be like the others: a donor's state can mend that.
+    fn differs(&self) -> bool;
     /// A view was installed.
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.

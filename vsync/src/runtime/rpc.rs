@@ -16,6 +16,9 @@ use super::tag;
 /// How long the news of a new connection may take from the network to here.
 const NEWS: Duration = Duration::from_millis(500);
 
+/// Most bytes of a client's query, and of its result: what surrounds them has room in a frame.
+pub(crate) const LONGEST: usize = 16 << 20;
+
 /// A node as others reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contact {
@@ -87,6 +90,13 @@ pub(crate) enum Answer {
     Vote(bool),
     /// Not now.
     Unavailable(String),
+    /// The result is longer than an answer may be.
+    TooLarge {
+        /// Its bytes.
+        size: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

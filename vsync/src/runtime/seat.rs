@@ -11,6 +11,7 @@ use super::Command;
 use super::inner::{Inner, Sending};
 use super::outbox::{Left, Outbox, Tell};
 use super::stability::Stability;
+use crate::Difference;
 use crate::error::{GroupError, NotApplied};
 use crate::group::GroupEvent;
 use crate::view::{MemberId, View};
@@ -32,6 +33,7 @@ pub(crate) struct Seat {
     decided: AtomicU64,
     events: broadcast::Sender<GroupEvent>,
     failures: AtomicU64,
+    differences: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
 }
 
@@ -65,6 +67,7 @@ impl Seat {
             decided: AtomicU64::new(0),
             events: broadcast::channel(EVENTS).0,
             failures: AtomicU64::new(0),
+            differences: AtomicU64::new(0),
             driver,
         }
     }
@@ -196,6 +199,18 @@ impl Seat {
     /// How many updates have failed at this replica.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// A replica is not like the others.
+    pub(crate) fn differs(&self, difference: &Difference) {
+        self.differences.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(group = self.name, %difference, "replicas differ");
+        self.event(GroupEvent::Differs(difference.clone()));
+    }
+
+    /// How many replicas were found to differ, as far as this node was there.
+    pub(crate) fn differences(&self) -> u64 {
+        self.differences.load(Ordering::Relaxed)
     }
 
     /// There is no membership now.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use vsync_core::engine::{Delivery, GroupConfig, Install, Output, Run};
+use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
 use vsync_history::event::Event;
 
@@ -33,6 +33,8 @@ pub(crate) struct Slot {
     pub(crate) leaving: Vec<oneshot::Sender<()>>,
     replica: Box<dyn Replica>,
     pace: Pace,
+    /// Its membership was given up here, and what the engine still has to say of it is void.
+    pub(crate) given_up: bool,
     /// When the driver knows that this group has something to send of its own.
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
@@ -138,6 +140,7 @@ impl Slot {
             leaving: Vec::new(),
             replica,
             pace: Pace::default(),
+            given_up: false,
             alarm: None,
             held: None,
             encoding: BTreeSet::new(),
@@ -202,10 +205,17 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether the next range had better be applied away from the driver: it takes long, or has to
-    /// wait for a query, which may take long.
-    pub(crate) fn is_slow(&self) -> bool {
-        self.pace == Pace::Slow || self.replica.is_read()
+    /// Whether a range had better be applied away from the driver: it takes long, or has to wait
+    /// for a query, which may take long.
+    pub(crate) fn is_slow(&self, range: &Delivery) -> bool {
+        // Comparisons are asked for by such updates.
+        let compares = range.level == Level::Stable && self.replica.compares();
+        self.pace == Pace::Slow || compares || self.replica.is_read()
+    }
+
+    /// Whether the replica was found not to be like the others.
+    pub(crate) fn differs(&self) -> bool {
+        self.replica.differs()
     }
 
     /// Lets a range be applied away from the driver; until it is back nothing else is asked of the

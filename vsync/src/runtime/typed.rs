@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vsync_core::engine::{Class, Delivery};
-use vsync_core::wire::Micros;
+use vsync_core::wire::{MemberId, Micros};
 
 use super::apply::{Walk, panicked};
 use super::callers::Takes;
 use super::checkpoint::{self, Beside, Parts};
 use super::clock::wall;
+use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
 use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
@@ -39,11 +40,15 @@ pub(crate) struct Typed<S: Replicated> {
     /// Whether this node has asked for the view in which the next one is.
     asked: bool,
     verdicts: Verdicts,
+    comparison: Comparison,
+    /// This replica is not like the others.
+    differs: bool,
     unstable: Unstable<S::Event>,
 }
 
 impl<S: Replicated> Typed<S> {
-    pub(crate) fn new(shared: Arc<Shared<S>>) -> Typed<S> {
+    /// Compared with the others' after each `compare` updates; never at 0.
+    pub(crate) fn new(shared: Arc<Shared<S>>, compare: u64) -> Typed<S> {
         Typed {
             shared,
             ctx: None,
@@ -53,6 +58,8 @@ impl<S: Replicated> Typed<S> {
             active: S::VERSION,
             asked: false,
             verdicts: Verdicts::default(),
+            comparison: Comparison::new(compare),
+            differs: false,
             unstable: Unstable::new(),
         }
     }
@@ -88,7 +95,13 @@ impl<S: Replicated> Typed<S> {
 
     /// Updates of a range have failed here, and its sender has spoken of others.
     fn note(&mut self, range: &Delivery, walk: Walk<'_>) -> Result<(), String> {
-        let Walk { failed, heard, .. } = walk;
+        let Walk { failed, heard, digests, taken, .. } = walk;
+        for (place, digest) in taken {
+            self.comparison.took(place, digest);
+        }
+        for (place, digest) in digests {
+            self.compare(range.sender, place, digest)?;
+        }
         let rank = u32::try_from(range.rank).unwrap_or(u32::MAX);
         for seq in failed {
             self.verdicts.failed(Place { view: range.view, update: Some((rank, seq)) })?;
@@ -98,6 +111,23 @@ impl<S: Replicated> Typed<S> {
             self.verdicts.heard(range.sender, place, verdict, applied)?;
         }
         self.verdicts.applied(range.rank, range.seq + u64::from(range.count))
+    }
+
+    /// Tells who is not like the others. An error if it is this replica.
+    fn compare(&mut self, from: MemberId, place: Place, digest: Digest) -> Result<(), String> {
+        let seat = &self.shared.seat;
+        let me = seat.status().me;
+        let mut own = None;
+        for difference in self.comparison.heard(from, place, digest) {
+            seat.differs(&difference);
+            if Some(difference.member) == me {
+                own = Some(difference);
+            }
+        }
+        // A donor's state mends that. Where a method fails at this member alone (see `Verdicts`),
+        // it would not: that would fail again.
+        self.differs |= own.is_some();
+        own.map_or(Ok(()), |difference| Err(difference.to_string()))
     }
 
     fn has_applied(&self, place: Place) -> bool {
@@ -116,6 +146,21 @@ impl<S: Replicated> Typed<S> {
         let Err(panic) = done else { return Ok(()) };
         self.shared.seat.failed(&panicked(panic.as_ref()));
         self.verdicts.failed(Place { view: view.number(), update: None }).map_err(Broken)
+    }
+
+    /// A view has begun, with `told` in which the state is that of the view before.
+    fn begin_comparison(&mut self, view: &View, told: bool) {
+        self.comparison.installed(view.clone());
+        let (shared, active) = (Arc::clone(&self.shared), self.active);
+        if self.comparison.is_on()
+            && told
+            && let Cell::Live(live) = &*shared.lock()
+            && let Ok(Some(digest)) =
+                catch_unwind(AssertUnwindSafe(|| compare::whole(live, active)))
+        {
+            let place = Place { view: view.number(), update: None };
+            self.comparison.took(place, digest);
+        }
     }
 }
 
@@ -147,6 +192,7 @@ impl<S: Replicated> Replica for Typed<S> {
             self.stabilised();
         }
         walked.map_err(Broken)?;
+        self.comparison.applied::<S>(range.count.into(), self.coordinates);
         if walk.is_plain() && !self.verdicts.is_open() {
             return Ok(());
         }
@@ -155,6 +201,14 @@ impl<S: Replicated> Replica for Typed<S> {
 
     fn is_read(&self) -> bool {
         self.shared.is_held()
+    }
+
+    fn compares(&self) -> bool {
+        self.comparison.is_on()
+    }
+
+    fn differs(&self) -> bool {
+        self.differs
     }
 
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
@@ -190,6 +244,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
         self.ctx = Some(ctx);
+        self.begin_comparison(view, told);
         done.and(agreed.map_err(Broken))
     }
 
@@ -223,15 +278,15 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn due(&self) -> Option<Micros> {
-        if self.verdicts.is_sending() || self.is_to_ask() {
+        if self.verdicts.is_sending() || self.comparison.is_sending() || self.is_to_ask() {
             return Some(0);
         }
         self.ctx.as_ref().filter(|_| self.coordinates)?.due()
     }
 
     fn send_due(&mut self, now: Micros) -> Option<Sending> {
-        if let Some(verdict) = self.verdicts.send() {
-            return Some(verdict);
+        if let Some(sending) = self.verdicts.send().or_else(|| self.comparison.send()) {
+            return Some(sending);
         }
         let ctx = self.ctx.as_mut().filter(|_| self.coordinates)?;
         let (timer, stable) = ctx.ask(now)?;
@@ -266,6 +321,8 @@ impl<S: Replicated> Replica for Typed<S> {
         self.emitted = 0;
         self.coordinates = false;
         self.verdicts.begin(0);
+        self.comparison.forget();
+        self.differs = false;
         self.unstable.forget();
         self.shared.feed.show(Emitted::Gap);
     }
@@ -289,10 +346,10 @@ mod tests {
     fn who_is_excluded_before_it_has_a_state_can_still_load_one() {
         let seat = Arc::new(Seat::new("group".to_owned(), 100, mpsc::unbounded_channel().0));
         let shared = || Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
-        let mut donor = Typed::new(shared());
+        let mut donor = Typed::new(shared(), 0);
         donor.create();
         let checkpoint = donor.save().expect("saved");
-        let mut joiner = Typed::new(shared());
+        let mut joiner = Typed::new(shared(), 0);
         for _ in 0..2 {
             joiner.void();
             assert!(joiner.save().is_err(), "there is no state");

@@ -77,6 +77,7 @@ impl Entering {
         core: &Arc<Core>,
         name: &str,
         state: S,
+        compare: u64,
     ) -> Result<(Entering, Group<S>), JoinError> {
         let (tell, progress) = mpsc::unbounded_channel();
         let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
@@ -98,7 +99,7 @@ impl Entering {
             kind: Kind { schema: schema::<S>(), name: S::NAME.to_owned() },
             answering,
             config: core.config::<S>(1),
-            replica: Some(Box::new(Typed::new(Arc::clone(&shared)))),
+            replica: Some(Box::new(Typed::new(Arc::clone(&shared), compare))),
             opened: None,
             tell,
             progress,
@@ -367,10 +368,11 @@ pub(crate) async fn enter<S: Replicated>(
     core: &Arc<Core>,
     name: &str,
     state: S,
+    compare: u64,
     how: How,
     deadline: Instant,
 ) -> Result<Group<S>, JoinError> {
-    let (mut entering, group) = Entering::group(core, name, state)?;
+    let (mut entering, group) = Entering::group(core, name, state, compare)?;
     match timeout_at(deadline, entering.enter(how)).await {
         Ok(entered) => entered.map(|()| group),
         Err(_) => {
@@ -387,7 +389,7 @@ pub(crate) async fn enter_directory(
     deadline: Instant,
     why: &mut BTreeMap<String, Failure>,
 ) -> Result<Group<directory::Directory>, JoinError> {
-    let (mut entering, group) = Entering::group(core, directory::NAME, Default::default())?;
+    let (mut entering, group) = Entering::group(core, directory::NAME, Default::default(), 0)?;
     if bootstrap {
         let place = Place { group: GroupId(0), generation: 1, kind: None, contacts: Vec::new() };
         entering.start(&place, None);

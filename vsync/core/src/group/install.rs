@@ -24,6 +24,8 @@ pub(crate) struct Closed {
     pub(crate) multicast: Multicast,
     /// Nodes known to have installed the view.
     pub(crate) installed: BTreeSet<NodeId>,
+    /// When it was closed.
+    pub(crate) since: Micros,
 }
 
 /// A closed view that a joiner replays when it is loaded.
@@ -209,7 +211,8 @@ impl Membership {
         // Whoever lives may be the last to have it, a joiner as well (seed 125800).
         let installed = BTreeSet::from([self.me.node]);
         let forgets = !self.loading.is_done() && turn.bugs().has(Bug::JoinerFreesClosed);
-        self.closed = (!forgets).then_some(Closed { multicast: previous, installed });
+        let since = turn.now;
+        self.closed = (!forgets).then_some(Closed { multicast: previous, installed, since });
         self.on_installed(self.me.node, self.view().number);
         self.decision = Some(bytes);
         self.reset_for_view(turn, own, &old);

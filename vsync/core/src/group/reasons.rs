@@ -286,8 +286,13 @@ impl Membership {
             self.abreast.remove(&peer);
         }
         if view < current {
-            let id = crate::wire::MemberId { node: peer, entry };
-            self.tell_behind(turn, id, view);
+            // Whoever has decided tells everybody: only who has not heard it by now must be told
+            // again. In a large view nobody else gets through otherwise.
+            let fresh = view + 1 == current && turn.now < self.progress + turn.config.change_retry;
+            if !fresh || self.is_frozen() {
+                let id = crate::wire::MemberId { node: peer, entry };
+                self.tell_behind(turn, id, view);
+            }
         } else if view > current {
             self.ask_decision(turn, peer);
         }
@@ -451,6 +456,12 @@ impl Membership {
     /// Members that have not said that they are in the installed view are told the decision.
     fn tell_unconfirmed(&mut self, turn: &mut Turn<'_>) {
         let Some(closed) = &self.closed else { return };
+        // One at a time: what each of n tells n others is more than they can take in, in a large
+        // view. Whoever comes first is answered by all.
+        let turn_of = 1 + (self.rank() as u64).min(BACKOFF);
+        if turn.now < closed.since + turn.config.change_retry * turn_of {
+            return;
+        }
         let Some(proposal) = self.decision.clone() else {
             return;
         };

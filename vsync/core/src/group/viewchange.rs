@@ -481,8 +481,10 @@ impl Membership {
         let new = decided.view.members.iter().map(|member| member.id);
         let to: BTreeSet<NodeId> = old.chain(new).map(|id: MemberId| id.node).collect();
         let install = Message::Install { proposal: bytes.clone() };
-        self.send(turn, to, Traffic::Control, install);
+        self.send(turn, to.iter().copied(), Traffic::Control, install);
         self.start_install(turn, None, bytes, decided);
+        // Answers that are still on their way to the ballot need no answer.
+        self.answered.extend(to.into_iter().map(|node| (node, turn.now)));
     }
 }
 

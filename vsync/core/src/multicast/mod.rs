@@ -43,10 +43,11 @@ pub(crate) struct Multicast {
     ack_due: Option<Micros>,
     /// Bytes received since the last acknowledgement.
     unacked_bytes: usize,
-    /// Everybody may wait for these to be stable: acknowledgements go to all at once until they are.
+    /// Everybody may wait for these to be stable: acknowledgements go to all at once until they
+    /// are.
     urgent: Vec<u64>,
-    /// Each member waits for its own updates up to here, and for nobody's word but that of those who
-    /// can deliver them; 0 where it has been told.
+    /// Each member waits for its own updates up to here, and for nobody's word but that of those
+    /// who can deliver them; 0 where it has been told.
     asked: Vec<u64>,
     /// Own lane: what has been sent.
     sent: u64,

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::Multicast;
 use crate::bugs::Bug;
+use crate::ordering::Lane;
 use crate::wire::messages::{Data, Hurry};
 use crate::wire::{Cut, Micros, Rank};
 
@@ -205,7 +206,9 @@ impl Multicast {
 
     /// Whether all that is here is acknowledged by all: nothing is kept, and nothing waits.
     pub(crate) fn is_settled(&self) -> bool {
-        self.laggards().is_empty()
+        // What everybody has is not kept: with nothing kept nobody needs to be looked at.
+        let kept = !self.log.is_empty() || !self.lanes.iter().all(Lane::is_empty);
+        !kept || self.laggards().is_empty()
     }
 
     /// The members whose acknowledgements of what is here are missing. A lost acknowledgement is

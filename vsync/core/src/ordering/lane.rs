@@ -139,6 +139,11 @@ impl Lane {
         self.batches.front().is_some_and(|batch| batch.end() <= to)
     }
 
+    /// Whether no batch is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Bytes of the bodies kept.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -41,6 +41,11 @@ impl Log {
         self.extent
     }
 
+    /// Whether no record is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     pub(crate) fn last_time(&self) -> u64 {
         self.last_time
     }

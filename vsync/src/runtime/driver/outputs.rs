@@ -24,6 +24,9 @@ impl Driver {
             return;
         }
         let slot = self.slots.get_mut(&group);
+        if slot.as_ref().is_some_and(|slot| slot.given_up) && !of_the_node(&output) {
+            return;
+        }
         let done = match (output, slot) {
             (Output::Send { peer, traffic, frame }, _) => {
                 self.frames.push(PeerId(peer.0), traffic, frame);
@@ -39,7 +42,7 @@ impl Driver {
                 slot.sent(view, seq, run, &mut record);
                 Ok(())
             }
-            (Output::Deliver(range), Some(slot)) if slot.is_slow() => {
+            (Output::Deliver(range), Some(slot)) if slot.is_slow(&range) => {
                 let job = slot.depart(range, &mut record);
                 self.begin_work(group, move || Outcome::Applied(job.run()));
                 Ok(())
@@ -172,6 +175,9 @@ impl Driver {
 
     /// The replica cannot go on: the membership ends as a crash would end it.
     fn broken(&mut self, group: GroupId, why: &str) {
+        if self.slots.get(&group).is_some_and(Slot::differs) {
+            return self.quarantine(group, why);
+        }
         if let Some(slot) = self.slots.get(&group) {
             tracing::error!(group = slot.seat.name, why, "this node's membership ends");
         }
@@ -182,6 +188,22 @@ impl Driver {
         }
         self.close(group, None, why);
         self.later.push_back(Input::Abandon { group });
+    }
+
+    /// The replica is not like the others: its membership ends, and it comes in again with a
+    /// donor's state.
+    fn quarantine(&mut self, group: GroupId, why: &str) {
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        tracing::error!(group = slot.seat.name, why, "this node joins again");
+        let before = slot.nodes();
+        let view = slot.view().map_or(0, |view| view.number);
+        let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
+        slot.excluded(view, None, &mut record);
+        slot.given_up = true;
+        self.unlist(&before);
+        self.set_alarm(group);
+        self.later.push_back(Input::Abandon { group });
+        self.settle(group, After::Excluded);
     }
 
     fn settle(&mut self, group: GroupId, after: After) {

@@ -6,24 +6,33 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// The dice of one run.
+///
+/// ```
+/// use vsync_sim::Dice;
+///
+/// let mut dice = Dice::new(7);
+/// let (account, amount) = (dice.below(10), dice.between(1, 100));
+/// assert!(account < 10 && (1..=100).contains(&amount));
+/// assert_eq!(Dice::new(7).below(10), account); // a seed is a sequence
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Dice {
+pub struct Dice {
     rng: ChaCha8Rng,
 }
 
 impl Dice {
     /// The dice that belong to a seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Dice { rng: ChaCha8Rng::seed_from_u64(seed) }
     }
 
     /// Any number.
-    pub(crate) fn word(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.rng.next_u64()
     }
 
     /// A number below `bound`; 0 if there is none.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 {
             return 0;
         }
@@ -31,22 +40,22 @@ impl Dice {
     }
 
     /// A number from `low` to `high`, both included.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
     /// True `in_1000` times out of 1000.
-    pub(crate) fn chance(&mut self, in_1000: u64) -> bool {
+    pub fn chance(&mut self, in_1000: u64) -> bool {
         self.below(1000) < in_1000
     }
 
     /// One of several; there must be one.
-    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
 
     /// An index, each as likely as its weight.
-    pub(crate) fn weighted(&mut self, weights: &[u64]) -> usize {
+    pub fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut point = self.below(weights.iter().sum());
         for (index, &weight) in weights.iter().enumerate() {
             if point < weight {
@@ -58,7 +67,7 @@ impl Dice {
     }
 
     /// Roughly exponential, with this mean: mostly small, sometimes several times as long.
-    pub(crate) fn spread(&mut self, mean: u64) -> u64 {
+    pub fn spread(&mut self, mean: u64) -> u64 {
         let word = self.word();
         let halvings = u64::from(word.leading_zeros().min(12));
         let fraction = word & 0x3ff;
@@ -66,7 +75,7 @@ impl Dice {
     }
 
     /// Shuffles in place.
-    pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for last in (1..list.len()).rev() {
             let other = self.below(last as u64 + 1) as usize;
             list.swap(last, other);

@@ -1,4 +1,4 @@
-//! A panic of an engine is a failure of its run: it is told there, not on the terminal.
+//! A panic in a simulated world is a failure of its run: it is told there, not on the terminal.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// Runs something; a panic becomes a text that says where.
-pub(crate) fn catch<T>(what: impl FnOnce() -> T) -> Result<T, String> {
+pub fn catch<T>(what: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let loud = panic::take_hook();

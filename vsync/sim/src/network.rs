@@ -6,24 +6,24 @@
 
 use vsync_core::engine::Traffic;
 
-use super::dice::Dice;
+use crate::Dice;
 
 /// How long frames take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weather {
+pub struct Weather {
     /// Least delay.
-    pub(crate) base: u64,
+    pub base: u64,
     /// Mean of what comes on top.
-    pub(crate) jitter: u64,
+    pub jitter: u64,
     /// How many of 1000 frames take much longer.
-    pub(crate) late: u64,
+    pub late: u64,
     /// Mean of how much longer these take.
-    pub(crate) lateness: u64,
+    pub lateness: u64,
 }
 
 /// All connections.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub struct Network {
     weather: Weather,
     /// By (lower, higher) index.
     links: Vec<Vec<Link>>,
@@ -58,16 +58,16 @@ struct Stream {
 }
 
 /// When the two ends of a link learn something.
-pub(crate) type Both = [(usize, u64); 2];
+pub type Both = [(usize, u64); 2];
 
 impl Network {
     /// A network without hosts.
-    pub(crate) fn new(weather: Weather) -> Self {
+    pub fn new(weather: Weather) -> Self {
         Network { weather, links: Vec::new() }
     }
 
     /// Room for one more host.
-    pub(crate) fn grow(&mut self) {
+    pub fn grow(&mut self) {
         let others = self.links.len();
         self.links.push((0..others).map(|_| Link::default()).collect());
     }
@@ -77,7 +77,7 @@ impl Network {
     }
 
     /// Takes a frame; says when it arrives, and over which connection. `None`: there is none.
-    pub(crate) fn send(
+    pub fn send(
         &mut self,
         now: u64,
         (from, to): (usize, usize),
@@ -107,7 +107,7 @@ impl Network {
     }
 
     /// Whether a frame that was to arrive now does.
-    pub(crate) fn arrives(
+    pub fn arrives(
         &self,
         now: u64,
         (from, to): (usize, usize),
@@ -125,7 +125,7 @@ impl Network {
 
     /// Breaks a connection; says when the ends find out. `keep`: how likely some of what is
     /// under way still arrives, in 1000; 1000 means all of it.
-    pub(crate) fn cut(
+    pub fn cut(
         &mut self,
         now: u64,
         a: usize,
@@ -158,7 +158,7 @@ impl Network {
     }
 
     /// Connects a pair; says when the ends find out.
-    pub(crate) fn mend(&mut self, now: u64, a: usize, b: usize, dice: &mut Dice) -> Option<Both> {
+    pub fn mend(&mut self, now: u64, a: usize, b: usize, dice: &mut Dice) -> Option<Both> {
         let link = self.link(a, b);
         if link.up {
             return None;
@@ -176,20 +176,13 @@ impl Network {
     }
 
     /// Lets nothing through from one host to another before a moment.
-    pub(crate) fn hold(&mut self, from: usize, to: usize, until: u64) {
+    pub fn hold(&mut self, from: usize, to: usize, until: u64) {
         let way = &mut self.link(from, to).ways[usize::from(from > to)];
         way.hold = way.hold.max(until);
     }
 
     /// Makes one direction slow for a while.
-    pub(crate) fn slow(
-        &mut self,
-        from: usize,
-        to: usize,
-        streams: &[Traffic],
-        extra: u64,
-        until: u64,
-    ) {
+    pub fn slow(&mut self, from: usize, to: usize, streams: &[Traffic], extra: u64, until: u64) {
         let way = &mut self.link(from, to).ways[usize::from(from > to)];
         for &traffic in streams {
             way.slow[traffic as usize] = (extra, until);
@@ -197,7 +190,7 @@ impl Network {
     }
 
     /// Ends everything that makes frames late.
-    pub(crate) fn calm(&mut self, now: u64) {
+    pub fn calm(&mut self, now: u64) {
         self.weather.late = 0;
         for link in self.links.iter_mut().flatten() {
             for way in &mut link.ways {

@@ -1,7 +1,4 @@
-//! What will happen, in order of time; what is due at one moment happens in order of planning.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! What can happen in a world.
 
 use bytes::Bytes;
 use vsync_core::engine::{Input, Traffic};
@@ -79,34 +76,4 @@ pub(crate) enum Event {
     Doom,
     /// Somebody looks how far things are.
     Look,
-}
-
-/// The queue. The heap moves its items often, so they only say where the event lies.
-#[derive(Default)]
-pub(crate) struct Queue {
-    /// When, in which order of planning, and where.
-    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    events: Vec<Option<Event>>,
-    free: Vec<usize>,
-    number: u64,
-}
-
-impl Queue {
-    /// Plans something.
-    pub(crate) fn push(&mut self, at: u64, event: Event) {
-        self.number += 1;
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.events.push(None);
-            self.events.len() - 1
-        });
-        self.events[place] = Some(event);
-        self.heap.push(Reverse((at, self.number, place)));
-    }
-
-    /// What is next, and when.
-    pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
-        let Reverse((at, _, place)) = self.heap.pop()?;
-        self.free.push(place);
-        Some((at, self.events[place].take()?))
-    }
 }
