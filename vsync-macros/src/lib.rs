@@ -57,16 +57,16 @@ use crate::parse::Errors;
 /// - `name = "…"`: what the type is called in the cluster; else the struct's own name.
 /// - `version = 3`: the version of state and methods; else 1.
 /// - `from = SectorV2`: the version before. Its checkpoints are loaded by way of
-///   `impl From<SectorV2> for Sector`; with `impl From<&Sector> for SectorV2`, if there is one, this
-///   version writes checkpoints for it.
+///   `impl From<SectorV2> for Sector`; with `impl From<&Sector> for SectorV2`, if there is one,
+///   this version writes checkpoints for it.
 /// - `past`: the struct is an earlier version itself, kept for its checkpoints; it has no methods.
 ///   Say `name` and `version`, and `from` if there was one before.
 /// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
-/// - `#[derived(with = Self::index)]` on a field: computed from the other fields, by a function from
-///   `&Self` to the field's value. It is in no checkpoint; when one is loaded it is computed anew,
+/// - `#[derived(with = Self::index)]` on a field: computed from the other fields, by a function
+///   from `&Self` to the field's value. It is in no checkpoint; when one is loaded it is computed anew,
 ///   after the fields that are in it, and after the derived ones above it. Updates keep it true.
 ///
 /// # On a method

@@ -60,16 +60,16 @@ impl<S: Replicated> Group<S> {
     /// Makes a version of the type the active one, for good. Programs of earlier versions can no
     /// longer be members.
     ///
-    /// It is agreed on by an update in the group's total order, and takes effect with the next view,
-    /// for which the group does not wait: all updates of a view, whatever their order, are applied
+    /// It is agreed on by an update in the group's total order, and takes effect with the next
+    /// view, for which the group does not wait: all updates of a view, whatever their order, are applied
     /// under one version. This returns when that view is installed here. While the group has no
-    /// quorum, it waits; if it is dropped, the version may be activated all the same. A version that
-    /// is active, or below the active one, is there already.
+    /// quorum, it waits; if it is dropped, the version may be activated all the same. A version
+    /// that is active, or below the active one, is there already.
     ///
     /// # Errors
     /// [`ActivateError::Lacking`], if a member's program does not have the version, or one came in
-    /// meanwhile that has not: nothing has changed. [`ActivateError::Unknown`], if this program does
-    /// not have it. [`ActivateError::Group`], as for calls.
+    /// meanwhile that has not: nothing has changed. [`ActivateError::Unknown`], if this program
+    /// does not have it. [`ActivateError::Group`], as for calls.
     pub async fn activate(&self, version: u32) -> Result<(), ActivateError> {
         if version > S::VERSION {
             return Err(ActivateError::Unknown { version, here: S::VERSION });

@@ -134,8 +134,8 @@ impl<S: Replicated, T> Progress<S, T> {
     ) -> Result<(), GroupError> {
         let Stage::Unsent(update) = &self.stage else { return Ok(()) };
         let seat = &self.group.shared.seat;
-        // Versions only rise: what is not active here is not sent, and what is active here is active
-        // wherever it is delivered.
+        // Versions only rise: what is not active here is not sent, and what is active here is
+        // active wherever it is delivered.
         if let Some(active) = seat.version()
             && let Err(why) = S::method(update).check(active)
         {

@@ -1,5 +1,4 @@
-//! [`Replicated`]: updates, queries and views of a type, which `#[replicated]` writes from its `impl`
-//! block.
+//! [`Replicated`]: updates, queries and views of a type, written by `#[replicated]` on its `impl`.
 
 use std::any::Any;
 use std::fmt;

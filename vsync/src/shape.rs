@@ -121,7 +121,7 @@ struct Tracer {
     /// What the part that is being looked at has asked for, and which nodes are in it.
     text: String,
     used: BTreeSet<usize>,
-    /// How many parts that are being looked at are looked at for the second time: what can end does.
+    /// How many parts are being looked at for the second time: what can end does.
     again: usize,
     /// How many parts were seen to their end.
     ended: usize,

@@ -1,4 +1,4 @@
-//! [`State`]: name, version and checkpoints of a type, which `#[replicated]` writes from its struct.
+//! [`State`]: name, version and checkpoints of a type, written by `#[replicated]` on its struct.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -35,7 +35,7 @@ pub trait State: Sized + Send + 'static {
         Vec::new()
     }
 
-    /// The checkpoint: the fields that are neither `#[local]` nor `#[derived]`, one after the other.
+    /// The checkpoint: the fields that are neither `#[local]` nor `#[derived]`, in their order.
     ///
     /// Equal states have equal checkpoints, so that replicas can be compared by them.
     fn save(&self) -> Result<Vec<u8>, CheckpointError>;

@@ -439,7 +439,7 @@ fn to_the_second_version_and_back_and_there_for_good() {
     judge(&stage, states);
 }
 
-/// All replicas are equal; what was acknowledged is there, in its writer's order, and nothing twice.
+/// All replicas are equal; what was acknowledged is there, in its writer's order, nothing twice.
 fn judge(stage: &Stage, mut states: Vec<Vec<(String, u64, u32)>>) {
     assert_eq!(states.len(), 3);
     // Fifo updates of several writers may be in another order at each; per writer they are not.

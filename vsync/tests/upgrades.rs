@@ -328,7 +328,8 @@ async fn what_differs_is_said_in_words() {
             [
                 "field `names` of version 1 is `Vec<char>` here, `Vec<String>` there",
                 "the update `add` (id 1703796) has the order fifo here, total there",
-                "argument `name` of the update `add` (id 1703796) is `Vec<u8>` here, `String` there",
+                "argument `name` of the update `add` (id 1703796) is `Vec<u8>` here, `String` \
+                 there",
                 "the update `repeat` (id 2035370) is here, not there",
                 "the update `pop` (id 1352912) is there, not here",
             ]

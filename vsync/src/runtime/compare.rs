@@ -154,8 +154,8 @@ impl Comparison {
     }
 }
 
-/// What a state is between two updates; `None` where replicas cannot be compared there. A state that
-/// cannot be saved differs from none.
+/// What a state is between two updates; `None` where replicas cannot be compared there. A state
+/// that cannot be saved differs from none.
 pub(crate) fn amid<S: Replicated>(state: &S, active: u32) -> Option<Digest> {
     if only_totals::<S>() { whole(state, active) } else { None }
 }

@@ -124,8 +124,8 @@ pub(crate) trait Answering: Send + Sync {
     fn card(&self) -> &Card;
 }
 
-/// Identity of a replicated type, in all its versions. What else programs must agree on they find out
-/// by their cards.
+/// Identity of a replicated type, in all its versions. What else programs must agree on they find
+/// out by their cards.
 pub(crate) fn schema<S: State>() -> u64 {
     xxh3_64(S::NAME.as_bytes())
 }
@@ -195,7 +195,7 @@ impl<S: Replicated> Shared<S> {
 }
 
 /// The checkpoint of a state: as the active version writes it, so that members of that version can
-/// read it, and the checkpoints of equal replicas are equal; or as its own, if there is no way back.
+/// read it, and the checkpoints of equal replicas are equal; or as its own, without a way back.
 fn encode<S: State>(state: &S, beside: &Beside) -> Result<Bytes, CheckpointError> {
     let (version, bytes) = guarded(|| match state.save_as(beside.active) {
         Err(CheckpointError::NoWayBack { .. }) => Ok((S::VERSION, state.save()?)),

@@ -12,8 +12,8 @@ const VARIABLE: &str = "VSYNC_SCHEMA";
 
 /// The schema of a type as text: that of its [`Card`].
 ///
-/// Types are there as they are written in the source, with the shape of what is inside of them as far
-/// as it can be told: a field added to a struct that is an argument changes the argument's line.
+/// Types are there as they are written in the source, with the shape of what is inside of them as
+/// far as it can be told: a field added to a struct that is an argument changes that one's line.
 ///
 /// ```
 /// use vsync::replicated;
