@@ -3,15 +3,15 @@
 
 use vsync::replicated;
 
-#[replicated(version = 2, from = BoardV1)]
+#[replicated(version = 2)]
 struct Board {
     seen: u64,
 }
 
 #[replicated]
 impl Board {
-    #[update(order = "fifo", since = 2, until = 3, role = "writer")]
-    fn newer(&mut self) {}
+    #[update(order = "fifo", role = "writer")]
+    fn written(&mut self) {}
 
     #[query(scatter, gather = merge)]
     fn search(&self, ctx: &QueryCtx) -> u64 {

@@ -8,6 +8,7 @@ mod handles;
 mod messages;
 mod plain;
 mod state;
+mod versions;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -17,13 +18,16 @@ pub(crate) use self::describe::text;
 
 use crate::model::{self, Method};
 
-/// The struct, its `State`, and its companions.
+/// The struct, its `State`, and its companions; an earlier version has none.
 pub(crate) fn state(model: &model::State, good: bool) -> TokenStream {
     let item = &model.item;
     if !model.expandable {
         return quote!(#item);
     }
     let state = state::implementation(model, good);
+    if model.past {
+        return quote!(#item #state);
+    }
     let handles = handles::types(model);
     let aliases = messages::aliases(model);
     quote! {

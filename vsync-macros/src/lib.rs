@@ -56,10 +56,18 @@ use crate::parse::Errors;
 /// # On a struct
 /// - `name = "…"`: what the type is called in the cluster; else the struct's own name.
 /// - `version = 3`: the version of state and methods; else 1.
+/// - `from = SectorV2`: the version before. Its checkpoints are loaded by way of
+///   `impl From<SectorV2> for Sector`; with `impl From<&Sector> for SectorV2`, if there is one,
+///   this version writes checkpoints for it.
+/// - `past`: the struct is an earlier version itself, kept for its checkpoints; it has no methods.
+///   Say `name` and `version`, and `from` if there was one before.
 /// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
+/// - `#[derived(with = Self::index)]` on a field: computed from the other fields, by a function
+///   from `&Self` to the field's value. It is in no checkpoint; when one is loaded it is computed anew,
+///   after the fields that are in it, and after the derived ones above it. Updates keep it true.
 ///
 /// # On a method
 /// - `#[update(order = "fifo")]`, `"causal"` or `"total"`: takes `&mut self`, then perhaps
@@ -68,6 +76,9 @@ use crate::parse::Errors;
 ///   group goes on.
 ///   - `level = "stable"`: applied only when it is stable.
 ///   - `id = 7`: what it is called on the wire.
+///   - `since = 2`: it may be called when version 2 of the type is active in the group, or a later
+///     one.
+///   - `until = 4`: it may be called until version 4 is active.
 /// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///

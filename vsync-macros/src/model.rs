@@ -22,8 +22,16 @@ pub(crate) struct State {
     pub(crate) version: u32,
     /// What its updates emit.
     pub(crate) event: Option<Path>,
+    /// The version before.
+    pub(crate) from: Option<Path>,
+    /// Whether it is itself an earlier version, kept for its checkpoints.
+    pub(crate) past: bool,
     /// The fields that are part of the replicated state.
     pub(crate) fields: Vec<Field>,
+    /// The fields that are this node's own.
+    pub(crate) local: Vec<Local>,
+    /// The fields that are computed from these.
+    pub(crate) derived: Vec<Derived>,
     /// Whether generated items can be made at all: a struct with lifetimes has none.
     pub(crate) expandable: bool,
 }
@@ -37,6 +45,20 @@ pub(crate) struct Field {
     /// Functions from `#[serde(with = …)]` and its like.
     pub(crate) serialize_with: Option<Path>,
     pub(crate) deserialize_with: Option<Path>,
+}
+
+/// A field that is no part of the replicated state.
+pub(crate) struct Local {
+    pub(crate) member: Member,
+    pub(crate) cfgs: Vec<Attribute>,
+}
+
+/// A field that is computed from the replicated ones.
+pub(crate) struct Derived {
+    pub(crate) member: Member,
+    pub(crate) cfgs: Vec<Attribute>,
+    /// From `&Self` to its value.
+    pub(crate) with: Path,
 }
 
 /// An annotated `impl` block.
@@ -104,6 +126,9 @@ pub(crate) struct Id {
 pub(crate) struct Delivery {
     pub(crate) order: Order,
     pub(crate) stable: bool,
+    /// The first version of the type that has it, and the first that has it no more.
+    pub(crate) since: u32,
+    pub(crate) until: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -134,6 +134,14 @@ impl<S: Replicated, T> Progress<S, T> {
     ) -> Result<(), GroupError> {
         let Stage::Unsent(update) = &self.stage else { return Ok(()) };
         let seat = &self.group.shared.seat;
+        // Versions only rise: what is not active here is not sent, and what is active here is
+        // active wherever it is delivered.
+        if let Some(active) = seat.version()
+            && let Err(why) = S::method(update).check(active)
+        {
+            self.stage = Stage::Done;
+            return Err(GroupError::NotApplied(why));
+        }
         let mut listen = None;
         let left = seat.outbox.leave::<S>(update, seat.limit, |in_line| {
             let (tell, receiver) = who(in_line)?;

@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vsync_net::{Event, PeerInfo, Quic, QuicConfig, Secret, Transport};
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::card::Card;
 use crate::error::ClientError;
 use crate::remote::{Remote, RemoteGroup};
 use crate::replicated::Replicated;
-use crate::runtime::replica::{schema, type_name};
+use crate::runtime::replica::schema;
 use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST, Rpc};
 use crate::runtime::tag;
 
@@ -152,16 +154,26 @@ impl Connection {
     pub(crate) async fn query<S: Replicated>(
         &self,
         group: &str,
+        card: &Card,
         query: Vec<u8>,
     ) -> Result<Vec<u8>, ClientError> {
         if query.len() > LONGEST {
             return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
         }
-        let ask = Ask::Query { group: group.to_owned(), schema: schema::<S>(), query };
+        let id = postcard::take_from_bytes(&query).map_or(0, |(id, _)| id);
+        let here = card.query(id).unwrap_or_default();
+        let line = xxh3_64(here.as_bytes());
+        let ask = Ask::Query { group: group.to_owned(), schema: schema::<S>(), line, query };
         let deadline = Instant::now() + DEADLINE;
         let mut last = "nobody was asked".to_owned();
         loop {
             match timeout_at(deadline, self.round::<S>(group, &ask, &mut last)).await {
+                Ok(Some(Err(ClientError::Type { name, there, .. }))) => {
+                    // The whole type is another one, or the query is.
+                    let whole = !there.starts_with("query ");
+                    let here = if whole { S::NAME.to_owned() } else { here };
+                    return Err(ClientError::Type { name, here, there });
+                }
                 Ok(Some(done)) => return done,
                 Ok(None) => sleep(PAUSE).await,
                 Err(_) => return Err(ClientError::Timeout { last }),
@@ -223,14 +235,14 @@ impl Connection {
             Answer::Elsewhere(members) => return Asked::Elsewhere(members),
             Answer::Unavailable(why) => return Asked::Failed(why),
             Answer::NoSuchGroup => ClientError::NoSuchGroup { name },
-            Answer::Type { there } => ClientError::Type { name, here: type_name::<S>(), there },
+            Answer::Type { there } => ClientError::Type { name, here: S::NAME.to_owned(), there },
             Answer::UnknownQuery { id } => ClientError::UnknownQuery { id },
             Answer::BadQuery(why) => ClientError::Decode(why),
             Answer::TooLarge { size, limit } => ClientError::TooLarge {
                 size: usize::try_from(size).unwrap_or(usize::MAX),
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),
             },
-            Answer::Cluster { .. } | Answer::Vote(_) => {
+            Answer::Cluster { .. } | Answer::Card { .. } | Answer::Vote(_) => {
                 ClientError::Decode("an answer to nothing".to_owned())
             }
         }))

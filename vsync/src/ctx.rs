@@ -9,6 +9,7 @@ use std::time::Duration;
 use vsync_core::engine::Level;
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 
+use crate::error::NotApplied;
 use crate::events::Emits;
 use crate::rng::{Rng, Words};
 use crate::runtime::timers::{Saved, Timer, Timers};
@@ -41,6 +42,10 @@ pub struct Ctx<S> {
     timers: RefCell<Timers>,
     /// When the view was installed here: it differs between replicas, and is for timers only.
     began: Time,
+    /// The version of the type that is active; 0 for the type's own.
+    version: u32,
+    /// The version that is agreed on for the next view.
+    next_version: Cell<Option<u32>>,
     time: Time,
     sender: MemberId,
     rank: usize,
@@ -73,6 +78,8 @@ impl<S> Ctx<S> {
             total: true,
             timers: RefCell::default(),
             began: 0,
+            version: 0,
+            next_version: Cell::new(None),
             time: 0,
             sender: coordinator.unwrap_or(NOBODY),
             rank: 0,
@@ -99,6 +106,28 @@ impl<S> Ctx<S> {
     pub(crate) fn begin(&mut self, timers: Timers, now: Time) {
         self.timers = RefCell::new(timers);
         self.began = now;
+    }
+
+    /// This version of the type is active in the view.
+    pub(crate) fn has_version(&mut self, version: u32) {
+        self.version = version;
+    }
+
+    /// Agrees on a version for the next view, if all members of this one have it; else names those
+    /// that do not. Gives the view's number.
+    pub(crate) fn agree_on(&self, version: u32) -> Result<u64, Vec<String>> {
+        let lacking = lacking(&self.view, version);
+        if !lacking.is_empty() {
+            return Err(lacking);
+        }
+        let agreed = self.next_version.get().max(Some(version));
+        self.next_version.set(agreed.filter(|version| *version > self.version));
+        Ok(self.view.number())
+    }
+
+    /// The version that is agreed on for the next view.
+    pub(crate) fn next_version(&self) -> Option<u32> {
+        self.next_version.get()
     }
 
     /// The timers, for the next view.
@@ -188,6 +217,12 @@ impl<S> Ctx<S> {
     }
 }
 
+/// The members of a view whose programs do not have a version of the type.
+pub(crate) fn lacking(view: &View, version: u32) -> Vec<String> {
+    let lacking = view.members().iter().filter(|member| member.version < version);
+    lacking.map(|member| format!("{} (version {})", member.name, member.version)).collect()
+}
+
 impl<S: State> Ctx<S> {
     /// Tells the world, as soon as that is safe: every member shows the event to those who read its
     /// [`Group::events`](crate::Group::events) when the update that emitted it is stable. If that
@@ -247,9 +282,12 @@ impl<S: State> Ctx<S> {
         }
     }
 
-    /// The version of the type that is active in the group.
+    /// The version of the type that is active in the group: the same at all members, and in all of
+    /// a view. It is what a method that behaves otherwise in another version goes by, where
+    /// programs of several versions are members; it rises by
+    /// [`Group::activate`](crate::Group::activate).
     pub fn version(&self) -> u32 {
-        S::VERSION
+        if self.version == 0 { S::VERSION } else { self.version }
     }
 }
 
@@ -296,10 +334,22 @@ impl<S: Replicated> Ctx<S> {
     ///
     /// # Errors
     /// [`TimerError::NotTotal`] in a fifo or causal update; [`TimerError::Full`] beyond 65,536
-    /// timers of a group, or 16 MiB of their updates; [`TimerError::Encode`]. Every replica meets
-    /// the same error at the same point.
+    /// timers of a group, or 16 MiB of their updates; [`TimerError::Encode`];
+    /// [`TimerError::NotYetActive`] and [`TimerError::Retired`], if the active version does not
+    /// have the method. (If it ends before the timer fires, nothing is applied.) Every replica meets the
+    /// same error at the same point.
     pub fn after(&self, delay: Duration, update: S::Update) -> Result<TimerId, TimerError> {
         let set_at = self.timing()?;
+        match S::method(&update).check(self.version()) {
+            Ok(()) => {}
+            Err(NotApplied::Retired { until, active, .. }) => {
+                return Err(TimerError::Retired { until, active });
+            }
+            Err(_) => {
+                let (since, active) = (S::method(&update).since, self.version());
+                return Err(TimerError::NotYetActive { since, active });
+            }
+        }
         let mut bytes = Vec::new();
         S::encode(&update, &mut bytes).map_err(|why| TimerError::Encode(why.to_string()))?;
         let timer = Timer {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::state::CheckpointError;
+
 /// An error of the network below, as it says itself.
 pub type NetworkError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -21,6 +23,24 @@ pub enum NotApplied {
     /// An argument was encoded to what it does not decode from: the sender has tried it and sent
     /// nothing, or no replica has applied the update.
     Decode(String),
+    /// The version of the type that has the method is not active in the group yet.
+    NotYetActive {
+        /// The method.
+        method: &'static str,
+        /// The first version that has it.
+        since: u32,
+        /// The version that is active.
+        active: u32,
+    },
+    /// The version of the type that is active in the group has the method no more.
+    Retired {
+        /// The method.
+        method: &'static str,
+        /// The first version without it.
+        until: u32,
+        /// The version that is active.
+        active: u32,
+    },
     /// The deadline came while the update was still waiting for its turn.
     Timeout,
     /// This membership ended before the update got its turn, or the view was decided without it.
@@ -39,6 +59,14 @@ impl fmt::Display for NotApplied {
             NotApplied::Decode(why) => {
                 write!(f, "what an argument was encoded to does not decode: {why}")
             }
+            NotApplied::NotYetActive { method, since, active } => write!(
+                f,
+                "`{method}` is there since version {since}, and version {active} is active"
+            ),
+            NotApplied::Retired { method, until, active } => write!(
+                f,
+                "`{method}` was there until version {until}, and version {active} is active"
+            ),
             NotApplied::Timeout => f.write_str("the deadline came before the update was sent"),
             NotApplied::Excluded => f.write_str("this node was excluded from the group"),
             NotApplied::Closed => f.write_str("the group is closed here"),
@@ -217,7 +245,7 @@ pub enum JoinError {
         /// The group's name.
         name: String,
     },
-    /// The group replicates another type, or another version of it.
+    /// The group replicates another type.
     Type {
         /// The group's name.
         name: String,
@@ -233,8 +261,31 @@ pub enum JoinError {
         /// What was being waited for.
         waiting: String,
     },
-    /// The membership ended before it was active: the checkpoint could not be loaded, or a method
-    /// of the type failed.
+    /// The version of the type that is active in the group is none that this program knows a way
+    /// from.
+    Version {
+        /// The group's name.
+        name: String,
+        /// The version of this program.
+        here: u32,
+        /// The version that is active.
+        active: u32,
+    },
+    /// The type is not the same in this program and in that of a member.
+    Schema {
+        /// The group's name.
+        name: String,
+        /// What differs, in words.
+        differences: Vec<String>,
+    },
+    /// The checkpoint that a member sent could not be loaded.
+    Checkpoint {
+        /// The group's name.
+        name: String,
+        /// Why.
+        error: CheckpointError,
+    },
+    /// The membership ended before it was active: a method of the type failed.
     Ended {
         /// The group's name.
         name: String,
@@ -260,6 +311,23 @@ impl fmt::Display for JoinError {
             }
             JoinError::Timeout { name, waiting } => {
                 write!(f, "no membership in {name:?} before the deadline: {waiting}")
+            }
+            JoinError::Version { name, here, active } if here < active => write!(
+                f,
+                "in the group {name:?} version {active} is active, this program has version {here}"
+            ),
+            JoinError::Version { name, here, active } => write!(
+                f,
+                "in the group {name:?} version {active} is active, and version {here}, which this \
+                 program has, knows no way from it (`from`)"
+            ),
+            JoinError::Schema { name, differences } => write!(
+                f,
+                "the type of the group {name:?} is not the same here and there: {}",
+                differences.join("; ")
+            ),
+            JoinError::Checkpoint { name, error } => {
+                write!(f, "no membership in {name:?}: {error}")
             }
             JoinError::Ended { name, why } => write!(f, "no membership in {name:?}: {why}"),
             JoinError::Directory(error) => write!(f, "the directory: {error}"),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use crate::replicated::State;
+use crate::state::State;
 
 /// How many events a reader may lag behind.
 const BUFFER: usize = 1024;

@@ -54,8 +54,10 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod activation;
 mod builder;
 mod call;
+mod card;
 mod client;
 mod codec;
 mod ctx;
@@ -72,7 +74,10 @@ mod replicated;
 mod rng;
 mod runtime;
 mod service;
+mod shape;
+mod state;
 mod steward;
+mod succession;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timer;
@@ -80,8 +85,10 @@ mod view;
 #[cfg(feature = "testing")]
 mod watch;
 
+pub use activation::ActivateError;
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
+pub use card::{Card, CardError};
 pub use client::Client;
 pub use ctx::Ctx;
 pub use difference::Difference;
@@ -92,11 +99,9 @@ pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
-pub use replicated::{
-    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
-    State,
-};
+pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use rng::Rng;
+pub use state::{CheckpointError, Past, State};
 pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};

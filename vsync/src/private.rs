@@ -18,8 +18,13 @@ pub use crate::optimistic::Fallible;
 pub use crate::query::Query;
 pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
 pub use crate::replicated::{
-    ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
-    State,
+    ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
+};
+pub use crate::shape::{Probe, Shaped, Unshaped, shape_with};
+pub use crate::state::{CheckpointError, Past, State};
+pub use crate::succession::{
+    Back, Cloned, NoBack, NotCloned, Snapshot, Succeeds, Way, earlier, methods_of_version,
+    own_version, succession,
 };
 use crate::view::Time;
 pub use crate::view::View;

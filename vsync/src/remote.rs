@@ -4,10 +4,11 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 
+use crate::card::Card;
 use crate::client::Connection;
 use crate::codec;
 use crate::error::ClientError;
@@ -17,12 +18,18 @@ use crate::replicated::{EncodeError, Replicated};
 pub struct RemoteGroup<S: Replicated> {
     name: Arc<str>,
     connection: Arc<Connection>,
+    card: Arc<OnceLock<Card>>,
     state: PhantomData<fn() -> S>,
 }
 
 impl<S: Replicated> Clone for RemoteGroup<S> {
     fn clone(&self) -> Self {
-        RemoteGroup::new(Arc::clone(&self.name), Arc::clone(&self.connection))
+        RemoteGroup {
+            name: Arc::clone(&self.name),
+            connection: Arc::clone(&self.connection),
+            card: Arc::clone(&self.card),
+            state: PhantomData,
+        }
     }
 }
 
@@ -34,7 +41,7 @@ impl<S: Replicated> fmt::Debug for RemoteGroup<S> {
 
 impl<S: Replicated> RemoteGroup<S> {
     pub(crate) fn new(name: Arc<str>, connection: Arc<Connection>) -> Self {
-        RemoteGroup { name, connection, state: PhantomData }
+        RemoteGroup { name, connection, card: Arc::default(), state: PhantomData }
     }
 
     /// The group's name.
@@ -71,9 +78,10 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let RemoteGroup { name, connection, .. } = &self.group;
+            let RemoteGroup { name, connection, card, .. } = &self.group;
+            let card = card.get_or_init(Card::of::<S>);
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
-            let bytes = connection.query::<S>(name, query).await?;
+            let bytes = connection.query::<S>(name, card, query).await?;
             let mut rest: &[u8] = &bytes;
             let value = codec::read::<R>(&mut rest).map_err(ClientError::Decode)?;
             if !rest.is_empty() {

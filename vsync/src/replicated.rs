@@ -1,45 +1,12 @@
-//! What a replicated type is: [`State`] (checkpoints) and [`Replicated`] (updates, queries, views).
-//!
-//! Both are written by `#[replicated]`, the first from the struct, the second from its `impl`.
+//! [`Replicated`]: updates, queries and views of a type, written by `#[replicated]` on its `impl`.
 
 use std::any::Any;
 use std::fmt;
 
 use vsync_core::engine::{Class, Level};
 
-use crate::{Ctx, Group, RemoteGroup, View};
-
-/// A type whose values can be replicated: it has a name, a version and checkpoints.
-///
-/// Written by `#[replicated]` on the struct.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a replicated struct",
-    label = "not a replicated struct",
-    note = "put `#[replicated]` on the struct itself, too"
-)]
-pub trait State: Sized + Send + 'static {
-    /// The type's name in the cluster: the same at all members.
-    const NAME: &'static str;
-
-    /// The version of its state and methods.
-    const VERSION: u32;
-
-    /// The fields of its checkpoint, in order: name, and type as it is written.
-    const FIELDS: &'static [(&'static str, &'static str)];
-
-    /// What its updates may [emit](Ctx::emit): given by `event = …`, else [`NoEvents`].
-    ///
-    /// [`NoEvents`]: crate::NoEvents
-    type Event: Clone + Send + 'static;
-
-    /// The checkpoint: the fields that are not `#[local]`, one after the other.
-    ///
-    /// Equal states have equal checkpoints, so that replicas can be compared by them.
-    fn save(&self) -> Result<Vec<u8>, CheckpointError>;
-
-    /// The state that a checkpoint holds; `#[local]` fields keep the values they have in `local`.
-    fn load(bytes: &[u8], local: Self) -> Result<Self, CheckpointError>;
-}
+use crate::error::NotApplied;
+use crate::{Ctx, Group, RemoteGroup, State, View};
 
 /// One update method of a replicated type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +22,27 @@ pub struct Method {
     /// Whether all its arguments are of standard types, whose encoding always decodes again. Of
     /// other types the sender tries it before an update is sent.
     pub plain: bool,
+    /// The first version of the type that has it.
+    pub since: u32,
+    /// The first version of the type that has it no more.
+    pub until: Option<u32>,
+}
+
+impl Method {
+    /// Whether it may be called while `active` is the active version of the type.
+    ///
+    /// # Errors
+    /// [`NotApplied::NotYetActive`] or [`NotApplied::Retired`].
+    pub(crate) const fn check(&self, active: u32) -> Result<(), NotApplied> {
+        let Method { name: method, since, until, .. } = *self;
+        if active < since {
+            return Err(NotApplied::NotYetActive { method, since, active });
+        }
+        match until {
+            Some(until) if until <= active => Err(NotApplied::Retired { method, until, active }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a method takes and gives, as it is written.
@@ -101,6 +89,10 @@ pub trait Replicated: State {
     /// What all these methods take and give: the updates, then the queries.
     const SIGNATURES: &'static [Signature];
 
+    /// The shapes of what the [signatures](Replicated::SIGNATURES) take and give: of each its
+    /// arguments, then its result, if that is not `()`.
+    fn method_shapes() -> Vec<Vec<String>>;
+
     /// The method that an update calls.
     fn method(update: &Self::Update) -> &'static Method;
 
@@ -112,7 +104,8 @@ pub trait Replicated: State {
     /// Its result, of its declared type, goes to `reply`, for the caller at this replica.
     fn perform(&mut self, ctx: &Ctx<Self>, update: Self::Update, reply: &mut Reply<'_>);
 
-    /// Decodes an update and [performs](Replicated::perform) it. Bytes left over are an error.
+    /// Decodes an update and [performs](Replicated::perform) it, if the active version has its
+    /// method. Bytes left over are an error.
     ///
     /// After an error the state is as it was.
     #[inline]
@@ -123,6 +116,9 @@ pub trait Replicated: State {
         reply: &mut Reply<'_>,
     ) -> Result<(), ApplyError> {
         let update = Self::decode(update)?;
+        if const { bounded(Self::UPDATES) } {
+            Self::method(&update).check(ctx.version()).map_err(ApplyError::Version)?;
+        }
         self.perform(ctx, update, reply);
         Ok(())
     }
@@ -146,6 +142,18 @@ pub trait Replicated: State {
 
     /// Calls the `#[on_view]` method, if there is one.
     fn on_view(&mut self, ctx: &Ctx<Self>, view: &View);
+}
+
+/// Whether some versions of a type do not have all of its updates.
+const fn bounded(updates: &[Method]) -> bool {
+    let mut at = 0;
+    while at < updates.len() {
+        if updates[at].since > 1 || updates[at].until.is_some() {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// Where the result of an update goes: to the caller at this replica, or nowhere.
@@ -230,6 +238,8 @@ pub enum ApplyError {
         /// How many bytes.
         bytes: usize,
     },
+    /// The version of the type that is active in the group does not have the method.
+    Version(NotApplied),
 }
 
 impl fmt::Display for ApplyError {
@@ -243,6 +253,7 @@ impl fmt::Display for ApplyError {
             ApplyError::Leftover { method, bytes } => {
                 write!(f, "{bytes} bytes after the arguments of `{method}`")
             }
+            ApplyError::Version(why) => why.fmt(f),
         }
     }
 }
@@ -287,42 +298,3 @@ impl From<ApplyError> for QueryError {
         QueryError::Decode(error)
     }
 }
-
-/// Why a checkpoint could not be taken or loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CheckpointError {
-    /// A field could not be encoded.
-    Save {
-        /// The field.
-        field: &'static str,
-        /// What its `Serialize` implementation said.
-        why: String,
-    },
-    /// A field does not decode.
-    Load {
-        /// The field.
-        field: &'static str,
-        /// What its `Deserialize` implementation said.
-        why: String,
-    },
-    /// There are bytes after the last field.
-    Leftover {
-        /// How many bytes.
-        bytes: usize,
-    },
-}
-
-impl fmt::Display for CheckpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CheckpointError::Save { field, why } => write!(f, "saving field `{field}`: {why}"),
-            CheckpointError::Load { field, why } => write!(f, "loading field `{field}`: {why}"),
-            CheckpointError::Leftover { bytes } => {
-                write!(f, "{bytes} bytes after the last field")
-            }
-        }
-    }
-}
-
-impl std::error::Error for CheckpointError {}

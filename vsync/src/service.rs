@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use vsync_net::PeerId;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::replicated::{ApplyError, QueryError};
 use crate::runtime::replica::Unanswered;
@@ -42,20 +43,40 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             let free = core.directory.get().is_none();
             Answer::Vote(free && node.is_some_and(|peer| core.votes.give(peer)))
         }
-        Ask::Query { group, schema, query } => {
-            let here = core.registry().get(&group).cloned();
-            match here.filter(|registered| registered.is_active()) {
-                Some(registered) => local(&registered, schema, &query).await,
-                None => elsewhere(core, &group, schema).await,
-            }
-        }
+        Ask::Card { group } => match active(core, &group) {
+            Some(registered) => card(&registered),
+            None => Answer::Unavailable("this node is no active member".to_owned()),
+        },
+        Ask::Query { group, schema, line, query } => match active(core, &group) {
+            Some(registered) => local(&registered, (schema, line), &query).await,
+            None => elsewhere(core, &group, schema).await,
+        },
+    }
+}
+
+/// A group in which this node is an active member.
+fn active(core: &Core, group: &str) -> Option<Registered> {
+    let here = core.registry().get(group).cloned();
+    here.filter(Registered::is_active)
+}
+
+/// The type of a group.
+fn card(registered: &Registered) -> Answer {
+    match registered.seat.version() {
+        Some(active) => Answer::Card { card: registered.answering.card().to_string(), active },
+        None => Answer::Unavailable("this node has no state yet".to_owned()),
     }
 }
 
 /// Reads, and waits until what was read is stable.
-async fn local(registered: &Registered, schema: u64, query: &[u8]) -> Answer {
+async fn local(registered: &Registered, (schema, line): (u64, u64), query: &[u8]) -> Answer {
+    let card = registered.answering.card();
     if registered.answering.schema() != schema {
-        return Answer::Type { there: registered.answering.type_name() };
+        return Answer::Type { there: card.name().to_owned() };
+    }
+    let id = postcard::take_from_bytes(query).map_or(0, |(id, _)| id);
+    if let Some(there) = card.query(id).filter(|there| xxh3_64(there.as_bytes()) != line) {
+        return Answer::Type { there };
     }
     let (result, mut stability) = match registered.answering.query(query) {
         Ok(read) => read,

@@ -24,6 +24,20 @@ pub enum TimerError {
     Full,
     /// An argument of the update could not be encoded.
     Encode(String),
+    /// The version of the type that has the update's method is not active yet.
+    NotYetActive {
+        /// The first version that has it.
+        since: u32,
+        /// The version that is active.
+        active: u32,
+    },
+    /// The version of the type that is active has the update's method no more.
+    Retired {
+        /// The first version without it.
+        until: u32,
+        /// The version that is active.
+        active: u32,
+    },
 }
 
 impl fmt::Display for TimerError {
@@ -31,6 +45,12 @@ impl fmt::Display for TimerError {
         match self {
             TimerError::NotTotal => f.write_str("timers are for total updates and on_view only"),
             TimerError::Full => f.write_str("the group has no room for another timer"),
+            TimerError::NotYetActive { since, active } => {
+                write!(f, "the update is there since version {since}, and {active} is active")
+            }
+            TimerError::Retired { until, active } => {
+                write!(f, "the update was there until version {until}, and {active} is active")
+            }
             TimerError::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
         }
     }

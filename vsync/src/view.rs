@@ -37,6 +37,10 @@ pub struct Member {
     pub name: String,
     /// The node's advertised address.
     pub address: String,
+    /// The version of the group's type that its program has. The group's active version is that of
+    /// the oldest or lower: see
+    /// [`Group::activate`](crate::Group::activate).
+    pub version: u32,
     /// Whether it is active: it has the state, sends, and counts for quorums.
     pub active: bool,
 }
@@ -68,18 +72,23 @@ pub enum Reason {
 pub(crate) struct Meta {
     pub(crate) name: String,
     pub(crate) address: String,
+    /// The version of the group's type that its program has.
+    pub(crate) version: u32,
 }
 
 impl Meta {
     pub(crate) fn encode(&self) -> bytes::Bytes {
-        // Two strings into a growing vector: postcard has nothing to refuse there.
+        // Strings and a number into a growing vector: postcard has nothing to refuse there.
         postcard::to_stdvec(self).unwrap_or_default().into()
     }
 
     /// What another node said; an unreadable one leaves the node nameless.
     pub(crate) fn decode(node: NodeId, bytes: &[u8]) -> Meta {
-        postcard::from_bytes(bytes)
-            .unwrap_or_else(|_| Meta { name: format!("{:x}", node.0), address: String::new() })
+        postcard::from_bytes(bytes).unwrap_or_else(|_| Meta {
+            name: format!("{:x}", node.0),
+            address: String::new(),
+            version: 0,
+        })
     }
 }
 
@@ -97,6 +106,7 @@ impl View {
                 id: member.id,
                 name: meta.name,
                 address: meta.address,
+                version: meta.version,
                 active: view.is_active(rank),
             }
         });

@@ -7,8 +7,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use vsync::testing::Cluster;
 use vsync::{
-    CallError, Ctx, GroupError, GroupEvent, JoinError, NotApplied, TimerError, Unknown, View,
-    replicated,
+    CallError, CheckpointError, Ctx, GroupError, GroupEvent, JoinError, NotApplied, TimerError,
+    Unknown, View, replicated,
 };
 
 /// A number that some replicas cannot load.
@@ -270,8 +270,8 @@ async fn a_checkpoint_that_does_not_load_is_a_clear_error() {
         let first = cluster.node(0).group("faulty").create(Faulty::default()).await.expect("made");
         first.set(13).await.expect("stable");
         let joined = cluster.node(1).group("faulty").join(Faulty::default()).await;
-        let Err(JoinError::Ended { why, .. }) = joined else { panic!("{joined:?}") };
-        assert!(why.contains("loading field `value`"), "{why}");
+        let Err(JoinError::Checkpoint { error, .. }) = joined else { panic!("{joined:?}") };
+        assert!(matches!(error, CheckpointError::Load { field: "value", .. }), "{error}");
         settle(&first, 1).await;
         first.set(14).await.expect("stable");
         let joined = cluster.node(1).group("faulty").join(Faulty::default()).await;

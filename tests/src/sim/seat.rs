@@ -259,7 +259,13 @@ impl Seat {
         let hash = format!("{:016x}", self.app.digest());
         for &joiner in joiners {
             let r#for = desk.recorder.id(joiner);
-            let event = Event::Checkpoint { view: label, bytes, hash: hash.clone(), r#for };
+            let event = Event::Checkpoint {
+                view: label,
+                delivered: None,
+                bytes,
+                hash: hash.clone(),
+                r#for,
+            };
             self.write(desk, event);
         }
     }

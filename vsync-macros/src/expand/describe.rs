@@ -16,6 +16,61 @@ pub(super) fn fields(model: &State) -> TokenStream {
     quote!(const FIELDS: &'static [(&'static str, &'static str)] = &[#(#fields)*];)
 }
 
+/// What these types look like on the wire.
+fn shapes(private: &TokenStream, types: impl Iterator<Item = TokenStream>) -> TokenStream {
+    quote! {
+        use #private::{Shaped as _, Unshaped as _};
+        ::std::vec::Vec::from([#(#types)*])
+    }
+}
+
+fn shape(private: &TokenStream, ty: &impl ToTokens) -> TokenStream {
+    quote!((&#private::Probe::<#ty>::new()).shape())
+}
+
+/// The shapes of the fields.
+pub(super) fn field_shapes(model: &State, private: &TokenStream) -> TokenStream {
+    let fields = model.fields.iter().map(|field| {
+        let (cfgs, ty) = (&field.cfgs, &field.ty);
+        let shape = match &field.deserialize_with {
+            Some(with) => quote! {
+                #private::shape_with(|__probe| -> ::core::result::Result<#ty, _> { #with(__probe) })
+            },
+            None => shape(private, ty),
+        };
+        quote!(#(#cfgs)* #shape,)
+    });
+    let shapes = shapes(private, fields);
+    quote! {
+        fn field_shapes() -> ::std::vec::Vec<::std::string::String> {
+            #shapes
+        }
+    }
+}
+
+/// The shapes of what the methods take and give.
+pub(super) fn method_shapes(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let methods = block.updates().chain(block.queries()).map(|method| {
+        let cfgs = &method.cfgs;
+        let args = method.args.iter().map(|arg| shape(private, &arg.ty));
+        let result = match &method.output {
+            Output::Unit => None,
+            Output::Plain(ty) => Some(shape(private, ty)),
+            Output::Fallible(value, error) => {
+                Some(shape(private, &quote!(::core::result::Result<#value, #error>)))
+            }
+        };
+        let all = args.chain(result);
+        quote!(#(#cfgs)* ::std::vec::Vec::from([#(#all,)*]),)
+    });
+    let shapes = shapes(private, methods);
+    quote! {
+        fn method_shapes() -> ::std::vec::Vec<::std::vec::Vec<::std::string::String>> {
+            #shapes
+        }
+    }
+}
+
 /// The signatures of all methods.
 pub(super) fn signatures(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     let signatures = block.updates().chain(block.queries()).map(|method| {
@@ -80,6 +135,9 @@ pub(super) fn decode<'a>(
 pub(super) fn stubs(private: &TokenStream) -> TokenStream {
     let result = quote!(::core::result::Result);
     quote! {
+        fn method_shapes() -> ::std::vec::Vec<::std::vec::Vec<::std::string::String>> {
+            ::core::unreachable!()
+        }
         fn decode(_: &[u8]) -> #result<Self::Update, #private::ApplyError> {
             ::core::unreachable!()
         }

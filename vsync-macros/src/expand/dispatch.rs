@@ -20,7 +20,11 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
     let tables = tables(block, &private);
     let signatures = describe::signatures(block, &private);
     let functions = if block.good { functions(block, &private) } else { stubs(&private) };
+    let check = (block.good && block.base.generics.params.is_empty())
+        .then(|| quote!(const _: () = #private::methods_of_version::<#ty>();));
     quote! {
+        #check
+
         #[automatically_derived]
         #[allow(unused_mut, unused_variables, unreachable_code, deprecated, clippy::all)]
         impl #impl_generics #private::Replicated for #ty #where_clause {
@@ -55,14 +59,18 @@ fn tables(block: &Block<'_>, private: &TokenStream) -> TokenStream {
 
 fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
     let (id, name) = (method.id.number, &method.name);
-    let Delivery { order, stable } =
-        method.delivery.unwrap_or(Delivery { order: Order::Total, stable: false });
+    let usual = Delivery { order: Order::Total, stable: false, since: 1, until: None };
+    let Delivery { order, stable, since, until } = method.delivery.unwrap_or(usual);
     let class = match order {
         Order::Fifo => quote!(Fifo),
         Order::Causal => quote!(Causal),
         Order::Total => quote!(Total),
     };
     let level = if stable { quote!(Stable) } else { quote!(Optimistic) };
+    let until = match until {
+        Some(until) => quote!(::core::option::Option::Some(#until)),
+        None => quote!(::core::option::Option::None),
+    };
     let plain = method.args.iter().all(|arg| plain::plain(&arg.ty));
     quote! {
         #private::Method {
@@ -70,6 +78,8 @@ fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
             name: #name,
             class: #private::Class::#class,
             level: #private::Level::#level,
+            since: #since,
+            until: #until,
             plain: #plain,
         }
     }
@@ -82,6 +92,7 @@ fn functions(block: &Block<'_>, private: &TokenStream) -> TokenStream {
         perform(block, private),
         encode(block, private, "encode_query", "Query", block.queries()),
         answer(block, private),
+        describe::method_shapes(block, private),
         describe::decode(block, private, ("decode", "Update"), block.updates()),
         describe::decode(block, private, ("decode_query", "Query"), block.queries()),
         on_view(block, private),

@@ -229,7 +229,13 @@ fn kind(method: &Method) -> String {
                 Order::Total => "total",
             };
             let level = if delivery.stable { ", applied when stable" } else { "" };
-            format!(" Update in {order} order{level}.")
+            let since = match delivery.since {
+                1 => String::new(),
+                since => format!(", since version {since}"),
+            };
+            let until =
+                delivery.until.map_or(String::new(), |until| format!(", until version {until}"));
+            format!(" Update in {order} order{level}{since}{until}.")
         }
     }
 }

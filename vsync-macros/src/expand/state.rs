@@ -4,8 +4,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, GenericParam, Type};
 
-use super::describe;
-use crate::model::{Field, State};
+use super::{describe, versions};
+use crate::model::{Derived, Field, State};
 use crate::parse;
 
 /// The implementation of `State`.
@@ -16,7 +16,6 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
     let (impl_generics, ty_generics, _) = model.item.generics.split_for_impl();
     let bounds = where_clause(model, &private);
     let (name, version) = (&model.name, model.version);
-    let fields = describe::fields(model);
     let event = match &model.event {
         Some(event) => quote!(#event),
         None => quote!(#private::NoEvents),
@@ -27,11 +26,22 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             impl #impl_generics #private::Emits<#event> for #ident #ty_generics #bounds {}
         }
     });
+    let fields = describe::fields(model);
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
+    let shapes = match good {
+        true => describe::field_shapes(model, &private),
+        false => quote! {
+            fn field_shapes() -> ::std::vec::Vec<::std::string::String> {
+                ::core::unreachable!()
+            }
+        },
+    };
+    let versions = good.then(|| versions::functions(model, &private));
+    let items = good.then(|| versions::items(model, &private, &bounds));
     quote! {
         #[automatically_derived]
-        #[allow(unused_mut, unused_variables, deprecated)]
+        #[allow(unused_mut, unused_variables, unused_imports, deprecated)]
         impl #impl_generics #private::State for #ident #ty_generics #bounds {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
@@ -49,9 +59,13 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             {
                 #load
             }
+
+            #shapes
+            #versions
         }
 
         #emits
+        #items
     }
 }
 
@@ -76,11 +90,16 @@ fn where_clause(model: &State, private: &TokenStream) -> TokenStream {
         .iter()
         .filter(|field| mentions(field.ty.to_token_stream(), &params))
         .map(|field| field_bounds(field, private));
+    let from = model
+        .from
+        .as_ref()
+        .map(|from| quote!(#from: #private::Past, Self: #private::Succeeds<#from>,));
     quote! {
         where
             #(#own,)*
             Self: ::core::marker::Send + 'static,
             #(#fields)*
+            #from
     }
 }
 
@@ -129,34 +148,49 @@ fn save(model: &State, private: &TokenStream) -> TokenStream {
 }
 
 /// A statement that is there when its field is.
-fn under_cfgs(cfgs: &[Attribute], step: &TokenStream) -> TokenStream {
+pub(super) fn under_cfgs(cfgs: &[Attribute], step: &TokenStream) -> TokenStream {
     if cfgs.is_empty() { quote!(#step) } else { quote!(#(#cfgs)* { #step }) }
 }
 
 /// Fields are assigned, not moved out of `local`: the type may implement `Drop`.
 fn load(model: &State, private: &TokenStream) -> TokenStream {
     let fields = model.fields.iter().map(|field| {
-        let Field { member, name, ty, cfgs, .. } = field;
-        let step = match &field.deserialize_with {
-            Some(with) => quote! {
-                __state.#member = #private::load_with(#name, &mut __input, |__deserializer| {
-                    #with(__deserializer)
-                })?;
-            },
-            None => {
-                let load = call(private, "load", ty);
-                quote!(__state.#member = #load(#name, &mut __input)?;)
-            }
-        };
-        under_cfgs(cfgs, &step)
+        let Field { member, cfgs, .. } = field;
+        let value = load_field(field, private);
+        under_cfgs(cfgs, &quote!(__state.#member = #value;))
     });
+    let derive = derive(model);
     quote! {
         let mut __state = __local;
         let mut __input = __bytes;
         #(#fields)*
         #private::loaded(__input)?;
+        #derive
         ::core::result::Result::Ok(__state)
     }
+}
+
+/// A field's value, taken from `__input`.
+pub(super) fn load_field(field: &Field, private: &TokenStream) -> TokenStream {
+    let Field { name, ty, .. } = field;
+    match &field.deserialize_with {
+        Some(with) => quote! {
+            #private::load_with(#name, &mut __input, |__deserializer| #with(__deserializer))?
+        },
+        None => {
+            let load = call(private, "load", ty);
+            quote!(#load(#name, &mut __input)?)
+        }
+    }
+}
+
+/// Computes the derived fields of `__state`, in the order of their declaration.
+pub(super) fn derive(model: &State) -> TokenStream {
+    let fields = model.derived.iter().map(|Derived { member, cfgs, with }| {
+        let step = quote_spanned!(parse::place(with)=> __state.#member = #with(&__state););
+        under_cfgs(cfgs, &step)
+    });
+    quote!(#(#fields)*)
 }
 
 /// `save::<Ty>`, at the place of the type, for rustc's errors.

@@ -244,26 +244,44 @@ fn update_options(
     let mut order = None;
     let mut stable = false;
     let mut id = None;
+    let (mut since, mut until) = (1, None);
     for option in options {
         match option.name.to_string().as_str() {
             "order" => order = Some(read_order(option, errors)),
             "level" => stable = read_level(option, errors),
             "id" => id = given_id(option, errors),
-            other @ ("since" | "until" | "role" | "key") => {
+            "since" => since = read_version(option, errors).unwrap_or(1),
+            "until" => until = read_version(option, errors),
+            other @ ("role" | "key") => {
                 errors.push(&option.name, format!("`{other}` is not supported yet"));
             }
             other => errors.push(
                 &option.name,
-                format!("unknown option `{other}`; an update has `order`, `level` and `id`"),
+                format!(
+                    "unknown option `{other}`; an update has `order`, `level`, `id`, `since` and \
+                     `until`"
+                ),
             ),
         }
+    }
+    if let Some(until) = until.filter(|until| *until <= since) {
+        let why = format!("the version {until} has it no more, but it is there since {since}");
+        errors.push(attribute, why);
     }
     // Where the options cannot be read the order may be among them.
     if order.is_none() && !broken {
         errors.push(attribute, format!("an update needs an order: {ORDERS}"));
     }
     let order = order.unwrap_or(Order::Total);
-    (Delivery { order, stable }, id)
+    (Delivery { order, stable, since, until }, id)
+}
+
+fn read_version(option: &Opt, errors: &mut Errors) -> Option<u32> {
+    let number = option.number(errors)?;
+    if number == 0 {
+        errors.push(&option.value, "versions begin at 1");
+    }
+    Some(number)
 }
 
 fn read_order(option: &Opt, errors: &mut Errors) -> Order {
@@ -304,9 +322,13 @@ fn query_options(options: &[Opt], errors: &mut Errors) -> Given {
     for option in options {
         match option.name.to_string().as_str() {
             "id" => id = given_id(option, errors),
-            other @ ("scatter" | "gather" | "since" | "until" | "role") => {
+            other @ ("scatter" | "gather" | "role") => {
                 errors.push(&option.name, format!("`{other}` is not supported yet"));
             }
+            other @ ("since" | "until") => errors.push(
+                &option.name,
+                format!("a query has no `{other}`: it reads what is there in any version"),
+            ),
             other => {
                 errors.push(&option.name, format!("unknown option `{other}`; a query has `id`"))
             }

@@ -6,44 +6,78 @@ use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Field as SynField, GenericParam, ItemStruct, Member, Meta, Path, Token};
 
-use super::{Field, State};
+use super::{Derived, Field, Local, State};
 use crate::parse::{self, Errors, Opt};
 
-/// Reads a struct and takes this macro's attributes off it.
-pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors) -> State {
-    let mut name = item.ident.unraw().to_string();
-    let mut version = 1;
-    let mut krate = None;
-    let mut event = None;
-    for option in &options {
+/// The options of a struct.
+struct Options<'a> {
+    name: Option<String>,
+    version: u32,
+    event: Option<Path>,
+    from: Option<Path>,
+    past: bool,
+    krate: Option<&'a Opt>,
+}
+
+fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
+    let mut read =
+        Options { name: None, version: 1, event: None, from: None, past: false, krate: None };
+    for option in options {
         match option.name.to_string().as_str() {
             "name" => match option.string(errors) {
                 Some(text) if text.value().is_empty() => errors.push(text, "the name is empty"),
-                Some(text) => name = text.value(),
+                Some(text) => read.name = Some(text.value()),
                 None => {}
             },
             "version" => match option.number(errors) {
                 Some(0) => errors.push(&option.value, "versions begin at 1"),
-                Some(number) => version = number,
+                Some(number) => read.version = number,
                 None => {}
             },
-            "crate" => krate = Some(option),
-            "event" => event = option.path(errors),
-            other @ "from" => {
-                errors.push(&option.name, format!("`{other}` is not supported yet"));
-            }
+            "crate" => read.krate = Some(option),
+            "event" => read.event = option.path(errors),
+            "from" => read.from = option.path(errors),
+            "past" if option.value.is_some() => errors.push(option, "`past` has no value"),
+            "past" => read.past = true,
             other => errors.push(
                 &option.name,
                 format!(
-                    "unknown option `{other}`; a struct has `name`, `version`, `event` and `crate`"
+                    "unknown option `{other}`; a struct has `name`, `version`, `from`, `past`, \
+                     `event` and `crate`"
                 ),
             ),
         }
     }
+    if let Some(from) = &read.from
+        && read.version == 1
+    {
+        errors.push(from, "`from` needs a `version = …` above that of the earlier type");
+    }
+    read
+}
+
+/// Reads a struct and takes this macro's attributes off it.
+pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors) -> State {
+    let Options { name, version, event, from, past, krate } = read_options(&options, errors);
+    let name = name.unwrap_or_else(|| item.ident.unraw().to_string());
     let krate = parse::krate(krate, errors);
     let expandable = check_generics(&item, errors);
-    let fields = fields(&mut item, errors);
-    State { item, krate, name, version, event, fields, expandable }
+    let mut model = State {
+        krate,
+        name,
+        version,
+        event,
+        from,
+        past,
+        fields: Vec::new(),
+        local: Vec::new(),
+        derived: Vec::new(),
+        expandable,
+        item: item.clone(),
+    };
+    fields(&mut item, &mut model, errors);
+    model.item = item;
+    model
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {
@@ -60,22 +94,43 @@ fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {
     expandable
 }
 
-/// The fields that are not `#[local]`.
-fn fields(item: &mut ItemStruct, errors: &mut Errors) -> Vec<Field> {
+/// The fields that are in checkpoints, and those that are not.
+fn fields(item: &mut ItemStruct, model: &mut State, errors: &mut Errors) {
     // Attributes of serde's derives stay if a derive below this macro still wants them.
     let derives = item.attrs.iter().any(derives_serde);
-    let mut fields = Vec::new();
     for (index, field) in item.fields.iter_mut().enumerate() {
         let local = take_local(field, errors);
-        if !local {
-            check_type(field, errors);
-            fields.push(replicated_field(index, field, errors));
+        let derived = take_derived(field, errors);
+        if let (Some(_), Some(attribute)) = (&local, &derived) {
+            errors.push(attribute, "a field is `#[local]` or `#[derived]`, not both");
+        }
+        if model.past {
+            for attribute in local.iter().chain(&derived) {
+                let why = "an earlier version is only read from checkpoints, and this is in none: \
+                           leave the field out";
+                errors.push(attribute, why);
+            }
+        }
+        match (local, derived) {
+            (Some(_), _) => {
+                model.local.push(Local {
+                    member: member(index, field),
+                    cfgs: parse::named(&field.attrs, "cfg"),
+                });
+            }
+            (None, Some(attribute)) => {
+                check_type(field, errors);
+                model.derived.extend(derived_field(index, field, &attribute, errors));
+            }
+            (None, None) => {
+                check_type(field, errors);
+                model.fields.push(replicated_field(index, field, errors));
+            }
         }
         if !derives {
             field.attrs.retain(|attribute| !attribute.path().is_ident("serde"));
         }
     }
-    fields
 }
 
 fn derives_serde(attribute: &Attribute) -> bool {
@@ -92,42 +147,82 @@ fn names_serde(tokens: TokenStream) -> bool {
     })
 }
 
-fn take_local(field: &mut SynField, errors: &mut Errors) -> bool {
-    let mut local = false;
+fn take_local(field: &mut SynField, errors: &mut Errors) -> Option<Attribute> {
+    let mut local = None;
     field.attrs.retain(|attribute| {
-        if attribute.path().is_ident("derived") {
-            errors.push(attribute, "`#[derived]` is not supported yet");
-            return false;
-        }
         if !attribute.path().is_ident("local") {
-            return parse::not_conditional(attribute, &["local"], errors);
+            return parse::not_conditional(attribute, &["local", "derived"], errors);
         }
         match &attribute.meta {
-            Meta::Path(_) if local => errors.push(attribute, "`#[local]` is given twice"),
+            Meta::Path(_) if local.is_some() => errors.push(attribute, "`#[local]` is given twice"),
             Meta::Path(_) => {}
             _ => errors.push(attribute, "`#[local]` has no options"),
         }
-        local = true;
+        local = Some(attribute.clone());
         false
     });
     local
 }
 
-fn replicated_field(index: usize, field: &SynField, errors: &mut Errors) -> Field {
-    let member = match &field.ident {
+fn take_derived(field: &mut SynField, errors: &mut Errors) -> Option<Attribute> {
+    let mut found = None;
+    field.attrs.retain(|attribute| {
+        if !attribute.path().is_ident("derived") {
+            return true;
+        }
+        if found.is_some() {
+            errors.push(attribute, "`#[derived]` is given twice");
+        } else {
+            found = Some(attribute.clone());
+        }
+        false
+    });
+    found
+}
+
+fn derived_field(
+    index: usize,
+    field: &SynField,
+    attribute: &Attribute,
+    errors: &mut Errors,
+) -> Option<Derived> {
+    const FORM: &str = "write `#[derived(with = Self::index)]`: a function from `&Self` to the \
+                        field's value";
+    let before = errors.count();
+    let mut with = None;
+    for option in &parse::attribute(attribute, errors) {
+        match (&option.value, option.name == "with") {
+            (Some(syn::Expr::Path(path)), true) => with = Some(path.path.clone()),
+            _ => errors.push(option, FORM),
+        }
+    }
+    if with.is_none() && errors.count() == before {
+        errors.push(attribute, FORM);
+    }
+    Some(Derived {
+        member: member(index, field),
+        cfgs: parse::named(&field.attrs, "cfg"),
+        with: with?,
+    })
+}
+
+fn member(index: usize, field: &SynField) -> Member {
+    match &field.ident {
         Some(ident) => Member::Named(ident.clone()),
         None => Member::Unnamed(index.into()),
-    };
+    }
+}
+
+fn replicated_field(index: usize, field: &SynField, errors: &mut Errors) -> Field {
     let name = match &field.ident {
         Some(ident) => ident.unraw().to_string(),
         None => index.to_string(),
     };
-    let cfgs = parse::named(&field.attrs, "cfg");
     let mut model = Field {
-        member,
+        member: member(index, field),
         name,
         ty: field.ty.clone(),
-        cfgs,
+        cfgs: parse::named(&field.attrs, "cfg"),
         serialize_with: None,
         deserialize_with: None,
     };

@@ -188,6 +188,10 @@ pub enum Event {
     Checkpoint {
         /// The label.
         view: u64,
+        /// How many updates of the view were applied before it: where it belongs, if the line comes
+        /// later, because the checkpoint was written beside delivery.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delivered: Option<u64>,
         /// Its size.
         bytes: u64,
         /// Its hash.

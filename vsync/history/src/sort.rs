@@ -140,8 +140,11 @@ impl Sorter {
             | Event::Deliver { view, .. }
             | Event::Stable { view, .. }
             | Event::Accepted { view, .. }
-            | Event::Checkpoint { view, .. }
+            | Event::Checkpoint { view, delivered: None, .. }
             | Event::State { view, .. } => self.add_step(at, Some(*view), &line.event),
+            Event::Checkpoint { view, delivered: Some(delivered), .. } => {
+                self.add_checkpoint(at, *view, *delivered, &line.event);
+            }
         }
     }
 
@@ -208,6 +211,25 @@ impl Sorter {
                 }
             }
         }
+    }
+
+    /// A checkpoint belongs where it was taken, not where it was written.
+    fn add_checkpoint(&mut self, at: usize, view: u64, delivered: u64, event: &Event) {
+        let spans = &self.group.memberships[at].spans;
+        let Some(index) = spans.iter().position(|span| span.view == view) else {
+            return self.add_step(at, Some(view), event);
+        };
+        let Some(step) = self.step(at, event) else { return };
+        let span = &mut self.group.memberships[at].spans[index];
+        let mut before = 0;
+        let after = |step: &Step| {
+            if let Step::Deliver { range, .. } = step {
+                before += range.count;
+            }
+            before > delivered
+        };
+        let place = span.steps.iter().position(after).unwrap_or(span.steps.len());
+        span.steps.insert(place, step);
     }
 
     fn step(&mut self, at: usize, event: &Event) -> Option<Step> {

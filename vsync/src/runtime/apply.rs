@@ -78,6 +78,13 @@ impl<'a> Walk<'a> {
             let error = match catch_unwind(run) {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Stop::Failed(error))) => error,
+                Ok(Err(Stop::Declined(why))) => {
+                    // All replicas decide so, by the version that the view has.
+                    if let Some(takes) = &mut takes {
+                        takes.delivered(self.view, self.next - 1, Err(GroupError::NotApplied(why)));
+                    }
+                    continue;
+                }
                 Ok(Err(Stop::Short)) => {
                     return Err("a range that is shorter than its count".to_owned());
                 }
@@ -139,11 +146,13 @@ impl<'a> Walk<'a> {
                 let Some(update) = ctx.fire(timer) else { return Ok(()) };
                 state.apply(ctx, &update, reply)?;
             }
+            Some(Inner::Activate(version)) => reply.put(ctx.agree_on(version)),
             Some(Inner::Verdict(place, verdict)) => self.heard.push((place, verdict)),
             Some(Inner::Compare) => {
                 let update = Some((self.rank, self.next - 1));
                 let place = Place { view: self.view, update };
-                self.taken.extend(compare::amid(state).map(|digest| (place, digest)));
+                self.taken
+                    .extend(compare::amid(state, ctx.version()).map(|digest| (place, digest)));
             }
             Some(Inner::Digest(place, digest)) => self.digests.push((place, digest)),
         }
@@ -155,13 +164,18 @@ impl<'a> Walk<'a> {
 enum Stop {
     /// The last update failed without a panic.
     Failed(GroupError),
+    /// The last update was not applied, at no replica.
+    Declined(NotApplied),
     /// There is no update where one should be.
     Short,
 }
 
 impl From<ApplyError> for Stop {
     fn from(error: ApplyError) -> Stop {
-        Stop::Failed(GroupError::NotApplied(NotApplied::Decode(error.to_string())))
+        match error {
+            ApplyError::Version(why) => Stop::Declined(why),
+            error => Stop::Failed(GroupError::NotApplied(NotApplied::Decode(error.to_string()))),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use vsync_core::wire::Micros;
 
 use super::callers::{Callers, Takes, Told};
 use super::inner::Sending;
-use super::replica::{Broken, Installed, Loading, Replica, Saving};
+use super::replica::{Broken, Installed, Loading, Replica, Saving, Taken};
+use crate::state::CheckpointError;
 
 /// A range that takes longer than this lets the next one be applied away from the driver.
 const SLOW: Duration = Duration::from_millis(1);
@@ -132,16 +133,16 @@ impl Replica for Absent {
         Absent::away()
     }
 
-    fn save(&self) -> Result<Bytes, Broken> {
-        Absent::away()
+    fn save(&self) -> Result<Bytes, CheckpointError> {
+        Err(CheckpointError::NoState)
     }
 
     fn saving(&self) -> Saving {
-        Box::new(Absent::away)
+        Box::new(|| Taken::Checkpoint(Err(CheckpointError::NoState)))
     }
 
     fn loading(&mut self, _: Bytes) -> Loading {
-        Box::new(Absent::away)
+        Box::new(|| Err(CheckpointError::NoState))
     }
 
     fn stabilised(&mut self) {}
@@ -152,6 +153,10 @@ impl Replica for Absent {
 
     fn send_due(&mut self, _: Micros) -> Option<Sending> {
         None
+    }
+
+    fn wants_view(&mut self) -> bool {
+        false
     }
 
     fn create(&mut self) {}

@@ -156,13 +156,14 @@ impl Comparison {
 
 /// What a state is between two updates; `None` where replicas cannot be compared there. A state
 /// that cannot be saved differs from none.
-pub(crate) fn amid<S: Replicated>(state: &S) -> Option<Digest> {
-    if only_totals::<S>() { whole(state) } else { None }
+pub(crate) fn amid<S: Replicated>(state: &S, active: u32) -> Option<Digest> {
+    if only_totals::<S>() { whole(state, active) } else { None }
 }
 
-/// What a state is at the beginning of a view.
-pub(crate) fn whole<S: Replicated>(state: &S) -> Option<Digest> {
-    state.save().ok().map(|checkpoint| Digest::of(&checkpoint))
+/// What a state is at the beginning of a view: as the active version has it, so that programs of
+/// several versions can be compared.
+pub(crate) fn whole<S: Replicated>(state: &S, active: u32) -> Option<Digest> {
+    state.save_as(active).ok().map(|checkpoint| Digest::of(&checkpoint))
 }
 
 /// What most have; where it is even, what the first has, or most of the others.

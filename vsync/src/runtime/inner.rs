@@ -17,6 +17,8 @@ pub(crate) enum Inner {
     Fire(u64),
     /// How an update of which somebody has spoken went at the sender.
     Verdict(Place, Verdict),
+    /// This version of the type shall be active.
+    Activate(u32),
     /// Compare the replicas here.
     Compare,
     /// What the sender's state was at that place.
@@ -31,7 +33,15 @@ pub(crate) struct Sending {
 }
 
 const fn method(level: Level) -> Method {
-    Method { id: u32::MAX, name: "of the runtime", class: Class::Total, level, plain: true }
+    Method {
+        id: u32::MAX,
+        name: "of the runtime",
+        class: Class::Total,
+        level,
+        since: 1,
+        until: None,
+        plain: true,
+    }
 }
 
 static OPTIMISTIC: Method = method(Level::Optimistic);

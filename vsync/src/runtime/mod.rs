@@ -35,8 +35,9 @@ use vsync_core::wire::{GroupId, MemberId, NodeId};
 pub(crate) use driver::{Driver, Parts};
 
 use crate::error::GroupError;
+use crate::state::CheckpointError;
 use crate::view::View;
-use replica::{Broken, Replica};
+use replica::{Encoding, Replica};
 use seat::Seat;
 
 /// First byte of every frame: what it is for. All but these are the engine's, whose frames begin
@@ -102,19 +103,24 @@ pub(crate) enum Command {
 
 /// What came of work that a replica did away from the driver.
 pub(crate) enum Outcome {
+    /// The state is copied; the checkpoint is still to be made of it.
+    Copied(Point, Encoding),
     /// A checkpoint was taken.
-    Saved {
-        /// The view after whose install.
-        label: u64,
-        /// For whom.
-        joiners: Vec<MemberId>,
-        /// The bytes.
-        saved: Result<Bytes, Broken>,
-    },
+    Saved(Point, Result<Bytes, CheckpointError>),
     /// A checkpoint was loaded.
-    Loaded(Result<(), Broken>),
+    Loaded(Result<(), CheckpointError>),
     /// A range was applied.
     Applied(away::Applied),
+}
+
+/// Where in a group's stream a checkpoint was taken, and for whom.
+pub(crate) struct Point {
+    /// The view after whose install.
+    pub(crate) label: u64,
+    /// How many updates of that view were applied before it.
+    pub(crate) delivered: u64,
+    /// Who waits for it.
+    pub(crate) joiners: Vec<MemberId>,
 }
 
 /// A group that begins at this node.
@@ -137,7 +143,9 @@ pub(crate) enum Progress {
     Refused(Refusal),
     /// The membership ended before it was active: ask again.
     Ended,
-    /// The state could not be loaded, or a method of the type failed: it is over.
+    /// The state could not be loaded: it is over.
+    Checkpoint(CheckpointError),
+    /// A method of the type failed: it is over.
     Broken(String),
 }
 

@@ -120,22 +120,31 @@ impl Outbox {
         Left::Taken { wake }
     }
 
-    /// Leaves an update of the runtime's own, for which nobody waits.
-    pub(crate) fn leave_inner(&self, method: &'static Method, update: &[u8]) {
+    /// Leaves an update of the runtime's own.
+    pub(crate) fn leave_inner(
+        &self,
+        method: &'static Method,
+        update: &[u8],
+        tell: Option<Tell>,
+    ) -> Left {
         let mut state = self.lock();
         if state.closed {
-            return;
+            return Left::Never(NotApplied::Closed);
         }
         let length = (update.len() as u32).to_le_bytes();
         let body = [&length[..], update].concat();
         if state.credit <= 0 {
             let place = state.next;
             state.next += 1;
-            state.line.push_back(Letter { place, method, body, tell: None });
-            return;
+            state.line.push_back(Letter { place, method, body, tell });
+            return Left::InLine(place);
         }
+        let wake = state.parcel.count == 0;
         state.parcel.body.extend_from_slice(&body);
-        drop(state.count(method, body.len(), None));
+        let turn = state.count(method, body.len(), tell);
+        drop(state);
+        turn_has_come(turn);
+        Left::Taken { wake }
     }
 
     /// Gives up a place in line. `true` if the update was still there: it will never be sent.

@@ -3,21 +3,23 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use vsync_core::engine::Delivery;
 use vsync_core::wire::{GroupId, Micros};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::callers::Takes;
 use super::checkpoint::{self, Beside};
 use super::inner::Sending;
 use super::seat::Seat;
 use super::stability::Stability;
+use crate::card::Card;
 use crate::error::GroupError;
 use crate::events::Feed;
 use crate::replicated::{QueryError, Replicated};
+use crate::state::{CheckpointError, State};
 use crate::view::View;
 
 /// What the handles of a group share: the seat, and the state behind a lock that queries take
@@ -25,6 +27,7 @@ use crate::view::View;
 pub(crate) struct Shared<S: Replicated> {
     pub(crate) seat: Arc<Seat>,
     pub(crate) feed: Feed<S::Event>,
+    card: OnceLock<Card>,
     state: Mutex<Cell<S>>,
 }
 
@@ -51,11 +54,22 @@ pub(crate) enum Unanswered {
     Query(QueryError),
 }
 
-/// Takes a checkpoint.
-pub(crate) type Saving = Box<dyn FnOnce() -> Result<Bytes, Broken> + Send>;
+/// Takes a checkpoint, or a copy of the state that it is made of.
+pub(crate) type Saving = Box<dyn FnOnce() -> Taken + Send>;
+
+/// Makes the checkpoint of a copy.
+pub(crate) type Encoding = Box<dyn FnOnce() -> Result<Bytes, CheckpointError> + Send>;
 
 /// Loads a checkpoint.
-pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), Broken> + Send>;
+pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), CheckpointError> + Send>;
+
+/// What there is of a checkpoint when the state is no longer needed for it.
+pub(crate) enum Taken {
+    /// All of it.
+    Checkpoint(Result<Bytes, CheckpointError>),
+    /// The state is of a type that can be copied: updates go on while the copy is encoded.
+    Copy(Encoding),
+}
 
 /// The install of a view, as a replica has to know it.
 pub(crate) struct Installed<'a> {
@@ -81,7 +95,7 @@ pub(crate) trait Replica: Send {
     /// A view was installed.
     fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
-    fn save(&self) -> Result<Bytes, Broken>;
+    fn save(&self) -> Result<Bytes, CheckpointError>;
     /// Takes the checkpoint, wherever that is run.
     fn saving(&self) -> Saving;
     /// Replaces the state by a checkpoint, wherever that is run; `#[local]` parts are kept.
@@ -92,6 +106,8 @@ pub(crate) trait Replica: Send {
     fn due(&self) -> Option<Micros>;
     /// The next of what is to be sent at `now`.
     fn send_due(&mut self, now: Micros) -> Option<Sending>;
+    /// Whether it is for this node to ask for a new view, now and not again.
+    fn wants_view(&mut self) -> bool;
     /// What this node has becomes the state of a new group.
     fn create(&mut self);
     /// The state is void, until a checkpoint is loaded.
@@ -104,36 +120,25 @@ pub(crate) trait Answering: Send + Sync {
     fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered>;
     /// Identity of the type.
     fn schema(&self) -> u64;
-    /// The type in words.
-    fn type_name(&self) -> String;
+    /// The type as it is here.
+    fn card(&self) -> &Card;
 }
 
-/// Identity of a replicated type: name, version and methods.
-pub(crate) fn schema<S: Replicated>() -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(S::NAME.as_bytes());
-    hash.update(&S::VERSION.to_le_bytes());
-    let mut updates: Vec<_> = S::UPDATES.iter().collect();
-    updates.sort_by_key(|method| method.id);
-    for method in updates {
-        hash.update(&method.id.to_le_bytes());
-        hash.update(&[method.class as u8, method.level as u8]);
-    }
-    let mut queries: Vec<_> = S::QUERIES.iter().map(|(id, _)| *id).collect();
-    queries.sort_unstable();
-    queries.iter().for_each(|id| hash.update(&id.to_le_bytes()));
-    hash.digest()
-}
-
-/// A replicated type in words.
-pub(crate) fn type_name<S: Replicated>() -> String {
-    format!("{} version {}", S::NAME, S::VERSION)
+/// Identity of a replicated type, in all its versions. What else programs must agree on they find
+/// out by their cards.
+pub(crate) fn schema<S: State>() -> u64 {
+    xxh3_64(S::NAME.as_bytes())
 }
 
 impl<S: Replicated> Shared<S> {
     /// A replica that has no state yet, only the parts of it that are local to this node.
     pub(crate) fn new(seat: Arc<Seat>, local: S) -> Shared<S> {
-        Shared { seat, feed: Feed::new(), state: Mutex::new(Cell::Local(local)) }
+        Shared {
+            seat,
+            feed: Feed::new(),
+            card: OnceLock::new(),
+            state: Mutex::new(Cell::Local(local)),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
@@ -155,35 +160,55 @@ impl<S: Replicated> Shared<S> {
         Ok((value, stability))
     }
 
-    /// The checkpoint of the state, and behind it what is beside it.
-    pub(super) fn save(&self, beside: &Beside) -> Result<Bytes, Broken> {
-        let state = self.lock();
-        let Cell::Live(live) = &*state else {
-            return Err(Broken("a checkpoint without a state".to_owned()));
-        };
-        match catch_unwind(AssertUnwindSafe(|| live.save())) {
-            Ok(Ok(bytes)) => checkpoint::join(bytes, beside).map_err(Broken),
-            Ok(Err(error)) => Err(Broken(error.to_string())),
-            Err(panic) => Err(Broken(format!("saving panicked: {}", panic_text(panic.as_ref())))),
+    /// The checkpoint of the state, with what is beside it.
+    pub(super) fn save(&self, beside: &Beside) -> Result<Bytes, CheckpointError> {
+        match &*self.lock() {
+            Cell::Live(live) => encode(live, beside),
+            _ => Err(CheckpointError::NoState),
         }
     }
 
-    /// Makes the state what a checkpoint says.
-    pub(super) fn load(&self, checkpoint: &[u8]) -> Result<(), Broken> {
+    /// The same, or a copy of the state where that is possible: the state is locked no longer than
+    /// for that.
+    pub(super) fn take(&self, beside: Beside) -> Taken {
+        let state = self.lock();
+        let Cell::Live(live) = &*state else {
+            return Taken::Checkpoint(Err(CheckpointError::NoState));
+        };
+        match guarded(|| Ok(live.snapshot())) {
+            Ok(Some(copy)) => Taken::Copy(Box::new(move || encode(&copy, &beside))),
+            Ok(None) => Taken::Checkpoint(encode(live, &beside)),
+            Err(error) => Taken::Checkpoint(Err(error)),
+        }
+    }
+
+    /// Makes the state what a checkpoint says that `version` of the type wrote.
+    pub(super) fn load(&self, version: u32, checkpoint: &[u8]) -> Result<(), CheckpointError> {
         let mut state = self.lock();
         let (Cell::Local(old) | Cell::Live(old)) = std::mem::replace(&mut *state, Cell::Void)
         else {
-            return Err(Broken("a checkpoint, but the local parts are lost".to_owned()));
+            return Err(CheckpointError::NoState);
         };
-        match catch_unwind(AssertUnwindSafe(|| S::load(checkpoint, old))) {
-            Ok(Ok(loaded)) => {
-                *state = Cell::Live(loaded);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(Broken(error.to_string())),
-            Err(panic) => Err(Broken(format!("loading panicked: {}", panic_text(panic.as_ref())))),
-        }
+        *state = Cell::Live(guarded(|| S::load_from(version, checkpoint, old))?);
+        Ok(())
     }
+}
+
+/// The checkpoint of a state: as the active version writes it, so that members of that version can
+/// read it, and the checkpoints of equal replicas are equal; or as its own, without a way back.
+fn encode<S: State>(state: &S, beside: &Beside) -> Result<Bytes, CheckpointError> {
+    let (version, bytes) = guarded(|| match state.save_as(beside.active) {
+        Err(CheckpointError::NoWayBack { .. }) => Ok((S::VERSION, state.save()?)),
+        saved => Ok((beside.active, saved?)),
+    })?;
+    checkpoint::seal::<S>(bytes, version, beside)
+}
+
+/// Runs code of the user's that may panic.
+fn guarded<R>(run: impl FnOnce() -> Result<R, CheckpointError>) -> Result<R, CheckpointError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(CheckpointError::Panicked(panic_text(panic.as_ref()).to_owned()))
+    })
 }
 
 impl<S: Replicated> Answering for Shared<S> {
@@ -206,8 +231,8 @@ impl<S: Replicated> Answering for Shared<S> {
         schema::<S>()
     }
 
-    fn type_name(&self) -> String {
-        type_name::<S>()
+    fn card(&self) -> &Card {
+        self.card.get_or_init(Card::of::<S>)
     }
 }
 

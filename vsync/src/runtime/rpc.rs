@@ -35,12 +35,19 @@ pub(crate) enum Ask {
     Cluster,
     /// Will you join the cluster that I form, and nobody else's?
     Vote,
+    /// What is the type of a group?
+    Card {
+        /// The group's name.
+        group: String,
+    },
     /// Answer a query of a group from stable state.
     Query {
         /// The group's name.
         group: String,
         /// Identity of the type that the client expects.
         schema: u64,
+        /// Hash of the query's line in the client's card.
+        line: u64,
         /// Method id and arguments.
         query: Vec<u8>,
     },
@@ -53,6 +60,13 @@ pub(crate) enum Answer {
     Cluster {
         /// Them.
         members: Vec<Contact>,
+    },
+    /// The type of the group.
+    Card {
+        /// The card's text.
+        card: String,
+        /// The version that is active.
+        active: u32,
     },
     /// The encoded result.
     Result(Vec<u8>),

@@ -1,6 +1,6 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -8,7 +8,8 @@ use vsync_core::engine::Delivery;
 use vsync_core::wire::{Cut, GroupId};
 
 use super::Command;
-use super::outbox::Outbox;
+use super::inner::{Inner, Sending};
+use super::outbox::{Left, Outbox, Tell};
 use super::stability::Stability;
 use crate::Difference;
 use crate::error::{GroupError, NotApplied};
@@ -26,6 +27,10 @@ pub(crate) struct Seat {
     /// Most bytes of one update.
     pub(crate) limit: usize,
     status: Mutex<Status>,
+    /// The version of the type that is active in the group; 0 until it is known.
+    version: AtomicU32,
+    /// The view up to which that is decided.
+    decided: AtomicU64,
     events: broadcast::Sender<GroupEvent>,
     failures: AtomicU64,
     differences: AtomicU64,
@@ -58,6 +63,8 @@ impl Seat {
             outbox: Outbox::default(),
             limit,
             status: Mutex::default(),
+            version: AtomicU32::new(0),
+            decided: AtomicU64::new(0),
             events: broadcast::channel(EVENTS).0,
             failures: AtomicU64::new(0),
             differences: AtomicU64::new(0),
@@ -68,6 +75,36 @@ impl Seat {
     /// Where this node stands.
     pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of the type that is active in the group, as far as is known: it only rises.
+    pub(crate) fn version(&self) -> Option<u32> {
+        Some(self.version.load(Ordering::Relaxed)).filter(|version| *version > 0)
+    }
+
+    /// This version is active.
+    pub(crate) fn activated(&self, version: u32) {
+        self.version.store(version, Ordering::Relaxed);
+    }
+
+    /// Which version is active in this view is decided.
+    pub(crate) fn decided(&self, view: u64) {
+        self.decided.store(view, Ordering::Release);
+    }
+
+    /// Whether it is decided which version is active after this view.
+    pub(crate) fn is_decided_after(&self, view: u64) -> bool {
+        self.decided.load(Ordering::Acquire) > view
+    }
+
+    /// Leaves a wish for a version to be active.
+    pub(crate) fn leave_activate(&self, version: u32, tell: Tell) -> Left {
+        match Inner::Activate(version).sending(true) {
+            Some(Sending { method, update }) => {
+                self.outbox.leave_inner(method, &update, Some(tell))
+            }
+            None => Left::Never(NotApplied::Encode("a number".to_owned())),
+        }
     }
 
     /// Tells the driver that the outbox is no longer empty.

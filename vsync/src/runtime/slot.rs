@@ -1,6 +1,6 @@
 //! [`Slot`]: one group at the driver.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,11 +14,12 @@ use super::away::{Absent, Applied, Job, Pace, Results};
 use super::callers::{Callers, Ending, Takes};
 use super::history::{self, Names, Subject, Writer};
 use super::inner::Sending;
-use super::replica::{Broken, Installed, Replica};
+use super::replica::{Broken, Installed, Replica, Taken};
 use super::seat::Seat;
-use super::{Opening, Progress};
+use super::{Opening, Outcome, Point, Progress};
 use crate::error::NotApplied;
 use crate::group::GroupEvent;
+use crate::state::CheckpointError;
 use crate::view::View;
 
 /// One group at the driver: its replica, who waits for it, and where this node stands in it.
@@ -38,6 +39,8 @@ pub(crate) struct Slot {
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
     pub(crate) held: Option<Held>,
+    /// Copies of the state that are being encoded beside delivery.
+    pub(crate) encoding: BTreeSet<u64>,
     standing: Option<Standing>,
     /// The state knows of all views up to this one: the checkpoint was taken after their install.
     label: u64,
@@ -114,6 +117,12 @@ impl Record<'_> {
     fn on(&self) -> bool {
         self.writer.is_some()
     }
+
+    fn flush(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.flush();
+        }
+    }
 }
 
 impl Slot {
@@ -134,6 +143,7 @@ impl Slot {
             given_up: false,
             alarm: None,
             held: None,
+            encoding: BTreeSet::new(),
             standing: None,
             label: 0,
             subject: None,
@@ -264,10 +274,15 @@ impl Slot {
         self.replica.due()
     }
 
+    /// Whether it is for this node to ask for a new view now.
+    pub(crate) fn wants_view(&mut self) -> bool {
+        self.replica.wants_view()
+    }
+
     /// Leaves what is due with what callers have left.
     pub(crate) fn send_due(&mut self, now: Micros) {
         while let Some(Sending { method, update }) = self.replica.send_due(now) {
-            self.seat.outbox.leave_inner(method, &update);
+            drop(self.seat.outbox.leave_inner(method, &update, None));
         }
     }
 
@@ -304,31 +319,38 @@ impl Slot {
         self.held.take()
     }
 
-    /// Takes a checkpoint, wherever that is run.
-    pub(crate) fn saving(&self) -> impl FnOnce() -> Result<Bytes, Broken> + Send + 'static {
-        self.replica.saving()
+    /// Takes a checkpoint, wherever that is run, for these.
+    pub(crate) fn saving(
+        &self,
+        label: u64,
+        joiners: Vec<MemberId>,
+    ) -> impl FnOnce() -> Outcome + Send + 'static {
+        let delivered = self.seat.status().delivered.counts.iter().sum();
+        let point = Point { label, delivered, joiners };
+        let save = self.replica.saving();
+        move || match save() {
+            Taken::Checkpoint(saved) => Outcome::Saved(point, saved),
+            Taken::Copy(encode) => Outcome::Copied(point, encode),
+        }
     }
 
     /// A checkpoint was taken.
-    pub(crate) fn saved(
-        &self,
-        label: u64,
-        joiners: &[MemberId],
-        bytes: &Bytes,
-        record: &mut Record<'_>,
-    ) {
+    pub(crate) fn saved(&self, point: &Point, bytes: &Bytes, record: &mut Record<'_>) {
         if !record.on() {
             return;
         }
         let hash = history::hash(bytes);
-        for joiner in joiners {
+        for joiner in &point.joiners {
             record.write(self.subject.as_ref(), || Event::Checkpoint {
-                view: label,
+                view: point.label,
+                delivered: Some(point.delivered),
                 bytes: bytes.len() as u64,
                 hash: hash.clone(),
                 r#for: self.names.id(*joiner),
             });
         }
+        // Updates after it may be written already: if the joiner has it, so has the history.
+        record.flush();
     }
 
     /// Makes a checkpoint the state, wherever that is run. `status` is the engine's: the view is
@@ -340,7 +362,7 @@ impl Slot {
         bytes: Bytes,
         status: Option<(MemberId, wire::View)>,
         record: &mut Record<'_>,
-    ) -> impl FnOnce() -> Result<(), Broken> + Send + 'static {
+    ) -> impl FnOnce() -> Result<(), CheckpointError> + Send + 'static {
         if record.on()
             && let Some((me, view)) = status
         {
@@ -384,6 +406,7 @@ impl Slot {
         self.seat.outbox.reset(&NotApplied::Excluded);
         self.callers.end(Ending::Excluded { decided });
         self.replica.void();
+        self.encoding.clear();
         self.standing = None;
         self.subject = None;
         self.names = Names::default();

@@ -9,7 +9,7 @@ use vsync_core::wire::{MemberId, Micros};
 
 use super::apply::{Walk, panicked};
 use super::callers::Takes;
-use super::checkpoint::{self, Beside};
+use super::checkpoint::{self, Beside, Parts};
 use super::clock::wall;
 use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
@@ -18,8 +18,10 @@ use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
+use crate::ctx::lacking;
 use crate::events::Emitted;
 use crate::replicated::Replicated;
+use crate::state::CheckpointError;
 use crate::view::View;
 
 /// The driver's end of a [`Shared`].
@@ -33,6 +35,10 @@ pub(crate) struct Typed<S: Replicated> {
     emitted: u64,
     /// Whether this node is the view's coordinator.
     coordinates: bool,
+    /// The version of the type that is active in the group.
+    active: u32,
+    /// Whether this node has asked for the view in which the next one is.
+    asked: bool,
     verdicts: Verdicts,
     comparison: Comparison,
     /// This replica is not like the others.
@@ -49,6 +55,8 @@ impl<S: Replicated> Typed<S> {
             timers: Timers::default(),
             emitted: 0,
             coordinates: false,
+            active: S::VERSION,
+            asked: false,
             verdicts: Verdicts::default(),
             comparison: Comparison::new(compare),
             differs: false,
@@ -56,10 +64,33 @@ impl<S: Replicated> Typed<S> {
         }
     }
 
+    /// This version of the type is active.
+    fn activated(&mut self, version: u32) {
+        self.active = version;
+        self.shared.seat.activated(version);
+    }
+
+    /// The version that was agreed on in the view `before` becomes active, unless somebody has come
+    /// with `view` who does not have it.
+    fn change_version(&mut self, before: &Ctx<S>, view: &View) {
+        if let Some(version) = before.next_version()
+            && lacking(view, version).is_empty()
+        {
+            tracing::info!(group = self.shared.seat.name, version, "a version is active");
+            self.activated(version);
+        }
+    }
+
+    /// Whether this node is to ask for the next view.
+    fn is_to_ask(&self) -> bool {
+        let agreed = self.ctx.as_ref().is_some_and(|ctx| ctx.next_version().is_some());
+        agreed && self.coordinates && !self.asked
+    }
+
     /// What a checkpoint holds beside the state.
     fn beside(&self) -> Beside {
         let timers = self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers);
-        Beside { emitted: self.emitted, timers }
+        Beside { emitted: self.emitted, timers, active: self.active }
     }
 
     /// Updates of a range have failed here, and its sender has spoken of others.
@@ -120,11 +151,12 @@ impl<S: Replicated> Typed<S> {
     /// A view has begun, with `told` in which the state is that of the view before.
     fn begin_comparison(&mut self, view: &View, told: bool) {
         self.comparison.installed(view.clone());
-        let shared = Arc::clone(&self.shared);
+        let (shared, active) = (Arc::clone(&self.shared), self.active);
         if self.comparison.is_on()
             && told
             && let Cell::Live(live) = &*shared.lock()
-            && let Ok(Some(digest)) = catch_unwind(AssertUnwindSafe(|| compare::whole(live)))
+            && let Ok(Some(digest)) =
+                catch_unwind(AssertUnwindSafe(|| compare::whole(live, active)))
         {
             let place = Place { view: view.number(), update: None };
             self.comparison.took(place, digest);
@@ -183,11 +215,17 @@ impl<S: Replicated> Replica for Typed<S> {
         let Installed { group, view, rank, told } = installed;
         self.coordinates = rank == 0;
         let timers = match self.ctx.take() {
-            Some(before) => before.into_timers(),
+            Some(before) => {
+                self.change_version(&before, view);
+                before.into_timers()
+            }
             None => std::mem::take(&mut self.timers),
         };
+        self.asked = false;
+        self.shared.seat.decided(view.number());
         let mut ctx = Ctx::new(group, view.clone());
         ctx.begin(timers, wall());
+        ctx.has_version(self.active);
         ctx.read(self.shared.feed.is_read());
         self.unstable.release_all(&self.shared.feed);
         if !told || view.number() == 1 {
@@ -210,25 +248,26 @@ impl<S: Replicated> Replica for Typed<S> {
         done.and(agreed.map_err(Broken))
     }
 
-    fn save(&self) -> Result<Bytes, Broken> {
+    fn save(&self) -> Result<Bytes, CheckpointError> {
         self.shared.save(&self.beside())
     }
 
     fn saving(&self) -> Saving {
         let (shared, beside) = (Arc::clone(&self.shared), self.beside());
-        Box::new(move || shared.save(&beside))
+        Box::new(move || shared.take(beside))
     }
 
     fn loading(&mut self, checkpoint: Bytes) -> Loading {
-        let (state, beside) = match checkpoint::split(checkpoint) {
+        let Parts { state, version, beside } = match checkpoint::open::<S>(checkpoint) {
             Ok(parts) => parts,
-            Err(why) => return Box::new(move || Err(Broken(why))),
+            Err(error) => return Box::new(move || Err(error)),
         };
+        self.activated(beside.active);
         self.emitted = beside.emitted;
         self.timers = beside.timers.timers(wall());
         self.ctx = None;
         let shared = Arc::clone(&self.shared);
-        Box::new(move || shared.load(&state))
+        Box::new(move || shared.load(version, &state))
     }
 
     fn stabilised(&mut self) {
@@ -239,7 +278,7 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn due(&self) -> Option<Micros> {
-        if self.verdicts.is_sending() || self.comparison.is_sending() {
+        if self.verdicts.is_sending() || self.comparison.is_sending() || self.is_to_ask() {
             return Some(0);
         }
         self.ctx.as_ref().filter(|_| self.coordinates)?.due()
@@ -254,7 +293,14 @@ impl<S: Replicated> Replica for Typed<S> {
         Inner::Fire(timer).sending(stable)
     }
 
+    fn wants_view(&mut self) -> bool {
+        let asks = self.is_to_ask();
+        self.asked |= asks;
+        asks
+    }
+
     fn create(&mut self) {
+        self.activated(S::VERSION);
         let mut state = self.shared.lock();
         if let Cell::Local(_) = &*state
             && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use vsync_core::engine::{Class, GroupConfig};
 use vsync_net::Transport;
@@ -74,7 +75,7 @@ impl Core {
         expect: Option<usize>,
     ) -> Core {
         let local = transport.local();
-        let meta = Meta { name: local.name.clone(), address: local.addr.clone() };
+        let meta = Meta { name: local.name.clone(), address: local.addr.clone(), version: 0 };
         Core {
             transport,
             rpc,
@@ -107,10 +108,15 @@ impl Core {
             generation,
             schema: schema::<S>(),
             causal: S::UPDATES.iter().any(|m| m.class == Class::Causal),
-            meta: self.meta.encode(),
+            meta: self.meta_of(S::VERSION),
             window: self.limits.window,
             join_buffer: self.limits.join_buffer,
         }
+    }
+
+    /// What this node says of itself in a group with this version of its type.
+    pub(super) fn meta_of(&self, version: u32) -> Bytes {
+        Meta { version, ..self.meta.clone() }.encode()
     }
 
     /// The active members of the directory's view that is installed here.

@@ -17,7 +17,7 @@ use crate::directory::{self, DirectoryHandle, Entry, Kind};
 use crate::error::{CallError, JoinError};
 use crate::group::Group;
 use crate::replicated::Replicated;
-use crate::runtime::replica::{Answering, Replica, Shared, schema, type_name};
+use crate::runtime::replica::{Answering, Replica, Shared, schema};
 use crate::runtime::rpc::Contact;
 use crate::runtime::seat::Seat;
 use crate::runtime::typed::Typed;
@@ -55,6 +55,7 @@ struct Entering {
     core: Arc<Core>,
     seat: Arc<Seat>,
     kind: Kind,
+    answering: Arc<dyn Answering>,
     config: GroupConfig,
     /// Taken when the driver gets it.
     replica: Option<Box<dyn Replica>>,
@@ -88,13 +89,15 @@ impl Entering {
             if registry.contains_key(name) {
                 return Err(JoinError::AlreadyMember { name: name.to_owned() });
             }
+            let answering = Arc::clone(&answering);
             let registered = Registered { seat: Arc::clone(&seat), answering };
             registry.insert(name.to_owned(), registered);
         }
         let entering = Entering {
             core: Arc::clone(core),
             seat,
-            kind: Kind { schema: schema::<S>(), name: type_name::<S>() },
+            kind: Kind { schema: schema::<S>(), name: S::NAME.to_owned() },
+            answering,
             config: core.config::<S>(1),
             replica: Some(Box::new(Typed::new(Arc::clone(&shared), compare))),
             opened: None,
@@ -110,14 +113,15 @@ impl Entering {
         let registered = core.registry().get(&seat.name).cloned()?;
         let status = seat.status().clone();
         let (tell, progress) = mpsc::unbounded_channel();
-        let kind =
-            Kind { schema: registered.answering.schema(), name: registered.answering.type_name() };
+        let answering = registered.answering;
+        let name = answering.card().name().to_owned();
+        let kind = Kind { schema: answering.schema(), name };
         // The driver keeps the configuration and the replica of a group that was excluded.
         let config = GroupConfig {
             generation: status.generation,
             schema: kind.schema,
             causal: false,
-            meta: core.meta.encode(),
+            meta: core.meta_of(answering.card().version()),
             window: core.limits.window,
             join_buffer: core.limits.join_buffer,
         };
@@ -125,6 +129,7 @@ impl Entering {
             core: Arc::clone(core),
             seat,
             kind,
+            answering,
             config,
             replica: None,
             opened: Some(status.group?),
@@ -175,6 +180,7 @@ impl Entering {
             Ok(None) => Err(JoinError::Closed),
             Ok(Some(Progress::Active)) => Ok(Attempt::Active),
             Ok(Some(Progress::Ended)) => Ok(Attempt::Again("excluded while joining".into())),
+            Ok(Some(Progress::Checkpoint(error))) => Err(JoinError::Checkpoint { name, error }),
             Ok(Some(Progress::Broken(why))) => Err(JoinError::Ended { name, why }),
             Ok(Some(Progress::Refused(Refusal::Schema { theirs }))) => Err(JoinError::Type {
                 name,
@@ -198,8 +204,22 @@ impl Entering {
         if place.contacts.is_empty() {
             return Ok(Attempt::Again("the directory knows no active member".into()));
         }
+        if let Err(why) = self.compare(&place.contacts).await? {
+            return Ok(Attempt::Again(why));
+        }
         self.start(place, Some(&place.contacts));
         self.wait(ATTEMPT).await
+    }
+
+    /// Whether this program's type is that of the group; the reason if that cannot be told now.
+    ///
+    /// `&mut`, since a replica cannot be shared between threads.
+    async fn compare(&mut self, members: &[Contact]) -> Result<Result<(), String>, JoinError> {
+        let name = self.name();
+        match self.core.ask_card(&name, members).await {
+            Ok(told) => told.fits(&name, self.answering.card()).map(Ok),
+            Err(why) => Ok(Err(why)),
+        }
     }
 
     /// One attempt to make the group.

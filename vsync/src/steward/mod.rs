@@ -2,6 +2,7 @@
 //! directory informed.
 
 mod attend;
+mod cards;
 mod core;
 mod entering;
 mod seeds;

@@ -179,7 +179,7 @@ pub(crate) fn guarded<R>(what: &str, run: impl FnOnce() -> R) -> Result<R, Failu
 
 /// What a node says of itself.
 pub(crate) fn meta(member: usize) -> Bytes {
-    Meta { name: format!("member{member}"), address: String::new() }.encode()
+    Meta { name: format!("member{member}"), address: String::new(), version: 1 }.encode()
 }
 
 fn node(member: usize) -> NodeId {

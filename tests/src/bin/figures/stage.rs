@@ -214,7 +214,10 @@ impl Stage {
                 for joiner in joiners {
                     let (hash, r#for) = (hash(&bytes), id(joiner));
                     let bytes = bytes.len() as u64;
-                    self.write(node, Event::Checkpoint { view: label, bytes, hash, r#for });
+                    self.write(
+                        node,
+                        Event::Checkpoint { view: label, delivered: None, bytes, hash, r#for },
+                    );
                 }
                 self.input(node, Input::Checkpoint { group, label, bytes });
             }

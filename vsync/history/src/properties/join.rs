@@ -124,6 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_may_be_written_beside_delivery() {
+        let story = |point: &str| {
+            format!(
+                "a view 1 a; a accepted; a view 2 a +b; a send 0 1 total; a deliver a 0 1 total 0;
+                a accepted a=1 ^1; a view 3 a +b; {point};
+                b load 2 a 9 77; b view 2 a +b; b deliver a 0 1 total 0; b view 3 a +b"
+            )
+        };
+        accepts(&story("a point b 9 77 0 2"));
+        rejects("join", &story("a point b 9 77 1 2"));
+    }
+
+    #[test]
     fn other_bytes() {
         rejects(
             "join",

@@ -168,8 +168,10 @@ impl Writer {
                 let (cut, extent) = self.cut(&words[2..]);
                 Event::State { view, cut, extent, hash: words[1].into() }
             }
+            // Of another view, where it was written late: how many updates it has, and the view.
             "point" => Event::Checkpoint {
-                view,
+                view: if words.len() > 5 { number(5) } else { view },
+                delivered: (words.len() > 5).then(|| number(4)),
                 bytes: number(2),
                 hash: words[3].into(),
                 r#for: self.id(words[1]),

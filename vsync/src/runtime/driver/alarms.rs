@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use vsync_core::engine::Input;
 use vsync_core::wire::GroupId;
 
 use super::Driver;
@@ -45,8 +46,12 @@ impl Driver {
             let Some(slot) = self.slots.get_mut(&group) else { continue };
             slot.alarm = None;
             slot.send_due(now);
+            let renew = slot.wants_view();
             self.left.add(group);
             self.set_alarm(group);
+            if renew {
+                self.step(Input::Renew { group });
+            }
         }
     }
 }

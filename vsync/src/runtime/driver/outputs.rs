@@ -9,9 +9,9 @@ use vsync_net::PeerId;
 
 use super::Driver;
 use crate::group::GroupEvent;
-use crate::runtime::replica::Broken;
+use crate::runtime::replica::{Broken, Encoding};
 use crate::runtime::slot::{Held, Record, Slot};
-use crate::runtime::{Command, Notice, Outcome, Progress};
+use crate::runtime::{Command, Notice, Outcome, Point, Progress};
 
 impl Driver {
     pub(super) fn output(&mut self, now: u64, output: Output) {
@@ -56,8 +56,8 @@ impl Driver {
             }
             (Output::Install(install), Some(_)) => self.install(install, now),
             (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
-                let save = slot.saving();
-                self.begin_work(group, move || Outcome::Saved { label, joiners, saved: save() });
+                let save = slot.saving(label, joiners);
+                self.begin_work(group, save);
                 Ok(())
             }
             (Output::Loaded { label, donor, bytes, .. }, Some(slot)) => {
@@ -99,29 +99,62 @@ impl Driver {
         });
     }
 
+    /// A copy of the state is encoded while the group goes on.
+    fn encode(&mut self, group: GroupId, point: Point, encode: Encoding) {
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        self.work += 1;
+        slot.encoding.insert(self.work);
+        let (name, seat) = (self.work, Arc::clone(&slot.seat));
+        tokio::task::spawn_blocking(move || {
+            let outcome = Outcome::Saved(point, encode());
+            seat.command(Command::Worked { work: name, outcome });
+        });
+    }
+
     /// A replica is back: what was held for it is done now.
     pub(super) fn worked(&mut self, work: u64, outcome: Outcome) {
-        let doing = |slot: &Slot| slot.held.as_ref().is_some_and(|held| held.work == work);
-        let found = self.slots.iter_mut().find(|(_, slot)| doing(slot));
-        // Otherwise the membership has ended in the meantime.
-        let Some((&group, slot)) = found else { return };
         let now = self.clock.now();
         let mut record = Record { writer: self.history.as_mut(), now };
-        let Some(held) = slot.release() else { return };
-        self.held -= held.bytes;
+        let doing = |slot: &Slot| slot.held.as_ref().is_some_and(|held| held.work == work);
+        let found =
+            self.slots.iter_mut().find_map(|(&group, slot)| match slot.encoding.remove(&work) {
+                true => Some((group, slot, None)),
+                false if doing(slot) => slot.release().map(|held| (group, slot, Some(held))),
+                false => None,
+            });
+        // Otherwise the membership has ended in the meantime.
+        let Some((group, slot, held)) = found else { return };
+        self.held -= held.as_ref().map_or(0, |held| held.bytes);
         let done = match outcome {
-            Outcome::Saved { label, joiners, saved } => saved.map(|bytes| {
-                slot.saved(label, &joiners, &bytes, &mut record);
-                self.later.push_back(Input::Checkpoint { group, label, bytes });
-            }),
-            Outcome::Loaded(done) => done,
+            Outcome::Copied(point, encoding) => {
+                self.encode(group, point, encoding);
+                Ok(())
+            }
+            Outcome::Saved(point, Ok(bytes)) => {
+                slot.saved(&point, &bytes, &mut record);
+                self.later.push_back(Input::Checkpoint { group, label: point.label, bytes });
+                Ok(())
+            }
+            Outcome::Saved(_, Err(error)) => Err(Broken(format!("a checkpoint: {error}"))),
+            Outcome::Loaded(Ok(())) => Ok(()),
+            Outcome::Loaded(Err(error)) => {
+                let why = format!("the group's checkpoint: {error}");
+                if let Some(progress) = slot.progress.take() {
+                    drop(progress.send(Progress::Checkpoint(error)));
+                }
+                Err(Broken(why))
+            }
             Outcome::Applied(applied) => slot.back(applied),
         };
         match done {
-            Ok(()) => self.set_alarm(group),
+            Ok(()) if held.is_some() => self.set_alarm(group),
+            // The replica may be away with something else.
+            Ok(()) => {}
             Err(Broken(why)) => self.broken(group, &why),
         }
-        self.catch_up(group, now, held);
+        if let Some(held) = held {
+            self.catch_up(group, now, held);
+        }
         self.activated();
         while let Some(input) = self.later.pop_front() {
             self.step(input);

@@ -4,19 +4,16 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{env, fs, io};
 
-use vsync_core::engine::{Class, Level};
-
 use super::{Failure, Kind, demand};
-use crate::{Replicated, Signature};
+use crate::{Card, Replicated};
 
 /// The variable that says that the files are to be written.
 const VARIABLE: &str = "VSYNC_SCHEMA";
 
-/// The schema of a type as text: its name and version, the fields of its checkpoint in order, and
-/// its methods with ids, orders, levels, arguments and results.
+/// The schema of a type as text: that of its [`Card`].
 ///
-/// Types are there as they are written in the source. What is inside of them is not: for a field
-/// added to a struct that is an argument this text stays the same.
+/// Types are there as they are written in the source, with the shape of what is inside of them as
+/// far as it can be told: a field added to a struct that is an argument changes that one's line.
 ///
 /// ```
 /// use vsync::replicated;
@@ -40,51 +37,15 @@ const VARIABLE: &str = "VSYNC_SCHEMA";
 ///     vsync::testing::schema::<Counter>(),
 ///     "\
 /// type Counter version 2
-///   count: u64
+///   count: u64 #29b0a05a44946a1c
 /// update add id 1 order total level optimistic
-///   amount: u64
-///   -> u64
+///   amount: u64 #29b0a05a44946a1c
+///   -> u64 #29b0a05a44946a1c
 /// "
 /// );
 /// ```
 pub fn schema<S: Replicated>() -> String {
-    let mut text = format!("type {} version {}\n", S::NAME, S::VERSION);
-    for (field, ty) in S::FIELDS {
-        let _ = writeln!(text, "  {field}: {ty}");
-    }
-    let mut updates: Vec<_> = S::UPDATES.iter().collect();
-    updates.sort_by_key(|method| method.id);
-    for method in updates {
-        let order = match method.class {
-            Class::Fifo => "fifo",
-            Class::Causal => "causal",
-            Class::Total => "total",
-        };
-        let level = match method.level {
-            Level::Optimistic => "optimistic",
-            Level::Stable => "stable",
-        };
-        let (name, id) = (method.name, method.id);
-        let _ = writeln!(text, "update {name} id {id} order {order} level {level}");
-        signature(S::SIGNATURES, id, &mut text);
-    }
-    let mut queries: Vec<_> = S::QUERIES.iter().collect();
-    queries.sort();
-    for (id, name) in queries {
-        let _ = writeln!(text, "query {name} id {id}");
-        signature(S::SIGNATURES, *id, &mut text);
-    }
-    text
-}
-
-fn signature(all: &[Signature], id: u32, text: &mut String) {
-    let Some(of) = all.iter().find(|signature| signature.id == id) else { return };
-    for (argument, ty) in of.arguments {
-        let _ = writeln!(text, "  {argument}: {ty}");
-    }
-    if of.result != "()" {
-        let _ = writeln!(text, "  -> {}", of.result);
-    }
+    Card::of::<S>().to_string()
 }
 
 /// Checks that the [`schema`] of a type is what a committed file says.
@@ -163,7 +124,7 @@ fn against<S: Replicated>(file: &Path, write: bool) -> Result<(), Failure> {
     let advice = match then.first() == now.first() {
         true => {
             "Members with the one schema and members with the other are not of one group: raise \
-             `version` with it."
+             `version` with it, and say `from`, `since` and `until`."
         }
         false => "The name or the version is another one, so this is meant.",
     };

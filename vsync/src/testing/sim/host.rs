@@ -10,7 +10,7 @@ use vsync_sim::Clock;
 
 use super::judge::{Judge, protocol};
 use super::story::Story;
-use crate::runtime::checkpoint::{self, Beside};
+use crate::runtime::checkpoint::{self, Beside, Parts};
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::timers::{Saved, Timers};
 use crate::testing::check::{Draw, Failure, Kind};
@@ -230,9 +230,9 @@ impl<S: Replicated> Replica<S> {
         };
         desk.tell("takes a checkpoint".to_owned());
         let emitted = self.ctx.as_ref().map_or(0, Ctx::emitted);
-        let beside = Beside { emitted, timers: self.saved_timers() };
-        let joined = checkpoint::join(snapshot(state)?.state, &beside);
-        joined.map_err(|why| Failure::new(Kind::Checkpoint, why))
+        let beside = Beside { emitted, timers: self.saved_timers(), active: S::VERSION };
+        let sealed = checkpoint::seal::<S>(snapshot(state)?.state, S::VERSION, &beside);
+        sealed.map_err(|why| Failure::new(Kind::Checkpoint, why.to_string()))
     }
 
     /// The timers that are set.
@@ -255,7 +255,7 @@ impl<S: Replicated> Replica<S> {
         desk: &mut Desk<'_, S>,
     ) -> Result<(), Failure> {
         desk.tell(format!("loads the checkpoint of view {label}"));
-        let (checkpoint, beside): (Bytes, Beside) = match checkpoint::split(checkpoint) {
+        let Parts { state: checkpoint, beside, .. } = match checkpoint::open::<S>(checkpoint) {
             Ok(parts) => parts,
             Err(why) => return protocol(format!("n{}: {why}", desk.host)),
         };

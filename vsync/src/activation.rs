@@ -1,0 +1,116 @@
+//! Activating a version of a group's type.
+
+use std::fmt;
+
+use tokio::sync::{broadcast, oneshot};
+
+use crate::error::{GroupError, Unknown};
+use crate::group::{Group, GroupEvent};
+use crate::replicated::Replicated;
+use crate::runtime::callers::{Told, Waiter};
+use crate::runtime::outbox::{Left, Tell};
+
+/// Why a version was not activated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ActivateError {
+    /// These members' programs do not have the version; with the names of their nodes. The version
+    /// that was active still is.
+    Lacking(Vec<String>),
+    /// This program does not have it.
+    Unknown {
+        /// The version asked for.
+        version: u32,
+        /// The version of this program.
+        here: u32,
+    },
+    /// The outcome is not known here, or this node's membership was over before it was sent.
+    Group(GroupError),
+}
+
+impl fmt::Display for ActivateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ActivateError::Lacking(members) => {
+                write!(f, "these members do not have the version: {}", members.join(", "))
+            }
+            ActivateError::Unknown { version, here } => {
+                write!(f, "this program has version {here}, and not {version}")
+            }
+            ActivateError::Group(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ActivateError {}
+
+impl From<GroupError> for ActivateError {
+    fn from(error: GroupError) -> ActivateError {
+        ActivateError::Group(error)
+    }
+}
+
+impl<S: Replicated> Group<S> {
+    /// The version of the type that is active in the group, as far as it is known here. It never
+    /// goes back.
+    pub fn version(&self) -> Option<u32> {
+        self.shared.seat.version()
+    }
+
+    /// Makes a version of the type the active one, for good. Programs of earlier versions can no
+    /// longer be members.
+    ///
+    /// It is agreed on by an update in the group's total order, and takes effect with the next
+    /// view, for which the group does not wait: all updates of a view, whatever their order, are applied
+    /// under one version. This returns when that view is installed here. While the group has no
+    /// quorum, it waits; if it is dropped, the version may be activated all the same. A version
+    /// that is active, or below the active one, is there already.
+    ///
+    /// # Errors
+    /// [`ActivateError::Lacking`], if a member's program does not have the version, or one came in
+    /// meanwhile that has not: nothing has changed. [`ActivateError::Unknown`], if this program
+    /// does not have it. [`ActivateError::Group`], as for calls.
+    pub async fn activate(&self, version: u32) -> Result<(), ActivateError> {
+        if version > S::VERSION {
+            return Err(ActivateError::Unknown { version, here: S::VERSION });
+        }
+        let mut events = self.shared.seat.events();
+        let agreed = self.agree_on(version).await?;
+        loop {
+            let decided = self.shared.seat.is_decided_after(agreed);
+            if self.version() >= Some(version) {
+                return Ok(());
+            }
+            if decided {
+                let view = self.view();
+                let lacking = view.map(|view| crate::ctx::lacking(&view, version));
+                return Err(ActivateError::Lacking(lacking.unwrap_or_default()));
+            }
+            match events.recv().await {
+                Ok(GroupEvent::Excluded) => {
+                    return Err(GroupError::Unknown(Unknown::Excluded).into());
+                }
+                Ok(GroupEvent::Closed { .. }) | Err(broadcast::error::RecvError::Closed) => {
+                    return Err(GroupError::Unknown(Unknown::Closed).into());
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            }
+        }
+    }
+
+    /// Sends the update. Gives the view in which it was agreed.
+    async fn agree_on(&self, version: u32) -> Result<u64, ActivateError> {
+        let seat = &self.shared.seat;
+        let (tell, listen) = oneshot::channel::<Told>();
+        match seat.leave_activate(version, Tell::Answer(Waiter::Stable(tell))) {
+            Left::Never(why) => return Err(GroupError::NotApplied(why).into()),
+            Left::Taken { wake: true } => seat.wake(),
+            Left::Taken { .. } | Left::InLine(_) => {}
+        }
+        let told = listen.await.unwrap_or(Err(GroupError::Unknown(Unknown::Closed)))?;
+        match told.downcast::<Result<u64, Vec<String>>>() {
+            Ok(agreed) => agreed.map_err(ActivateError::Lacking),
+            Err(_) => Err(GroupError::Unknown(Unknown::NoAnswer).into()),
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! [`Card`]: what a type is, so that two programs can tell whether they mean the same by it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use vsync_core::engine::{Class, Level};
+
+use crate::replicated::{Replicated, Signature};
+use crate::state::State;
+
+/// The schema of a replicated type: its name and version, the fields of its state in this and in
+/// earlier versions, its methods with what they take and give.
+///
+/// Members of a group compare their cards before one is let in; what differs is said in words. As
+/// text it is made to be kept in a file and compared line by line:
+///
+/// ```
+/// use vsync::{Card, replicated};
+///
+/// #[replicated(version = 2)]
+/// #[derive(Default)]
+/// struct Counter {
+///     count: u64,
+/// }
+///
+/// #[replicated]
+/// impl Counter {
+///     #[update(order = "total", id = 1)]
+///     fn add(&mut self, amount: u64) -> u64 {
+///         self.count += amount;
+///         self.count
+///     }
+///     #[update(order = "fifo", id = 2, since = 2)]
+///     fn reset(&mut self) {
+///         self.count = 0;
+///     }
+/// }
+///
+/// let text = Card::of::<Counter>().to_string();
+/// assert_eq!(
+///     text,
+///     "\
+/// type Counter version 2
+///   count: u64 #29b0a05a44946a1c
+/// update add id 1 order total level optimistic
+///   amount: u64 #29b0a05a44946a1c
+///   -> u64 #29b0a05a44946a1c
+/// update reset id 2 order fifo level optimistic since 2
+/// "
+/// );
+/// assert_eq!(text.parse::<Card>()?, Card::of::<Counter>());
+/// # Ok::<_, vsync::CardError>(())
+/// ```
+/// Behind the `#` is the shape of a type: a hash of what it asks a deserializer for, of all that is
+/// in it. Types whose texts are equal may be other types; their shapes tell. A shape has a `~`
+/// behind it if a part of the type could not be seen, because it refuses values that are made up; it is a
+/// `?` if nothing is known, as of a parameter of a generic type. What no shape shows is the meaning
+/// of bytes, and a `Serialize` that does not write what `Deserialize` reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    name: String,
+    /// The newest first: version and fields.
+    states: Vec<(u32, Vec<Part>)>,
+    methods: Vec<Entry>,
+}
+
+/// A field, an argument or a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    name: String,
+    ty: String,
+    shape: String,
+}
+
+/// A method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    name: String,
+    id: u32,
+    /// Of an update: order and level. A query has none.
+    delivery: Option<(String, String)>,
+    since: u32,
+    until: Option<u32>,
+    arguments: Vec<Part>,
+    result: Option<Part>,
+}
+
+/// The line at which a text is no card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CardError {
+    /// Its number, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for CardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} is not that of a schema card", self.line)
+    }
+}
+
+impl std::error::Error for CardError {}
+
+/// The fields of a type's state, one line each.
+pub(crate) fn fields<S: State>() -> Vec<String> {
+    let parts = S::FIELDS.iter().zip(S::field_shapes());
+    parts.map(|((name, ty), shape)| format!("{name}: {ty} #{shape}")).collect()
+}
+
+impl Card {
+    /// The card of a type.
+    pub fn of<S: Replicated>() -> Card {
+        let mut shapes = S::method_shapes();
+        let mut shape = |of: &Signature| {
+            let found = S::SIGNATURES.iter().position(|signature| signature.id == of.id);
+            found.and_then(|at| shapes.get_mut(at).map(std::mem::take)).unwrap_or_default()
+        };
+        let mut updates: Vec<_> = S::UPDATES.iter().collect();
+        updates.sort_by_key(|method| method.id);
+        let mut queries: Vec<_> = S::QUERIES.iter().collect();
+        queries.sort();
+        let updates = updates.into_iter().map(|method| {
+            let delivery = Some((order(method.class).to_owned(), level(method.level).to_owned()));
+            let (since, until) = (method.since, method.until);
+            (method.id, method.name, delivery, since, until)
+        });
+        let queries = queries.into_iter().map(|(id, name)| (*id, *name, None, 1, None));
+        let methods = updates.chain(queries).map(|(id, name, delivery, since, until)| {
+            let mut entry = Entry {
+                name: name.to_owned(),
+                id,
+                delivery,
+                since,
+                until,
+                arguments: Vec::new(),
+                result: None,
+            };
+            if let Some(signature) = S::SIGNATURES.iter().find(|signature| signature.id == id) {
+                entry.sign(signature, shape(signature));
+            }
+            entry
+        });
+        let methods = methods.collect();
+        let parse =
+            |lines: Vec<String>| lines.iter().filter_map(|line| Part::parse(line)).collect();
+        let mut states = vec![(S::VERSION, parse(fields::<S>()))];
+        states.extend(S::earlier().into_iter().map(|(version, lines)| (version, parse(lines))));
+        Card { name: S::NAME.escape_debug().to_string(), states, methods }
+    }
+
+    /// The version of the type.
+    pub fn version(&self) -> u32 {
+        self.states.first().map_or(0, |(version, _)| *version)
+    }
+
+    /// The type's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether there is a way from the state of this version to that of the card's own.
+    pub(crate) fn reads(&self, version: u32) -> bool {
+        self.states.iter().any(|(known, _)| *known == version)
+    }
+
+    /// A query in one line.
+    pub(crate) fn query(&self, id: u32) -> Option<String> {
+        self.methods.iter().find(|method| method.id == id && method.delivery.is_none()).map(
+            |query| {
+                let mut line = query.to_string();
+                for part in query.arguments.iter().chain(&query.result) {
+                    line.push_str(&part.to_string());
+                }
+                line
+            },
+        )
+    }
+
+    /// Why programs with these cards cannot be members of one group in which `active` is the active
+    /// version, in words; nothing if they can.
+    ///
+    /// What differs may differ if the versions do and it is never used by both: a method that the
+    /// older program does not know has to be one that comes later, by its `since`. Queries may be
+    /// other ones in another version.
+    pub fn differences(&self, there: &Card, active: u32) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.name != there.name {
+            found.push(format!("the type is `{}` here, `{}` there", self.name, there.name));
+            return found;
+        }
+        self.compare_states(there, &mut found);
+        let versions = (self.version(), there.version());
+        for method in &self.methods {
+            match there.methods.iter().find(|other| other.id == method.id) {
+                Some(other) => method.compare(other, versions, &mut found),
+                None if method.may_lack(versions.1, active) => {}
+                None => found.push(format!("{} is here, not there", method.called())),
+            }
+        }
+        for method in &there.methods {
+            let known = self.methods.iter().any(|other| other.id == method.id);
+            if !known && !method.may_lack(versions.0, active) {
+                found.push(format!("{} is there, not here", method.called()));
+            }
+        }
+        found
+    }
+
+    fn compare_states(&self, there: &Card, found: &mut Vec<String>) {
+        let mut common = 0;
+        for (version, fields) in &self.states {
+            let Some((_, others)) = there.states.iter().find(|(other, _)| other == version) else {
+                continue;
+            };
+            common += 1;
+            let what = format!("of version {version}");
+            compare_parts("field", &what, fields, others, found);
+        }
+        if common == 0 {
+            found.push(format!(
+                "no version of the state is known to both: {} here, {} there",
+                self.version(),
+                there.version()
+            ));
+        }
+    }
+}
+
+fn order(class: Class) -> &'static str {
+    match class {
+        Class::Fifo => "fifo",
+        Class::Causal => "causal",
+        Class::Total => "total",
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Optimistic => "optimistic",
+        Level::Stable => "stable",
+    }
+}
+
+/// Compares parts that go by their places.
+fn compare_parts(what: &str, of: &str, here: &[Part], there: &[Part], found: &mut Vec<String>) {
+    let names = |parts: &[Part]| parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>();
+    let (ours, theirs) = (names(here), names(there));
+    let (known, other): (BTreeSet<_>, BTreeSet<_>) =
+        (ours.iter().collect(), theirs.iter().collect());
+    for name in known.difference(&other) {
+        found.push(format!("{what} `{name}` {of} is here, not there"));
+    }
+    for name in other.difference(&known) {
+        found.push(format!("{what} `{name}` {of} is there, not here"));
+    }
+    if known == other && ours != theirs {
+        let (ours, theirs) = (ours.join(", "), theirs.join(", "));
+        found.push(format!("{what}s {of} are in the order {ours} here, {theirs} there"));
+    }
+    for part in here {
+        if let Some(other) = there.iter().find(|other| other.name == part.name) {
+            part.compare(other, &format!("{what} `{}` {of}", part.name), found);
+        }
+    }
+}
+
+impl Part {
+    fn parse(line: &str) -> Option<Part> {
+        let (rest, shape) = line.trim_start().rsplit_once(" #")?;
+        let (name, ty) = match rest.strip_prefix("-> ") {
+            Some(ty) => ("->", ty),
+            None => rest.split_once(": ")?,
+        };
+        Some(Part { name: name.to_owned(), ty: ty.to_owned(), shape: shape.to_owned() })
+    }
+
+    fn compare(&self, there: &Part, what: &str, found: &mut Vec<String>) {
+        let whole = !self.shape.ends_with(['~', '?']);
+        if self.shape == there.shape && (whole || self.ty == there.ty) {
+            return;
+        }
+        found.push(match self.ty == there.ty {
+            true => format!(
+                "{what} is `{}` on both sides, but what is inside of it is not the same",
+                self.ty
+            ),
+            false => format!("{what} is `{}` here, `{}` there", self.ty, there.ty),
+        });
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.as_str() {
+            "->" => write!(f, "  -> {} #{}", self.ty, self.shape),
+            name => write!(f, "  {name}: {} #{}", self.ty, self.shape),
+        }
+    }
+}
+
+impl Entry {
+    fn sign(&mut self, signature: &Signature, shapes: Vec<String>) {
+        let mut shapes = shapes.into_iter();
+        let mut part = |name: &str, ty: &str| Part {
+            name: name.to_owned(),
+            ty: ty.to_owned(),
+            shape: shapes.next().unwrap_or_else(|| "?".to_owned()),
+        };
+        self.arguments = signature.arguments.iter().map(|(name, ty)| part(name, ty)).collect();
+        self.result = (signature.result != "()").then(|| part("->", signature.result));
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.delivery.is_some() { "update" } else { "query" }
+    }
+
+    fn called(&self) -> String {
+        let since = match self.since {
+            1 => String::new(),
+            since => format!(", since version {since}"),
+        };
+        format!("the {} `{}` (id {}{since})", self.kind(), self.name, self.id)
+    }
+
+    /// Whether a program of this version may lack it.
+    fn may_lack(&self, version: u32, active: u32) -> bool {
+        // What members read for themselves is no matter of the others.
+        self.delivery.is_none()
+            || self.since > version
+            || self.until.is_some_and(|until| until <= active)
+    }
+
+    fn compare(&self, there: &Entry, versions: (u32, u32), found: &mut Vec<String>) {
+        let called = self.called();
+        if self.kind() != there.kind() {
+            found.push(format!("{called} is a {} there", there.kind()));
+            return;
+        }
+        // Members read for themselves, and a client is told if its query is another one.
+        if self.delivery.is_none() && versions.0 != versions.1 {
+            return;
+        }
+        if let (Some((order, level)), Some((other, other_level))) =
+            (&self.delivery, &there.delivery)
+        {
+            if order != other {
+                found.push(format!("{called} has the order {order} here, {other} there"));
+            }
+            if level != other_level {
+                found.push(format!("{called} has the level {level} here, {other_level} there"));
+            }
+        }
+        if self.since != there.since {
+            let (here, there) = (self.since, there.since);
+            found.push(format!("{called} is since {here} here, since {there} there"));
+        }
+        // An older program need not know of an end that comes with a later version.
+        let foreseen = match (self.until, there.until) {
+            (here, there) if here == there => true,
+            (Some(until), None) => until > versions.1,
+            (None, Some(until)) => until > versions.0,
+            _ => false,
+        };
+        if !foreseen {
+            let say =
+                |until: Option<u32>| until.map_or("no end".to_owned(), |u| format!("until {u}"));
+            let (here, there) = (say(self.until), say(there.until));
+            found.push(format!("{called} has {here} here, {there} there"));
+        }
+        let of = format!("of {called}");
+        compare_parts("argument", &of, &self.arguments, &there.arguments, found);
+        let unit = || Part { name: "->".into(), ty: "()".into(), shape: "()".into() };
+        let (here, there) = (self.result.clone(), there.result.clone());
+        let (here, there) = (here.unwrap_or_else(unit), there.unwrap_or_else(unit));
+        here.compare(&there, &format!("the result {of}"), found);
+    }
+}
+
+/// The line without what it takes and gives.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} id {}", self.kind(), self.name, self.id)?;
+        if let Some((order, level)) = &self.delivery {
+            write!(f, " order {order} level {level}")?;
+        }
+        if self.since > 1 {
+            write!(f, " since {}", self.since)?;
+        }
+        self.until.map_or(Ok(()), |until| write!(f, " until {until}"))
+    }
+}
+
+impl fmt::Display for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut states = self.states.iter();
+        if let Some((version, fields)) = states.next() {
+            writeln!(f, "type {} version {version}", self.name)?;
+            fields.iter().try_for_each(|field| writeln!(f, "{field}"))?;
+        }
+        for method in &self.methods {
+            writeln!(f, "{method}")?;
+            let parts = method.arguments.iter().chain(&method.result);
+            parts.into_iter().try_for_each(|part| writeln!(f, "{part}"))?;
+        }
+        for (version, fields) in states {
+            writeln!(f, "earlier version {version}")?;
+            fields.iter().try_for_each(|field| writeln!(f, "{field}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Card {
+    type Err = CardError;
+
+    fn from_str(text: &str) -> Result<Card, CardError> {
+        let mut card = Card { name: String::new(), states: Vec::new(), methods: Vec::new() };
+        let mut of_method = false;
+        for (index, line) in text.lines().enumerate() {
+            card.line(line, &mut of_method).ok_or(CardError { line: index + 1 })?;
+        }
+        if card.states.is_empty() { Err(CardError { line: 1 }) } else { Ok(card) }
+    }
+}
+
+impl Card {
+    /// One line of a text.
+    fn line(&mut self, line: &str, of_method: &mut bool) -> Option<()> {
+        if line.starts_with("  ") {
+            let part = Part::parse(line)?;
+            match (*of_method, part.name == "->") {
+                (true, true) => self.methods.last_mut()?.result = Some(part),
+                (true, false) => self.methods.last_mut()?.arguments.push(part),
+                (false, _) => self.states.last_mut()?.1.push(part),
+            }
+            return Some(());
+        }
+        *of_method = false;
+        if let Some(rest) = line.strip_prefix("type ") {
+            let (name, version) = rest.rsplit_once(" version ")?;
+            self.name = name.to_owned();
+            self.states.insert(0, (version.parse().ok()?, Vec::new()));
+        } else if let Some(version) = line.strip_prefix("earlier version ") {
+            self.states.push((version.parse().ok()?, Vec::new()));
+        } else {
+            self.methods.push(method(line)?);
+            *of_method = true;
+        }
+        Some(())
+    }
+}
+
+/// The line of a method.
+fn method(line: &str) -> Option<Entry> {
+    let mut words = line.split(' ');
+    let update = match words.next()? {
+        "update" => true,
+        "query" => false,
+        _ => return None,
+    };
+    let mut entry = Entry {
+        name: words.next()?.to_owned(),
+        id: 0,
+        delivery: update.then(Default::default),
+        since: 1,
+        until: None,
+        arguments: Vec::new(),
+        result: None,
+    };
+    while let Some(key) = words.next() {
+        let value = words.next()?;
+        match (key, &mut entry.delivery) {
+            ("id", _) => entry.id = value.parse().ok()?,
+            ("order", Some((order, _))) => *order = value.to_owned(),
+            ("level", Some((_, level))) => *level = value.to_owned(),
+            ("since", _) => entry.since = value.parse().ok()?,
+            ("until", _) => entry.until = Some(value.parse().ok()?),
+            _ => return None,
+        }
+    }
+    Some(entry)
+}
+
+#[cfg(test)]
+mod tests;
