@@ -43,6 +43,13 @@
 //! # })?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//! - `testing`: the module `testing`, with clusters in memory, checks and simulations of replicated
+//!   types, and the history checkers. For tests.
+//! - `cli`: the `vsync` command, which checks and draws recorded histories.
+//!
+//! None is on by default.
 
 #[doc(hidden)]
 #[path = "private.rs"]

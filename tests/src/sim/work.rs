@@ -10,6 +10,9 @@ use super::judge::Submitted;
 use super::seat::Phase;
 use super::world::{Stage, World};
 
+/// One flush of so many is followed by a view that nobody comes or goes by.
+const RENEW: u64 = 8;
+
 impl World {
     /// A member submits something, and will again.
     pub(crate) fn work(&mut self, host: usize, group: GroupId) {
@@ -97,6 +100,10 @@ impl World {
         let id = self.totals.flushes;
         self.hosts[host].flush(self.now, group, id, &mut self.books);
         self.step(host, Input::Flush { group, id });
+        if id.is_multiple_of(RENEW) {
+            // Without dice: runs in which this does not happen stay as they were.
+            self.step(host, Input::Renew { group });
+        }
     }
 
     /// Once all is healed: everybody says one thing of each kind, and waits for it.

@@ -100,7 +100,8 @@ impl Stage {
             "submit" => self.submit(words),
             "close" => numbers(words).for_each(|host| self.give(host, Input::Close)),
             "renew" => {
-                numbers(words).for_each(|host| self.give(host, Input::Renew { group: self.group }));
+                let group = self.group;
+                numbers(words).for_each(|host| self.give(host, Input::Renew { group }));
             }
             "leave" => numbers(words).for_each(|host| {
                 self.hosts[host].seat(self.group).phase = Phase::Leaving;

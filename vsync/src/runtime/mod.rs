@@ -14,6 +14,8 @@ mod frames;
 pub(crate) mod history;
 pub(crate) mod inner;
 pub(crate) mod outbox;
+#[cfg(test)]
+mod outcomes;
 pub(crate) mod replica;
 pub(crate) mod rpc;
 pub(crate) mod seat;

@@ -1,0 +1,189 @@
+//! Whatever happens to a membership, everybody who called is told once, and the truth (rule A1).
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::callers::{Callers, Ending, Takes, Told, Waiter};
+use crate::error::{GroupError, NotApplied, Unknown};
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Updates are submitted; of each bit that is set somebody awaits one.
+    Submit { count: u8, awaited: u8 },
+    /// Some of them get their numbers.
+    Number { count: u8 },
+    /// Some of those are delivered.
+    Deliver { count: u8 },
+    /// Some of those are stable.
+    Stabilise { count: u8 },
+    /// The next view begins: all that has a number is delivered.
+    Install,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1..8u8, any::<u8>()).prop_map(|(count, awaited)| Step::Submit { count, awaited }),
+        3 => (1..8u8).prop_map(|count| Step::Number { count }),
+        3 => (1..8u8).prop_map(|count| Step::Deliver { count }),
+        3 => (1..8u8).prop_map(|count| Step::Stabilise { count }),
+        1 => Just(Step::Install),
+    ]
+}
+
+/// An update that somebody awaits.
+struct Call {
+    /// The view in which it has its number, and that; none while it waits for one.
+    place: Option<(u64, u64)>,
+    told: bool,
+    listen: oneshot::Receiver<Told>,
+}
+
+/// One membership, and what must come of the calls.
+struct Play {
+    callers: Callers,
+    view: u64,
+    /// Of the view: how many have numbers, are delivered, are stable.
+    numbered: u64,
+    delivered: u64,
+    stable: u64,
+    /// Updates without a number; the awaited ones by their place among the calls.
+    waiting: VecDeque<Option<usize>>,
+    /// Those of the view that have one.
+    places: Vec<Option<usize>>,
+    calls: Vec<Call>,
+}
+
+impl Play {
+    fn new() -> Play {
+        let mut callers = Callers::default();
+        callers.installed(1);
+        Play {
+            callers,
+            view: 1,
+            numbered: 0,
+            delivered: 0,
+            stable: 0,
+            waiting: VecDeque::new(),
+            places: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    fn play(&mut self, step: Step) {
+        match step {
+            Step::Submit { count, awaited } => self.submit(count, awaited),
+            Step::Number { count } => self.number(u64::from(count)),
+            Step::Deliver { count } => self.deliver(self.delivered + u64::from(count)),
+            Step::Stabilise { count } => {
+                self.stable = (self.stable + u64::from(count)).min(self.delivered);
+                self.callers.stable(self.view, self.stable);
+            }
+            Step::Install => {
+                self.deliver(self.numbered);
+                self.view += 1;
+                (self.numbered, self.delivered, self.stable) = (0, 0, 0);
+                self.places.clear();
+                self.callers.installed(self.view);
+            }
+        }
+    }
+
+    fn submit(&mut self, count: u8, awaited: u8) {
+        let mut waiters = Vec::new();
+        for index in 0..count {
+            let call = (awaited >> index & 1 == 1).then(|| {
+                let (tell, listen) = oneshot::channel();
+                waiters.push((u64::from(index), Waiter::Stable(tell)));
+                self.calls.push(Call { place: None, told: false, listen });
+                self.calls.len() - 1
+            });
+            self.waiting.push_back(call);
+        }
+        self.callers.submitted(u64::from(count), waiters);
+    }
+
+    fn number(&mut self, count: u64) {
+        let count = count.min(self.waiting.len() as u64);
+        if count == 0 {
+            return;
+        }
+        for seq in self.numbered..self.numbered + count {
+            let call = self.waiting.pop_front().flatten();
+            if let Some(call) = call {
+                self.calls[call].place = Some((self.view, seq));
+            }
+            self.places.push(call);
+        }
+        self.callers.sent(self.view, self.numbered, count);
+        self.numbered += count;
+    }
+
+    fn deliver(&mut self, to: u64) {
+        for seq in self.delivered..to.min(self.numbered) {
+            let wanted = self.callers.wanted(self.view, seq) == Some(seq);
+            assert_eq!(wanted, self.places[seq as usize].is_some(), "who awaits {seq}");
+            if wanted {
+                self.callers.delivered(self.view, seq, Ok(Box::new((self.view, seq))));
+            }
+            self.callers.settle();
+        }
+        self.delivered = self.delivered.max(to.min(self.numbered));
+    }
+
+    /// Holds every call against what is known of it; `end` is how many updates of the last view are
+    /// decided to be delivered, where the membership is over.
+    fn judge(&mut self, end: Option<Option<u64>>) {
+        for call in self.calls.iter_mut().filter(|call| !call.told) {
+            let told = match call.listen.try_recv() {
+                Ok(told) => Some(told),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Closed) => panic!("{:?} was dropped without a word", call.place),
+            };
+            call.told = told.is_some();
+            let sure = call.place.is_some_and(|(view, seq)| view < self.view || seq < self.stable);
+            match (told, call.place, end) {
+                (Some(Ok(answer)), Some(place), _) => {
+                    assert!(sure, "{place:?} is not stable");
+                    assert_eq!(answer.downcast_ref(), Some(&place), "another one's answer");
+                }
+                (None, place, None) => assert!(!sure, "nobody was told of {place:?}"),
+                (Some(Err(error)), place, Some(decided)) => {
+                    assert!(!sure, "{place:?} is stable: {error:?}");
+                    let out = place.is_none_or(|(_, seq)| decided.is_some_and(|end| seq >= end));
+                    let expected = match out {
+                        true => GroupError::NotApplied(NotApplied::Excluded),
+                        false => GroupError::Unknown(Unknown::Excluded),
+                    };
+                    assert_eq!(error, expected, "{place:?}");
+                }
+                (told, place, end) => panic!("{place:?} at {end:?}: {told:?}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn everybody_is_told_once_and_the_truth(
+        steps in prop::collection::vec(step(), 0..60),
+        decided in prop::option::of(0..20u64),
+    ) {
+        let mut run = Play::new();
+        for step in steps {
+            run.play(step);
+            run.judge(None);
+        }
+        // What is stable is in every cut, and nothing is that has no number.
+        let decided = decided.map(|count| count.clamp(run.stable, run.numbered));
+        run.callers.end(Ending::Excluded { decided });
+        run.judge(Some(decided));
+        for call in &run.calls {
+            assert!(call.told, "somebody hangs: {:?}", call.place);
+        }
+        prop_assert_eq!(run.callers.waiting(), 0);
+    }
+}
