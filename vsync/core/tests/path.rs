@@ -277,3 +277,37 @@ fn a_death_in_many_groups_freezes_a_few_at_a_time() {
     assert!(groups().all(|group| net.active_in(1, group) == 2));
     assert!(groups().all(|group| net.active_in(2, group) == 2));
 }
+
+/// A heartbeat that was under way when the view changed brings no second copy of the decision; one
+/// that comes much later does.
+#[test]
+fn who_has_just_been_told_is_not_told_again() {
+    let mut net = Net::form(3);
+    // Everything that 2 sends from now on is late, but its heartbeats of before.
+    let beat = |net: &mut Net| {
+        net.frames.clear();
+        while !net.frames.iter().any(|(from, to, _)| (from.0, to.0) == (2, 1)) {
+            net.now += 1_000;
+            net.input(NodeId(2), Input::Tick);
+        }
+        let of_two = |(from, to, _): &&(NodeId, NodeId, Bytes)| (from.0, to.0) == (2, 1);
+        net.frames.iter().find(of_two).map(|(.., frame)| frame.clone()).unwrap()
+    };
+    let stale = beat(&mut net);
+    net.run(5_000);
+    net.nodes.remove(&NodeId(3));
+    for node in 1..=2 {
+        net.input(NodeId(node), Input::Ended { peer: NodeId(3) });
+    }
+    while net.active(1) == 3 {
+        let (from, to, frame) = net.frames.pop_front().unwrap();
+        net.input(to, Input::Frame { peer: from, frame });
+    }
+    net.sent.clear();
+    net.input(NodeId(1), Input::Frame { peer: NodeId(2), frame: stale.clone() });
+    assert_eq!(net.sent.get(&(1, 2)), None, "it was told in the same moment");
+    net.frames.clear();
+    net.now += 150_000;
+    net.input(NodeId(1), Input::Frame { peer: NodeId(2), frame: stale });
+    assert_eq!(net.sent.get(&(1, 2)), Some(&1), "it has had the time");
+}
