@@ -66,8 +66,9 @@ use crate::parse::Errors;
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
 /// - `#[derived(with = Self::index)]` on a field: computed from the other fields, by a function
-///   from `&Self` to the field's value. It is in no checkpoint; when one is loaded it is computed anew,
-///   after the fields that are in it, and after the derived ones above it. Updates keep it true.
+///   from `&Self` to the field's value. It is in no checkpoint; when one is loaded it is computed
+///   anew, after the fields that are in it, and after the derived ones above it. Updates keep it
+///   true.
 ///
 /// # On a method
 /// - `#[update(order = "fifo")]`, `"causal"` or `"total"`: takes `&mut self`, then perhaps

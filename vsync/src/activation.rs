@@ -61,10 +61,10 @@ impl<S: Replicated> Group<S> {
     /// longer be members.
     ///
     /// It is agreed on by an update in the group's total order, and takes effect with the next
-    /// view, for which the group does not wait: all updates of a view, whatever their order, are applied
-    /// under one version. This returns when that view is installed here. While the group has no
-    /// quorum, it waits; if it is dropped, the version may be activated all the same. A version
-    /// that is active, or below the active one, is there already.
+    /// view, for which the group does not wait: all updates of a view, whatever their order, are
+    /// applied under one version. This returns when that view is installed here. While the group
+    /// has no quorum, it waits; if it is dropped, the version may be activated all the same. A
+    /// version that is active, or below the active one, is there already.
     ///
     /// # Errors
     /// [`ActivateError::Lacking`], if a member's program does not have the version, or one came in

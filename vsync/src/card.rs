@@ -54,9 +54,9 @@ use crate::state::State;
 /// ```
 /// Behind the `#` is the shape of a type: a hash of what it asks a deserializer for, of all that is
 /// in it. Types whose texts are equal may be other types; their shapes tell. A shape has a `~`
-/// behind it if a part of the type could not be seen, because it refuses values that are made up; it is a
-/// `?` if nothing is known, as of a parameter of a generic type. What no shape shows is the meaning
-/// of bytes, and a `Serialize` that does not write what `Deserialize` reads.
+/// behind it if a part of the type could not be seen, because it refuses values that are made up;
+/// it is a `?` if nothing is known, as of a parameter of a generic type. What no shape shows is the
+/// meaning of bytes, and a `Serialize` that does not write what `Deserialize` reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
     name: String,

@@ -336,8 +336,8 @@ impl<S: Replicated> Ctx<S> {
     /// [`TimerError::NotTotal`] in a fifo or causal update; [`TimerError::Full`] beyond 65,536
     /// timers of a group, or 16 MiB of their updates; [`TimerError::Encode`];
     /// [`TimerError::NotYetActive`] and [`TimerError::Retired`], if the active version does not
-    /// have the method. (If it ends before the timer fires, nothing is applied.) Every replica meets the
-    /// same error at the same point.
+    /// have the method. (If it ends before the timer fires, nothing is applied.) Every replica
+    /// meets the same error at the same point.
     pub fn after(&self, delay: Duration, update: S::Update) -> Result<TimerId, TimerError> {
         let set_at = self.timing()?;
         match S::method(&update).check(self.version()) {
