@@ -1,7 +1,7 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 use vsync_core::engine::Delivery;
@@ -31,7 +31,8 @@ pub(crate) struct Seat {
     version: AtomicU32,
     /// The view up to which that is decided.
     decided: AtomicU64,
-    events: broadcast::Sender<GroupEvent>,
+    /// Once somebody reads them: a node may have thousands of groups that nobody reads.
+    events: OnceLock<broadcast::Sender<GroupEvent>>,
     failures: AtomicU64,
     differences: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
@@ -65,7 +66,7 @@ impl Seat {
             status: Mutex::default(),
             version: AtomicU32::new(0),
             decided: AtomicU64::new(0),
-            events: broadcast::channel(EVENTS).0,
+            events: OnceLock::new(),
             failures: AtomicU64::new(0),
             differences: AtomicU64::new(0),
             driver,
@@ -231,12 +232,12 @@ impl Seat {
 
     /// Tells the readers of the group's stream.
     pub(crate) fn event(&self, event: GroupEvent) {
-        // Nobody may be listening.
-        drop(self.events.send(event));
+        // Nobody may be listening any more.
+        drop(self.events.get().map(|events| events.send(event)));
     }
 
     /// The events from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<GroupEvent> {
-        self.events.subscribe()
+        self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
     }
 }
