@@ -47,6 +47,7 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod asking;
 mod builder;
 mod call;
 mod client;
@@ -56,15 +57,19 @@ mod difference;
 mod directory;
 pub mod error;
 mod events;
+mod gateway;
 mod group;
 mod node;
 mod optimistic;
 mod query;
 mod remote;
+mod remote_call;
 mod replicated;
 mod rng;
 mod runtime;
+mod seen;
 mod service;
+mod session;
 mod steward;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -78,18 +83,22 @@ pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use client::Client;
 pub use ctx::Ctx;
 pub use difference::Difference;
-pub use error::{CallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown};
+pub use error::{
+    CallError, ClientCallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown,
+};
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
 pub use group::{Fate, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
+pub use remote_call::RemoteCall;
 pub use replicated::{
     ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
     State,
 };
 pub use rng::Rng;
+pub use seen::Seen;
 pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};

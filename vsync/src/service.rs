@@ -7,15 +7,19 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use vsync_net::PeerId;
 
+use crate::gateway;
 use crate::replicated::{ApplyError, QueryError};
 use crate::runtime::replica::Unanswered;
 use crate::runtime::rpc::{Answer, Ask, Asked, LONGEST};
+use crate::seen::Seen;
 use crate::steward::{Core, Registered};
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
-/// How long an answer may wait for stability.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may wait for stability. The client asks another member then.
+const PATIENCE: Duration = Duration::from_millis(2500);
+/// Bytes of answers that a client may leave unread; beyond that it gets none.
+const UNREAD: usize = 32 << 20;
 
 /// Answers what is asked, until the node ends.
 pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
@@ -23,12 +27,19 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
+        let unread = move |core: &Core| !node && core.transport.backlog(peer) > UNREAD;
+        if unread(&core) {
+            tracing::debug!(?peer, "a client that does not read its answers gets no more");
+            continue;
+        }
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let core = Arc::clone(&core);
         answers.spawn(async move {
             let answer = answer(&core, node.then_some(peer), ask).await;
-            core.rpc.answer(peer, id, answer);
+            if !unread(&core) {
+                core.rpc.answer(peer, id, answer);
+            }
             drop(permit);
         });
     }
@@ -42,22 +53,40 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             let free = core.directory.get().is_none();
             Answer::Vote(free && node.is_some_and(|peer| core.votes.give(peer)))
         }
-        Ask::Query { group, schema, query } => {
-            let here = core.registry().get(&group).cloned();
-            match here.filter(|registered| registered.is_active()) {
-                Some(registered) => local(&registered, schema, &query).await,
-                None => elsewhere(core, &group, schema).await,
-            }
-        }
+        Ask::Query { group, schema, query, seen } => match member(core, &group, schema) {
+            Some(Ok(registered)) => local(&registered, &query, seen).await,
+            Some(Err(other)) => other,
+            None => elsewhere(core, &group, schema).await,
+        },
+        Ask::Request { group, schema, request } => match member(core, &group, schema) {
+            Some(Ok(registered)) => gateway::answer(&registered, request).await,
+            Some(Err(other)) => other,
+            None => elsewhere(core, &group, schema).await,
+        },
     }
 }
 
-/// Reads, and waits until what was read is stable.
-async fn local(registered: &Registered, schema: u64, query: &[u8]) -> Answer {
-    if registered.answering.schema() != schema {
-        return Answer::Type { there: registered.answering.type_name() };
+/// The group, if this node is an active member of it; an error if it replicates another type.
+fn member(core: &Core, group: &str, schema: u64) -> Option<Result<Registered, Answer>> {
+    let registered = core.registry().get(group).cloned()?;
+    if !registered.is_active() {
+        return None;
     }
-    let (result, mut stability) = match registered.answering.query(query) {
+    let answering = &registered.answering;
+    if answering.schema() != schema {
+        return Some(Err(Answer::Type { there: answering.type_name() }));
+    }
+    Some(Ok(registered))
+}
+
+/// Reads what has all of `seen` in it, and waits until what was read is stable.
+async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Answer {
+    if let Some(seen) = seen
+        && !gateway::catch_up(registered, &seen).await
+    {
+        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+    }
+    let (result, seen, mut stability) = match registered.answering.query(query) {
         Ok(read) => read,
         Err(Unanswered::Group(error)) => return Answer::Unavailable(error.to_string()),
         Err(Unanswered::Query(QueryError::Decode(ApplyError::UnknownMethod { id }))) => {
@@ -69,7 +98,7 @@ async fn local(registered: &Registered, schema: u64, query: &[u8]) -> Answer {
         return Answer::TooLarge { size: result.len() as u64, limit: LONGEST as u64 };
     }
     match timeout(PATIENCE, stability.wait()).await {
-        Ok(Ok(())) => Answer::Result(result),
+        Ok(Ok(())) => Answer::Result { bytes: result, seen },
         Ok(Err(error)) => Answer::Unavailable(error.to_string()),
         Err(_) => Answer::Unavailable("what was read has not become stable".to_owned()),
     }

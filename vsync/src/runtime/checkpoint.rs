@@ -6,10 +6,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::timers::Saved;
+use super::{sessions, timers::Saved};
 
 /// The version of what is put behind the state.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The bytes at the end: number and version.
 const TAIL: usize = 5;
 
@@ -20,6 +20,8 @@ pub(crate) struct Beside {
     pub(crate) emitted: u64,
     /// The timers that are set.
     pub(crate) timers: Saved,
+    /// What clients have asked for.
+    pub(crate) sessions: sessions::Saved,
 }
 
 /// Puts it behind the state.
@@ -74,7 +76,7 @@ mod tests {
         }
         let mut other = bytes.to_vec();
         *other.last_mut().expect("a version") = 9;
-        assert_eq!(split(other.into()), Err("a checkpoint of version 9, not 1".to_owned()));
+        assert_eq!(split(other.into()), Err("a checkpoint of version 9, not 2".to_owned()));
         let mut longer = bytes.to_vec();
         let at = longer.len() - TAIL;
         longer[at] += 1;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
-use vsync_core::engine::Delivery;
+use vsync_core::engine::{Delivery, Level};
 use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -17,7 +17,8 @@ use super::seat::Seat;
 use super::stability::Stability;
 use crate::error::GroupError;
 use crate::events::Feed;
-use crate::replicated::{QueryError, Replicated};
+use crate::replicated::{ApplyError, QueryError, Replicated};
+use crate::seen::Seen;
 use crate::view::View;
 
 /// What the handles of a group share: the seat, and the state behind a lock that queries take
@@ -100,8 +101,11 @@ pub(crate) trait Replica: Send {
 
 /// A replica without its type, for clients' queries.
 pub(crate) trait Answering: Send + Sync {
-    /// Answers an encoded query; the answer may be given away when it is stable.
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered>;
+    /// Answers an encoded query, and says what the state had in it; the answer may be given away
+    /// when it is stable.
+    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Seen, Stability), Unanswered>;
+    /// The level of an encoded update, if this type can carry it out.
+    fn level(&self, update: &[u8]) -> Result<Level, ApplyError>;
     /// Identity of the type.
     fn schema(&self) -> u64;
     /// The type in words.
@@ -187,10 +191,11 @@ impl<S: Replicated> Shared<S> {
 }
 
 impl<S: Replicated> Answering for Shared<S> {
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered> {
+    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Seen, Stability), Unanswered> {
         let read = |state: &S| {
             let mut out = Vec::new();
-            state.query(query, &mut out).map(|()| out)
+            let seen = self.seat.seen().unwrap_or_default();
+            state.query(query, &mut out).map(|()| (out, seen))
         };
         // A panic in a query is the query's: the state was only borrowed.
         let done = catch_unwind(AssertUnwindSafe(|| self.read(read)));
@@ -199,7 +204,14 @@ impl<S: Replicated> Answering for Shared<S> {
             return Err(Unanswered::Query(QueryError::Result { method: "query", why }));
         };
         let (answer, stability) = done.map_err(Unanswered::Group)?;
-        Ok((answer.map_err(Unanswered::Query)?, stability))
+        let (answer, seen) = answer.map_err(Unanswered::Query)?;
+        Ok((answer, seen, stability))
+    }
+
+    fn level(&self, update: &[u8]) -> Result<Level, ApplyError> {
+        // A `Deserialize` of the user's that panics must not end the answering.
+        let decoded = catch_unwind(|| S::decode(update).map(|update| S::method(&update).level));
+        decoded.unwrap_or(Err(ApplyError::NoMethod))
     }
 
     fn schema(&self) -> u64 {

@@ -230,7 +230,7 @@ impl<S: Replicated> Replica<S> {
         };
         desk.tell("takes a checkpoint".to_owned());
         let emitted = self.ctx.as_ref().map_or(0, Ctx::emitted);
-        let beside = Beside { emitted, timers: self.saved_timers() };
+        let beside = Beside { emitted, timers: self.saved_timers(), ..Beside::default() };
         let joined = checkpoint::join(snapshot(state)?.state, &beside);
         joined.map_err(|why| Failure::new(Kind::Checkpoint, why))
     }
