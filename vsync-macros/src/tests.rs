@@ -120,7 +120,8 @@ fn after_an_error_the_same_items_stand() {
     ));
 }
 
-/// What the compiler has to read for each method. It may grow only knowingly.
+/// What the compiler has to read for each method, ten lines of it for clients. It may grow only
+/// knowingly.
 #[test]
 fn the_expansion_stays_small() {
     let methods = |count: usize| {
@@ -136,7 +137,7 @@ fn the_expansion_stays_small() {
         expanded(quote!(), quote!(impl Board { #(#methods)* })).lines().count()
     };
     let each = (methods(60) - methods(10)) / 50;
-    assert!(each <= 81, "{each} lines for each method");
+    assert!(each <= 96, "{each} lines for each method");
 }
 
 #[test]

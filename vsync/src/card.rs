@@ -164,6 +164,18 @@ impl Card {
         self.states.iter().any(|(known, _)| *known == version)
     }
 
+    /// What callers of an update must agree on, in one line: in what order it is delivered, and in
+    /// which versions, is the group's business.
+    pub(crate) fn update(&self, id: u32) -> Option<String> {
+        let found = self.methods.iter().find(|method| method.id == id);
+        let update = found.filter(|method| method.delivery.is_some())?;
+        let mut line = format!("update {}", update.name);
+        for part in update.arguments.iter().chain(&update.result) {
+            line.push_str(&part.to_string());
+        }
+        Some(line)
+    }
+
     /// A query in one line.
     pub(crate) fn query(&self, id: u32) -> Option<String> {
         self.methods.iter().find(|method| method.id == id && method.delivery.is_none()).map(

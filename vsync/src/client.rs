@@ -1,36 +1,65 @@
 //! [`Client`]: a process that is no member, and asks those that are.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::timeout;
 use vsync_net::{Event, PeerInfo, Quic, QuicConfig, Secret, Transport};
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::card::Card;
 use crate::error::ClientError;
 use crate::remote::{Remote, RemoteGroup};
-use crate::replicated::Replicated;
-use crate::runtime::replica::schema;
-use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST, Rpc};
+use crate::runtime::rpc::Rpc;
 use crate::runtime::tag;
+use crate::session::Route;
 
 /// The role that a client's transport announces.
 pub(crate) const CLIENT: u8 = 1;
-/// How long a client tries, unless told otherwise.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How long one member may take before another is asked.
-const ATTEMPT: Duration = Duration::from_secs(6);
 /// How long one dial may take.
 const DIAL: Duration = Duration::from_secs(2);
-/// The pause after all members known have failed.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a group remembers a client that is silent, unless told otherwise.
+const LEASE: Duration = Duration::from_secs(300);
 
 /// A process outside all groups. It knows some nodes of the cluster and finds the members of a
 /// group through them. Cheap to clone.
+///
+/// Its handles have the update and query methods of members. An update is carried out once,
+/// whichever members fail while it is asked for; a query reads this client's own writes.
+///
+/// ```
+/// # use vsync::{replicated, testing::Cluster};
+/// # #[replicated]
+/// # #[derive(Default)]
+/// # struct Desk { left: u32 }
+/// #[replicated]
+/// impl Desk {
+///     #[update(order = "total")]
+///     fn reserve(&mut self) -> Result<u32, String> {
+///         self.left = self.left.checked_sub(1).ok_or("sold out")?;
+///         Ok(self.left)
+///     }
+///
+///     #[query]
+///     fn left(&self) -> u32 {
+///         self.left
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let cluster = Cluster::new(2).await;
+/// # let member = cluster.node(0).group("desk").create(Desk { left: 2 }).await?;
+/// let client = cluster.client().await?; // `Client::connect(seeds, secret)` over a real network
+/// let desk: DeskClient = client.group("desk");
+/// assert_eq!(desk.reserve().key("order 17").await?, 1);
+/// assert_eq!(desk.reserve().key("order 17").await?, 1); // the same order
+/// assert_eq!(desk.left().await?, 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     connection: Arc<Connection>,
@@ -58,8 +87,9 @@ impl Client {
         let rpc = Arc::new(Rpc::new(Arc::clone(&transport), None));
         let listener = tokio::spawn(listen(Arc::clone(&transport), Arc::clone(&rpc)));
         let listener = listener.abort_handle();
-        let current = Mutex::default();
-        let connection = Connection { transport, rpc, seeds, current, listener };
+        let (current, routes) = (Mutex::default(), Mutex::default());
+        let lease = AtomicU64::new(micros(LEASE));
+        let connection = Connection { transport, rpc, seeds, current, routes, lease, listener };
         connection.dial().await?;
         Ok(Client { connection: Arc::new(connection) })
     }
@@ -68,6 +98,17 @@ impl Client {
     /// Whether it exists shows with the first question.
     pub fn group<C: Remote>(&self, name: &str) -> C {
         C::from(RemoteGroup::new(name.into(), Arc::clone(&self.connection)))
+    }
+
+    /// How long a group keeps the results of this client's updates while it hears nothing from the
+    /// client: 5 minutes unless this says otherwise, a day at most. It holds for sessions that are
+    /// opened from now on: the first update that a client asks a group for opens one, and each
+    /// renews it.
+    ///
+    /// It has to be longer than the longest [`timeout`](crate::RemoteCall::timeout) of a call: a
+    /// call that is still being tried when the session ends cannot learn what came of it.
+    pub fn set_lease(&self, lease: Duration) {
+        self.connection.lease.store(micros(lease), Ordering::Relaxed);
     }
 }
 
@@ -78,6 +119,10 @@ pub(crate) struct Connection {
     seeds: Vec<String>,
     /// Whom the last question went to.
     current: Mutex<Option<PeerInfo>>,
+    /// What is known of each group.
+    routes: Mutex<HashMap<String, Arc<Route>>>,
+    /// Of sessions, in microseconds.
+    lease: AtomicU64,
     listener: AbortHandle,
 }
 
@@ -94,7 +139,7 @@ impl Drop for Connection {
 }
 
 /// Passes answers to who waits for them.
-async fn listen(transport: Arc<dyn Transport>, rpc: Arc<Rpc>) {
+pub(crate) async fn listen(transport: Arc<dyn Transport>, rpc: Arc<Rpc>) {
     while let Some(event) = transport.next().await {
         match event {
             Event::Frame { peer, frame, .. } if frame.first() == Some(&tag::RPC) => {
@@ -107,11 +152,8 @@ async fn listen(transport: Arc<dyn Transport>, rpc: Arc<Rpc>) {
     }
 }
 
-/// What one member made of a question.
-enum Asked {
-    Done(Result<Vec<u8>, ClientError>),
-    Elsewhere(Vec<Contact>),
-    Failed(String),
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Connection {
@@ -119,12 +161,35 @@ impl Connection {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn remember(&self, peer: Option<PeerInfo>) {
+    /// Who this client is.
+    pub(crate) fn id(&self) -> u64 {
+        self.transport.local().id.0
+    }
+
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
+    pub(crate) fn rpc(&self) -> &Rpc {
+        &self.rpc
+    }
+
+    pub(crate) fn lease(&self) -> u64 {
+        self.lease.load(Ordering::Relaxed)
+    }
+
+    /// What is known of the group of this name.
+    pub(crate) fn route(&self, group: &str) -> Arc<Route> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(routes.entry(group.to_owned()).or_default())
+    }
+
+    pub(crate) fn remember(&self, peer: Option<PeerInfo>) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = peer;
     }
 
     /// A connection to a node: the one that answered last, else the first seed that answers.
-    async fn dial(&self) -> Result<PeerInfo, ClientError> {
+    pub(crate) async fn dial(&self) -> Result<PeerInfo, ClientError> {
         if let Some(peer) = self.current() {
             return Ok(peer);
         }
@@ -148,103 +213,5 @@ impl Connection {
             }
         }
         Err(ClientError::Unreachable { seeds: failed })
-    }
-
-    /// Asks one member after the other, until one answers or the deadline comes.
-    pub(crate) async fn query<S: Replicated>(
-        &self,
-        group: &str,
-        card: &Card,
-        query: Vec<u8>,
-    ) -> Result<Vec<u8>, ClientError> {
-        if query.len() > LONGEST {
-            return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
-        }
-        let id = postcard::take_from_bytes(&query).map_or(0, |(id, _)| id);
-        let here = card.query(id).unwrap_or_default();
-        let line = xxh3_64(here.as_bytes());
-        let ask = Ask::Query { group: group.to_owned(), schema: schema::<S>(), line, query };
-        let deadline = Instant::now() + DEADLINE;
-        let mut last = "nobody was asked".to_owned();
-        loop {
-            match timeout_at(deadline, self.round::<S>(group, &ask, &mut last)).await {
-                Ok(Some(Err(ClientError::Type { name, there, .. }))) => {
-                    // The whole type is another one, or the query is.
-                    let whole = !there.starts_with("query ");
-                    let here = if whole { S::NAME.to_owned() } else { here };
-                    return Err(ClientError::Type { name, here, there });
-                }
-                Ok(Some(done)) => return done,
-                Ok(None) => sleep(PAUSE).await,
-                Err(_) => return Err(ClientError::Timeout { last }),
-            }
-        }
-    }
-
-    /// Asks a node that is known, and then whom it names. `None` if nobody could answer.
-    async fn round<S: Replicated>(
-        &self,
-        group: &str,
-        ask: &Ask,
-        last: &mut String,
-    ) -> Option<Result<Vec<u8>, ClientError>> {
-        let first = match self.dial().await {
-            Ok(peer) => peer,
-            Err(error) => {
-                *last = error.to_string();
-                return None;
-            }
-        };
-        let mut members = match self.ask_one::<S>(group, &first, ask).await {
-            Asked::Done(done) => return Some(done),
-            Asked::Elsewhere(members) => VecDeque::from(members),
-            Asked::Failed(why) => {
-                *last = format!("{}: {why}", first.addr);
-                self.remember(None);
-                return None;
-            }
-        };
-        while let Some(member) = members.pop_front() {
-            let dialled = timeout(DIAL, self.transport.connect(&member.address)).await;
-            let Ok(Ok(peer)) = dialled else {
-                *last = format!("{}: not reached", member.address);
-                continue;
-            };
-            match self.ask_one::<S>(group, &peer, ask).await {
-                Asked::Done(done) => {
-                    self.remember(Some(peer));
-                    return Some(done);
-                }
-                Asked::Elsewhere(_) => *last = format!("{}: no longer a member", peer.addr),
-                Asked::Failed(why) => *last = format!("{}: {why}", peer.addr),
-            }
-        }
-        None
-    }
-
-    async fn ask_one<S: Replicated>(&self, group: &str, peer: &PeerInfo, ask: &Ask) -> Asked {
-        let asked = timeout(ATTEMPT, self.rpc.ask(peer.id, ask.clone())).await;
-        let answer = match asked {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => return Asked::Failed("the connection broke".to_owned()),
-            Err(_) => return Asked::Failed("no answer in time".to_owned()),
-        };
-        let name = group.to_owned();
-        Asked::Done(Err(match answer {
-            Answer::Result(bytes) => return Asked::Done(Ok(bytes)),
-            Answer::Elsewhere(members) => return Asked::Elsewhere(members),
-            Answer::Unavailable(why) => return Asked::Failed(why),
-            Answer::NoSuchGroup => ClientError::NoSuchGroup { name },
-            Answer::Type { there } => ClientError::Type { name, here: S::NAME.to_owned(), there },
-            Answer::UnknownQuery { id } => ClientError::UnknownQuery { id },
-            Answer::BadQuery(why) => ClientError::Decode(why),
-            Answer::TooLarge { size, limit } => ClientError::TooLarge {
-                size: usize::try_from(size).unwrap_or(usize::MAX),
-                limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            },
-            Answer::Cluster { .. } | Answer::Card { .. } | Answer::Vote(_) => {
-                ClientError::Decode("an answer to nothing".to_owned())
-            }
-        }))
     }
 }

@@ -155,6 +155,11 @@ impl<S> Ctx<S> {
         self.timers.borrow_mut().take(TimerId(timer))
     }
 
+    /// The group's number.
+    pub(crate) fn group(&self) -> GroupId {
+        self.group
+    }
+
     /// Whether events are read from now on, by anybody.
     pub(crate) fn read(&mut self, read: bool) {
         self.read = read;

@@ -338,7 +338,8 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
-/// Why a client's operation failed. Queries have no effect, so each may be tried again.
+/// Why a client's operation failed. Queries have no effect, so each may be tried again; of an
+/// update, [`ClientCallError`] says more.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -372,7 +373,26 @@ pub enum ClientError {
     Encode(String),
     /// The members could not decode the arguments, or the client the answer.
     Decode(String),
-    /// The query, or its answer, is larger than either may be.
+    /// The members do not know the update: they run another version.
+    UnknownUpdate {
+        /// The update's method id.
+        id: u32,
+    },
+    /// The group has forgotten this client's session, with all that it could say of the call: the
+    /// lease has ended, or the group was made anew.
+    Expired,
+    /// Another update was asked for under the same name before: this one was not carried out.
+    OtherContent,
+    /// The group keeps as much for its clients as it can.
+    Full,
+    /// The key is longer than it may be.
+    KeyTooLong {
+        /// Its bytes.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The query, the update or an answer is larger than it may be.
     TooLarge {
         /// Its bytes.
         size: usize,
@@ -404,10 +424,19 @@ impl fmt::Display for ClientError {
                 write!(f, "the group {name:?} replicates {there}, not {here}")
             }
             ClientError::UnknownQuery { id } => write!(f, "the group knows no query {id:#x}"),
+            ClientError::UnknownUpdate { id } => write!(f, "the group knows no update {id:#x}"),
+            ClientError::Expired => f.write_str("the group has forgotten this session"),
+            ClientError::OtherContent => {
+                f.write_str("something else was asked for under this name")
+            }
+            ClientError::Full => f.write_str("the group can keep no more for its clients"),
+            ClientError::KeyTooLong { size, limit } => {
+                write!(f, "the key has {size} bytes, the limit is {limit}")
+            }
             ClientError::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
             ClientError::Decode(why) => write!(f, "the answer or arguments do not decode: {why}"),
             ClientError::TooLarge { size, limit } => {
-                write!(f, "the query or its answer has {size} bytes, the limit is {limit}")
+                write!(f, "what is asked or its answer has {size} bytes, the limit is {limit}")
             }
             ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
             ClientError::Closed => f.write_str("the client is closed"),
@@ -416,3 +445,36 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
+
+/// Why a client's update gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientCallError<E> {
+    /// The application said no. The decision is stable.
+    Refused(E),
+    /// The update certainly did not and will not take effect.
+    NotApplied(ClientError),
+    /// The update may have taken effect, or may still: asking again without a
+    /// [key](crate::RemoteCall::key) could carry it out twice.
+    Unknown(ClientError),
+    /// The method panicked, with this message: half way, at the same place at every replica. What
+    /// it had changed before stays, and is stable.
+    Panicked(String),
+    /// The update took effect, but its result did not reach this client, and never will: it is
+    /// larger than a group keeps, or cannot be encoded or decoded.
+    NoResult(String),
+}
+
+impl<E: fmt::Display> fmt::Display for ClientCallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientCallError::Refused(error) => write!(f, "refused: {error}"),
+            ClientCallError::NotApplied(why) => write!(f, "not applied: {why}"),
+            ClientCallError::Unknown(why) => write!(f, "outcome unknown: {why}"),
+            ClientCallError::Panicked(why) => write!(f, "the update panicked half way: {why}"),
+            ClientCallError::NoResult(why) => write!(f, "applied, but without a result: {why}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for ClientCallError<E> {}

@@ -55,6 +55,7 @@
 #[path = "private.rs"]
 pub mod __private;
 mod activation;
+mod asking;
 mod builder;
 mod call;
 mod card;
@@ -65,15 +66,19 @@ mod difference;
 mod directory;
 pub mod error;
 mod events;
+mod gateway;
 mod group;
 mod node;
 mod optimistic;
 mod query;
 mod remote;
+mod remote_call;
 mod replicated;
 mod rng;
 mod runtime;
+mod seen;
 mod service;
+mod session;
 mod shape;
 mod state;
 mod steward;
@@ -92,15 +97,19 @@ pub use card::{Card, CardError};
 pub use client::Client;
 pub use ctx::Ctx;
 pub use difference::Difference;
-pub use error::{CallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown};
+pub use error::{
+    CallError, ClientCallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown,
+};
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
 pub use group::{Fate, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
+pub use remote_call::RemoteCall;
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use rng::Rng;
+pub use seen::Seen;
 pub use state::{CheckpointError, Past, State};
 pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};

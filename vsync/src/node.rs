@@ -42,6 +42,14 @@ pub struct Node {
     tasks: Vec<AbortHandle>,
 }
 
+impl Node {
+    /// Bytes that wait to be taken by a peer.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn backlog(&self, peer: vsync_net::PeerId) -> usize {
+        self.core.transport.backlog(peer)
+    }
+}
+
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("name", &self.name()).finish_non_exhaustive()

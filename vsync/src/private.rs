@@ -17,6 +17,7 @@ pub use crate::group::Group;
 pub use crate::optimistic::Fallible;
 pub use crate::query::Query;
 pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
+pub use crate::remote_call::RemoteCall;
 pub use crate::replicated::{
     ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
 };
@@ -199,7 +200,9 @@ where
 {
     #[cfg(feature = "testing")]
     crate::watch::result(&result);
-    reply.put(result);
+    if !reply.put_encoded(|out| result.encode(out)) {
+        reply.put(result);
+    }
 }
 
 /// Hands over the result of an update that may say no.
@@ -210,7 +213,9 @@ where
 {
     #[cfg(feature = "testing")]
     crate::watch::fallible(&result);
-    reply.put(result);
+    if !reply.put_encoded(|out| encode_result(&result, out)) {
+        reply.put(result);
+    }
 }
 
 /// Appends the result of a query; checked as in [`reply`].
@@ -231,11 +236,18 @@ where
     V: Encodes + Decodes + Sends,
     E: Encodes + Decodes + Sends,
 {
-    let encoded = match result {
+    encode_result(result, out).map_err(|why| QueryError::Result { method, why })
+}
+
+/// As serde writes a `Result`.
+fn encode_result<V: Encodes, E: Encodes>(
+    result: &Result<V, E>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    match result {
         Ok(value) => 0u32.encode(out).and_then(|()| value.encode(out)),
         Err(error) => 1u32.encode(out).and_then(|()| error.encode(out)),
-    };
-    encoded.map_err(|why| QueryError::Result { method, why })
+    }
 }
 
 /// Appends a field of the state.
@@ -306,6 +318,16 @@ where
     let mut bytes = Vec::new();
     let encoded = S::encode_query(query, &mut bytes).map(|()| bytes);
     RemoteQuery::new(group.clone(), encoded)
+}
+
+/// What a client's handle gives for an update.
+pub fn remote_call<S, V, O>(group: &RemoteGroup<S>, update: &S::Update) -> RemoteCall<S, V, O>
+where
+    S: Replicated,
+{
+    let mut bytes = Vec::new();
+    let encoded = S::encode(update, &mut bytes).map(|()| bytes);
+    RemoteCall::new(group.clone(), encoded)
 }
 
 /// A context for tests of generated code: the update is sent by the member of `rank` at `time`.

@@ -5,20 +5,28 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::asking::Asking;
 use crate::card::Card;
 use crate::client::Connection;
 use crate::codec;
 use crate::error::ClientError;
 use crate::replicated::{EncodeError, Replicated};
+use crate::seen::Seen;
+use crate::session::Route;
+
+/// How long a client tries, unless told otherwise.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A group that this process is no member of. Cheap to clone.
 pub struct RemoteGroup<S: Replicated> {
     name: Arc<str>,
     connection: Arc<Connection>,
     card: Arc<OnceLock<Card>>,
+    route: Arc<Route>,
     state: PhantomData<fn() -> S>,
 }
 
@@ -28,6 +36,7 @@ impl<S: Replicated> Clone for RemoteGroup<S> {
             name: Arc::clone(&self.name),
             connection: Arc::clone(&self.connection),
             card: Arc::clone(&self.card),
+            route: Arc::clone(&self.route),
             state: PhantomData,
         }
     }
@@ -41,12 +50,30 @@ impl<S: Replicated> fmt::Debug for RemoteGroup<S> {
 
 impl<S: Replicated> RemoteGroup<S> {
     pub(crate) fn new(name: Arc<str>, connection: Arc<Connection>) -> Self {
-        RemoteGroup { name, connection, card: Arc::default(), state: PhantomData }
+        let route = connection.route(&name);
+        RemoteGroup { name, connection, card: Arc::default(), route, state: PhantomData }
     }
 
     /// The group's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How far this client has seen the group: its own updates that were answered, and the states
+    /// that its queries were answered from. Another client's query can ask for
+    /// [at least](RemoteQuery::at_least) that.
+    pub fn seen(&self) -> Seen {
+        self.route.seen()
+    }
+
+    pub(crate) fn asking(&self, limit: Option<Duration>) -> Asking<'_> {
+        let now = tokio::time::Instant::now();
+        let limit = limit.unwrap_or(DEADLINE);
+        // So far away that it makes no difference.
+        let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(1 << 30));
+        let card = self.card.get_or_init(Card::of::<S>);
+        let (connection, route) = (&self.connection, &self.route);
+        Asking { connection, route, card, group: &self.name, deadline }
     }
 }
 
@@ -58,17 +85,45 @@ pub trait Remote: From<RemoteGroup<Self::State>> {
 
 /// A query that a member answers, from stable state. It is asked when this is awaited, and asked
 /// again of another member when the first one fails.
+///
+/// The state that it is answered from has in it all updates of this client that were answered
+/// before, and all that earlier answers have shown it: whichever member answers, a client reads its
+/// own writes and never goes back in time. [`local`](Self::local) does without that.
 #[must_use = "nothing is asked before this is awaited"]
 pub struct RemoteQuery<S: Replicated, R> {
     group: RemoteGroup<S>,
     query: Result<Vec<u8>, EncodeError>,
+    local: bool,
+    at_least: Option<Seen>,
+    limit: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<S: Replicated, R> RemoteQuery<S, R> {
     /// `query` is the encoded query, the method's id and its arguments, if it could be encoded.
     pub(crate) fn new(group: RemoteGroup<S>, query: Result<Vec<u8>, EncodeError>) -> Self {
-        RemoteQuery { group, query, result: PhantomData }
+        RemoteQuery { group, query, local: false, at_least: None, limit: None, result: PhantomData }
+    }
+
+    /// Takes the answer of any member as it is, also from a state older than what this client has
+    /// seen. It is stable all the same. For where stale is good enough: nobody waits for a member
+    /// that lags.
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    /// Has it answered from a state that has all of `seen` in it, too: what another client
+    /// [has seen](RemoteGroup::seen).
+    pub fn at_least(mut self, seen: &Seen) -> Self {
+        self.at_least.get_or_insert_default().raise(seen);
+        self
+    }
+
+    /// Gives up after `limit`, instead of 10 seconds.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
     }
 }
 
@@ -78,19 +133,26 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let RemoteGroup { name, connection, card, .. } = &self.group;
-            let card = card.get_or_init(Card::of::<S>);
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
-            let bytes = connection.query::<S>(name, card, query).await?;
-            let mut rest: &[u8] = &bytes;
-            let value = codec::read::<R>(&mut rest).map_err(ClientError::Decode)?;
-            if !rest.is_empty() {
-                let more = rest.len();
-                return Err(ClientError::Decode(format!("{more} bytes after the answer")));
+            let mut seen = self.at_least;
+            if !self.local {
+                seen.get_or_insert_default().raise(&self.group.route.seen());
             }
-            Ok(value)
+            let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen).await?;
+            whole(&bytes)
         })
     }
+}
+
+/// The value that these bytes are.
+pub(crate) fn whole<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, ClientError> {
+    let mut rest = bytes;
+    let value = codec::read::<R>(&mut rest).map_err(ClientError::Decode)?;
+    if !rest.is_empty() {
+        let more = rest.len();
+        return Err(ClientError::Decode(format!("{more} bytes after the answer")));
+    }
+    Ok(value)
 }
 
 impl<S: Replicated, R> fmt::Debug for RemoteQuery<S, R> {

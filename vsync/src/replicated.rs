@@ -156,32 +156,59 @@ const fn bounded(updates: &[Method]) -> bool {
     false
 }
 
-/// Where the result of an update goes: to the caller at this replica, or nowhere.
+/// Where the result of an update goes: to the caller at this replica, into the table of what
+/// clients have asked for, or nowhere.
 pub struct Reply<'a> {
-    slot: Option<&'a mut Option<Box<dyn Any + Send>>>,
+    to: To<'a>,
 }
+
+enum To<'a> {
+    Nobody,
+    Slot(&'a mut Option<Box<dyn Any + Send>>),
+    Bytes(&'a mut Option<Encoded>),
+}
+
+/// A result as it travels, or why it cannot.
+type Encoded = Result<Vec<u8>, String>;
 
 impl<'a> Reply<'a> {
     /// Nobody waits for the result.
     pub fn none() -> Self {
-        Reply { slot: None }
+        Reply { to: To::Nobody }
     }
 
     /// The result goes into `slot`, as the method's declared type.
     pub fn slot(slot: &'a mut Option<Box<dyn Any + Send>>) -> Self {
-        Reply { slot: Some(slot) }
+        Reply { to: To::Slot(slot) }
     }
 
     /// Whether somebody waits for the result.
     pub fn wanted(&self) -> bool {
-        self.slot.is_some()
+        !matches!(self.to, To::Nobody)
     }
 
     /// Hands the result over; it is dropped if nobody waits for it.
     pub fn put<R: Send + 'static>(&mut self, result: R) {
-        if let Some(slot) = &mut self.slot {
+        if let To::Slot(slot) = &mut self.to {
             **slot = Some(Box::new(result));
         }
+    }
+
+    /// The result goes into `slot` as it travels.
+    pub(crate) fn encoded(slot: &'a mut Option<Encoded>) -> Self {
+        Reply { to: To::Bytes(slot) }
+    }
+
+    /// Hands over what travels, if that is asked for; else `false`.
+    #[inline]
+    pub(crate) fn put_encoded(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+    ) -> bool {
+        let To::Bytes(slot) = &mut self.to else { return false };
+        let mut bytes = Vec::new();
+        **slot = Some(encode(&mut bytes).map(|()| bytes));
+        true
     }
 }
 

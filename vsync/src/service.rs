@@ -8,15 +8,20 @@ use tokio::time::timeout;
 use vsync_net::PeerId;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::card::Card;
+use crate::gateway;
 use crate::replicated::{ApplyError, QueryError};
 use crate::runtime::replica::Unanswered;
 use crate::runtime::rpc::{Answer, Ask, Asked, LONGEST};
+use crate::seen::Seen;
 use crate::steward::{Core, Registered};
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
-/// How long an answer may wait for stability.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may wait for stability. The client asks another member then.
+const PATIENCE: Duration = Duration::from_millis(2500);
+/// Bytes of answers that a client may leave unread; beyond that it gets none.
+const UNREAD: usize = 32 << 20;
 
 /// Answers what is asked, until the node ends.
 pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
@@ -24,12 +29,19 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
+        let unread = move |core: &Core| !node && core.transport.backlog(peer) > UNREAD;
+        if unread(&core) {
+            tracing::debug!(?peer, "a client that does not read its answers gets no more");
+            continue;
+        }
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let core = Arc::clone(&core);
         answers.spawn(async move {
             let answer = answer(&core, node.then_some(peer), ask).await;
-            core.rpc.answer(peer, id, answer);
+            if !unread(&core) {
+                core.rpc.answer(peer, id, answer);
+            }
             drop(permit);
         });
     }
@@ -47,10 +59,21 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             Some(registered) => card(&registered),
             None => Answer::Unavailable("this node is no active member".to_owned()),
         },
-        Ask::Query { group, schema, line, query } => match active(core, &group) {
-            Some(registered) => local(&registered, (schema, line), &query).await,
-            None => elsewhere(core, &group, schema).await,
-        },
+        Ask::Query { group, schema, line, query, seen } => {
+            match member(core, &group, (schema, line, &query), Card::query) {
+                Some(Ok(registered)) => local(&registered, &query, seen).await,
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
+        Ask::Request { group, schema, line, request } => {
+            let update = request.update();
+            match member(core, &group, (schema, line, update), Card::update) {
+                Some(Ok(registered)) => gateway::answer(&registered, request).await,
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
     }
 }
 
@@ -68,17 +91,36 @@ fn card(registered: &Registered) -> Answer {
     }
 }
 
-/// Reads, and waits until what was read is stable.
-async fn local(registered: &Registered, (schema, line): (u64, u64), query: &[u8]) -> Answer {
+/// The group, if this node is an active member of it; an error if it replicates another type, or
+/// the method that is called is another one here. `line` is the hash of its line in the client's
+/// card.
+fn member(
+    core: &Core,
+    group: &str,
+    (schema, line, call): (u64, u64, &[u8]),
+    of: impl Fn(&Card, u32) -> Option<String>,
+) -> Option<Result<Registered, Answer>> {
+    let registered = active(core, group)?;
     let card = registered.answering.card();
     if registered.answering.schema() != schema {
-        return Answer::Type { there: card.name().to_owned() };
+        return Some(Err(Answer::Type { there: card.name().to_owned() }));
     }
-    let id = postcard::take_from_bytes(query).map_or(0, |(id, _)| id);
-    if let Some(there) = card.query(id).filter(|there| xxh3_64(there.as_bytes()) != line) {
-        return Answer::Type { there };
+    let id = postcard::take_from_bytes(call).ok().map(|(id, _)| id);
+    let there = id.and_then(|id| of(card, id));
+    if let Some(there) = there.filter(|there| xxh3_64(there.as_bytes()) != line) {
+        return Some(Err(Answer::Type { there }));
     }
-    let (result, mut stability) = match registered.answering.query(query) {
+    Some(Ok(registered))
+}
+
+/// Reads what has all of `seen` in it, and waits until what was read is stable.
+async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Answer {
+    if let Some(seen) = seen
+        && !gateway::catch_up(registered, &seen).await
+    {
+        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+    }
+    let (result, seen, mut stability) = match registered.answering.query(query) {
         Ok(read) => read,
         Err(Unanswered::Group(error)) => return Answer::Unavailable(error.to_string()),
         Err(Unanswered::Query(QueryError::Decode(ApplyError::UnknownMethod { id }))) => {
@@ -90,7 +132,7 @@ async fn local(registered: &Registered, (schema, line): (u64, u64), query: &[u8]
         return Answer::TooLarge { size: result.len() as u64, limit: LONGEST as u64 };
     }
     match timeout(PATIENCE, stability.wait()).await {
-        Ok(Ok(())) => Answer::Result(result),
+        Ok(Ok(())) => Answer::Result { bytes: result, seen },
         Ok(Err(error)) => Answer::Unavailable(error.to_string()),
         Err(_) => Answer::Unavailable("what was read has not become stable".to_owned()),
     }

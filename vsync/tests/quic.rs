@@ -93,8 +93,14 @@ async fn a_cluster_lives_through_a_crash() {
         let client = Client::connect(seeds, SECRET).await.expect("connected");
         let remote: CounterClient = client.group("counter");
         assert_eq!(remote.value().await.expect("an answer"), 4);
+        assert_eq!(remote.add(1).await.expect("carried out"), 5);
+        assert_eq!(remote.value().await.expect("an answer"), 5, "its own write");
+        // Its connection to whoever answered may be gone: another member does.
+        drop(d);
+        assert_eq!(remote.add(1).key("six").await.expect("carried out"), 6);
+        assert_eq!(remote.add(1).key("six").await.expect("recorded"), 6);
 
-        for node in [d, b, a] {
+        for node in [b, a] {
             node.shutdown(Duration::from_secs(5)).await;
         }
     })

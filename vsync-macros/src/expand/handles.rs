@@ -92,10 +92,13 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
     let (handle, client) = (block.base.companion("Handle"), block.base.companion("Client"));
     let updates = block.updates().map(|method| update(block, method));
     let queries = block.queries().map(|method| query(block, method));
+    let calls = block.updates().map(|method| remote_call(block, method));
     let remote = block.queries().map(|method| remote_query(block, method));
     let (private, state, quiet) = (block.private(), &block.base.ty, quiet());
     let call_stubs = block.model.updates.iter().map(|method| stub(block, method, "Call"));
     let query_stubs = block.model.queries.iter().map(|method| stub(block, method, "Query"));
+    let remote_call_stubs =
+        block.model.updates.iter().map(|method| stub(block, method, "RemoteCall"));
     let remote_stubs = block.model.queries.iter().map(|method| stub(block, method, "RemoteQuery"));
     quote! {
         #quiet
@@ -108,7 +111,9 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
 
         #quiet
         impl #impl_generics #client #where_clause {
+            #(#calls)*
             #(#remote)*
+            #(#remote_call_stubs)*
             #(#remote_stubs)*
         }
 
@@ -124,14 +129,32 @@ fn update(block: &Block<'_>, method: &Method) -> TokenStream {
     let ty = &block.base.ty;
     let message = model::companion(block.ident, "Update");
     let Method { variant, args, .. } = method;
-    let answer = match &method.output {
-        Output::Unit => quote!(()),
-        Output::Plain(value) => quote!(#value),
-        Output::Fallible(value, error) => quote!(#value, #private::Fallible<#error>),
-    };
+    let answer = answer(&method.output, &private);
     let fields = args.iter().map(|arg| &arg.ident);
     let body = quote!(#private::call(self.group(), #message::#variant { #(#fields,)* }));
     signature(block, method, &quote!(#private::Call<#ty, #answer>), &body)
+}
+
+fn remote_call(block: &Block<'_>, method: &Method) -> TokenStream {
+    let private = block.private();
+    let ty = &block.base.ty;
+    let message = model::companion(block.ident, "Update");
+    let Method { variant, args, .. } = method;
+    let answer = answer(&method.output, &private);
+    let fields = args.iter().map(|arg| &arg.ident);
+    let body = quote! {
+        #private::remote_call(self.group(), &#message::#variant { #(#fields,)* })
+    };
+    signature(block, method, &quote!(#private::RemoteCall<#ty, #answer>), &body)
+}
+
+/// What awaiting a call of a method gives: its value, and whether it may say no.
+fn answer(output: &Output, private: &TokenStream) -> TokenStream {
+    match output {
+        Output::Unit => quote!(()),
+        Output::Plain(value) => quote!(#value),
+        Output::Fallible(value, error) => quote!(#value, #private::Fallible<#error>),
+    }
 }
 
 fn query(block: &Block<'_>, method: &Method) -> TokenStream {

@@ -11,10 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use vsync_core::engine::Delivery;
 
 use super::callers::{Answer, Takes};
+use super::commits;
 use super::compare::{self, Digest};
 use super::inner::Inner;
 use super::replica::panic_text;
 use super::seat::Seat;
+use super::sessions::Sessions;
 use super::verdicts::{Place, Verdict};
 use crate::Ctx;
 use crate::error::{GroupError, NotApplied, Unknown};
@@ -72,9 +74,10 @@ impl<'a> Walk<'a> {
         ctx: &mut Ctx<S>,
         mut takes: Option<&mut dyn Takes>,
         seat: &Seat,
+        sessions: &mut Sessions,
     ) -> Result<(), String> {
         while self.next < self.end {
-            let run = AssertUnwindSafe(|| self.run(state, ctx, &mut takes));
+            let run = AssertUnwindSafe(|| self.run(state, ctx, &mut takes, sessions));
             let error = match catch_unwind(run) {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Stop::Failed(error))) => error,
@@ -106,6 +109,7 @@ impl<'a> Walk<'a> {
         state: &mut S,
         ctx: &mut Ctx<S>,
         takes: &mut Option<&mut dyn Takes>,
+        sessions: &mut Sessions,
     ) -> Result<(), Stop> {
         let mut wanted = takes.as_ref().and_then(|t| t.wanted(self.view, self.next));
         while self.next < self.end {
@@ -116,11 +120,11 @@ impl<'a> Walk<'a> {
             self.next += 1;
             ctx.next(seq);
             if wanted != Some(seq) {
-                self.apply(state, ctx, update, &mut Reply::none())?;
+                self.apply(state, ctx, update, &mut Reply::none(), sessions)?;
                 continue;
             }
             let mut answer: Option<Answer> = None;
-            self.apply(state, ctx, update, &mut Reply::slot(&mut answer))?;
+            self.apply(state, ctx, update, &mut Reply::slot(&mut answer), sessions)?;
             if let Some(takes) = takes {
                 let answer = answer.ok_or(GroupError::Unknown(Unknown::NoAnswer));
                 takes.delivered(self.view, seq, answer);
@@ -137,6 +141,7 @@ impl<'a> Walk<'a> {
         ctx: &Ctx<S>,
         update: &[u8],
         reply: &mut Reply<'_>,
+        sessions: &mut Sessions,
     ) -> Result<(), Stop> {
         let Err(error) = state.apply(ctx, update, reply) else { return Ok(()) };
         match Inner::read(update) {
@@ -155,13 +160,20 @@ impl<'a> Walk<'a> {
                     .extend(compare::amid(state, ctx.version()).map(|digest| (place, digest)));
             }
             Some(Inner::Digest(place, digest)) => self.digests.push((place, digest)),
+            Some(Inner::Open(lease)) => {
+                reply.put(sessions.open(ctx.group().0, lease, ctx.time()));
+            }
+            Some(Inner::Commit(commit)) => {
+                commits::carry_out(state, ctx, &commit, sessions, reply)?;
+            }
+            Some(Inner::Expire) => sessions.expire(ctx.time()),
         }
         Ok(())
     }
 }
 
 /// Why a walk does not go on by itself.
-enum Stop {
+pub(super) enum Stop {
     /// The last update failed without a panic.
     Failed(GroupError),
     /// The last update was not applied, at no replica.

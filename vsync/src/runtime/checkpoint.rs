@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::timers::Saved;
+use super::{sessions, timers::Saved};
 use crate::state::{CheckpointError, State};
 
 /// How every checkpoint ends.
@@ -32,6 +32,8 @@ pub(crate) struct Beside {
     pub(crate) timers: Saved,
     /// The version of the type that is active.
     pub(crate) active: u32,
+    /// What clients have asked for.
+    pub(crate) sessions: sessions::Saved,
 }
 
 /// A checkpoint, taken apart.

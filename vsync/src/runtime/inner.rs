@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vsync_core::engine::{Class, Level};
 
 use super::compare::Digest;
+use super::sessions::Commit;
 use super::verdicts::{Place, Verdict};
 use crate::replicated::Method;
 
@@ -11,7 +12,7 @@ use crate::replicated::Method;
 const PREFIX: [u8; 5] = [0xff; 5];
 
 /// An update of the runtime's own. All are totals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Inner {
     /// This timer is due.
     Fire(u64),
@@ -23,6 +24,12 @@ pub(crate) enum Inner {
     Compare,
     /// What the sender's state was at that place.
     Digest(Place, Digest),
+    /// Open a session of a client, with a lease of so many microseconds.
+    Open(u64),
+    /// Carry a client's update out, unless that was done before.
+    Commit(Box<Commit>),
+    /// Forget the sessions and keys whose leases have ended.
+    Expire,
 }
 
 /// One that is to be sent.
@@ -50,7 +57,7 @@ static STABLE: Method = method(Level::Stable);
 impl Inner {
     /// As it is sent.
     pub(crate) fn sending(self, stable: bool) -> Option<Sending> {
-        // Numbers into a growing vector: postcard has nothing to refuse there.
+        // Numbers and bytes into a growing vector: postcard has nothing to refuse there.
         let update = postcard::to_extend(&self, PREFIX.to_vec()).ok()?;
         Some(Sending { method: if stable { &STABLE } else { &OPTIMISTIC }, update })
     }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bytes::Bytes;
-use vsync_core::engine::Delivery;
+use vsync_core::engine::{Delivery, Level};
 use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,7 +18,8 @@ use super::stability::Stability;
 use crate::card::Card;
 use crate::error::GroupError;
 use crate::events::Feed;
-use crate::replicated::{QueryError, Replicated};
+use crate::replicated::{ApplyError, QueryError, Replicated};
+use crate::seen::Seen;
 use crate::state::{CheckpointError, State};
 use crate::view::View;
 
@@ -116,8 +117,11 @@ pub(crate) trait Replica: Send {
 
 /// A replica without its type, for clients' queries.
 pub(crate) trait Answering: Send + Sync {
-    /// Answers an encoded query; the answer may be given away when it is stable.
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered>;
+    /// Answers an encoded query, and says what the state had in it; the answer may be given away
+    /// when it is stable.
+    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Seen, Stability), Unanswered>;
+    /// The level of an encoded update, if this type can carry it out.
+    fn level(&self, update: &[u8]) -> Result<Level, ApplyError>;
     /// Identity of the type.
     fn schema(&self) -> u64;
     /// The type as it is here.
@@ -212,10 +216,11 @@ fn guarded<R>(run: impl FnOnce() -> Result<R, CheckpointError>) -> Result<R, Che
 }
 
 impl<S: Replicated> Answering for Shared<S> {
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered> {
+    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Seen, Stability), Unanswered> {
         let read = |state: &S| {
             let mut out = Vec::new();
-            state.query(query, &mut out).map(|()| out)
+            let seen = self.seat.seen().unwrap_or_default();
+            state.query(query, &mut out).map(|()| (out, seen))
         };
         // A panic in a query is the query's: the state was only borrowed.
         let done = catch_unwind(AssertUnwindSafe(|| self.read(read)));
@@ -224,7 +229,14 @@ impl<S: Replicated> Answering for Shared<S> {
             return Err(Unanswered::Query(QueryError::Result { method: "query", why }));
         };
         let (answer, stability) = done.map_err(Unanswered::Group)?;
-        Ok((answer.map_err(Unanswered::Query)?, stability))
+        let (answer, seen) = answer.map_err(Unanswered::Query)?;
+        Ok((answer, seen, stability))
+    }
+
+    fn level(&self, update: &[u8]) -> Result<Level, ApplyError> {
+        // A `Deserialize` of the user's that panics must not end the answering.
+        let decoded = catch_unwind(|| S::decode(update).map(|update| S::method(&update).level));
+        decoded.unwrap_or(Err(ApplyError::NoMethod))
     }
 
     fn schema(&self) -> u64 {

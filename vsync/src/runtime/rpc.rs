@@ -11,7 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use vsync_net::{Class, PeerId, Transport};
 
+use super::sessions::Committed;
 use super::tag;
+use crate::gateway::Request;
+use crate::seen::Seen;
 
 /// How long the news of a new connection may take from the network to here.
 const NEWS: Duration = Duration::from_millis(500);
@@ -50,6 +53,19 @@ pub(crate) enum Ask {
         line: u64,
         /// Method id and arguments.
         query: Vec<u8>,
+        /// What the state has to have in it.
+        seen: Option<Seen>,
+    },
+    /// Something else that a client wants of a group.
+    Request {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// Hash of the update's line in the client's card; 0 where it wants none.
+        line: u64,
+        /// What it wants.
+        request: Request,
     },
 }
 
@@ -68,8 +84,13 @@ pub(crate) enum Answer {
         /// The version that is active.
         active: u32,
     },
-    /// The encoded result.
-    Result(Vec<u8>),
+    /// The encoded result of a query.
+    Result {
+        /// It.
+        bytes: Vec<u8>,
+        /// What the state has in it.
+        seen: Seen,
+    },
     /// Ask these: they are active members.
     Elsewhere(Vec<Contact>),
     /// There is no group of this name.
@@ -79,7 +100,7 @@ pub(crate) enum Answer {
         /// In words.
         there: String,
     },
-    /// The type has no such query.
+    /// The type has no such query or update.
     UnknownQuery {
         /// The method id asked for.
         id: u32,
@@ -88,7 +109,7 @@ pub(crate) enum Answer {
     BadQuery(String),
     /// Whether the vote is given.
     Vote(bool),
-    /// Not now.
+    /// Not now, and without effect.
     Unavailable(String),
     /// The result is longer than an answer may be.
     TooLarge {
@@ -97,6 +118,15 @@ pub(crate) enum Answer {
         /// Bytes allowed.
         limit: u64,
     },
+    /// What became of a request, by agreement, and stable.
+    Committed {
+        /// It.
+        committed: Committed,
+        /// What the state has in it.
+        seen: Seen,
+    },
+    /// The request may be carried out still, or may have been.
+    UnderWay(String),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,9 +1,9 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use vsync_core::engine::Delivery;
 use vsync_core::wire::{Cut, GroupId};
 
@@ -14,6 +14,7 @@ use super::stability::Stability;
 use crate::Difference;
 use crate::error::{GroupError, NotApplied};
 use crate::group::GroupEvent;
+use crate::seen::Seen;
 use crate::view::{MemberId, View};
 
 /// How many events of a group a reader of its stream may lag behind.
@@ -36,6 +37,9 @@ pub(crate) struct Seat {
     failures: AtomicU64,
     differences: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
+    /// How many wait for this node to see more, and what wakes them.
+    catching_up: AtomicUsize,
+    more: Notify,
 }
 
 /// Where this node stands in the group.
@@ -70,6 +74,8 @@ impl Seat {
             failures: AtomicU64::new(0),
             differences: AtomicU64::new(0),
             driver,
+            catching_up: AtomicUsize::new(0),
+            more: Notify::new(),
         }
     }
 
@@ -164,6 +170,42 @@ impl Seat {
         if let Some(position) = range.position {
             status.delivered.extent = position + u64::from(range.count);
         }
+        drop(status);
+        self.tell_of_more();
+    }
+
+    /// Wakes whoever waits for more to be seen. Only then it costs more than a look.
+    fn tell_of_more(&self) {
+        if self.catching_up.load(Ordering::Relaxed) > 0 {
+            self.more.notify_waiters();
+        }
+    }
+
+    /// How far what is applied here goes; `None` while there is no membership.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        let status = self.status();
+        let view = status.view.as_ref()?.number();
+        Some(Seen::new(status.generation, view, status.delivered.clone()))
+    }
+
+    /// Waits until what is applied here has all of `seen` in it.
+    pub(crate) async fn has_seen(&self, seen: &Seen) {
+        let covers = || self.seen().is_some_and(|here| here.covers(seen));
+        if covers() {
+            return;
+        }
+        // Counted before the status is read, which is written before the count is: who applies
+        // either is seen here or sees this.
+        self.catching_up.fetch_add(1, Ordering::Relaxed);
+        let _count = CatchingUp(&self.catching_up);
+        loop {
+            let mut more = std::pin::pin!(self.more.notified());
+            more.as_mut().enable();
+            if covers() {
+                return;
+            }
+            more.await;
+        }
     }
 
     /// The group has this number from now on.
@@ -181,6 +223,8 @@ impl Seat {
         status.me = me;
         status.delivered = Cut::new(members);
         status.stable = Cut::new(members);
+        drop(status);
+        self.tell_of_more();
     }
 
     /// The stable cut of `view` has grown.
@@ -239,5 +283,14 @@ impl Seat {
     /// The events from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<GroupEvent> {
         self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
+    }
+}
+
+/// One who waits for this node to see more.
+struct CatchingUp<'a>(&'a AtomicUsize);
+
+impl Drop for CatchingUp<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -15,6 +15,7 @@ use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
 use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
+use super::sessions::Sessions;
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
@@ -31,6 +32,7 @@ pub(crate) struct Typed<S: Replicated> {
     ctx: Option<Ctx<S>>,
     /// Until then: the timers that were loaded.
     timers: Timers,
+    sessions: Sessions,
     /// How many events the view's beginning has emitted.
     emitted: u64,
     /// Whether this node is the view's coordinator.
@@ -53,6 +55,7 @@ impl<S: Replicated> Typed<S> {
             shared,
             ctx: None,
             timers: Timers::default(),
+            sessions: Sessions::default(),
             emitted: 0,
             coordinates: false,
             active: S::VERSION,
@@ -90,7 +93,8 @@ impl<S: Replicated> Typed<S> {
     /// What a checkpoint holds beside the state.
     fn beside(&self) -> Beside {
         let timers = self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers);
-        Beside { emitted: self.emitted, timers, active: self.active }
+        let sessions = self.sessions.saved();
+        Beside { emitted: self.emitted, timers, active: self.active, sessions }
     }
 
     /// Updates of a range have failed here, and its sender has spoken of others.
@@ -177,7 +181,8 @@ impl<S: Replicated> Replica for Typed<S> {
             let mut state = self.shared.lock();
             match &mut *state {
                 Cell::Live(live) => {
-                    let walked = walk.all(live, &mut ctx, takes, &self.shared.seat);
+                    let (seat, sessions) = (&self.shared.seat, &mut self.sessions);
+                    let walked = walk.all(live, &mut ctx, takes, seat, sessions);
                     // Under the state's lock: a query knows how far what it reads goes.
                     self.shared.seat.applied(range);
                     walked
@@ -227,6 +232,7 @@ impl<S: Replicated> Replica for Typed<S> {
         ctx.begin(timers, wall());
         ctx.has_version(self.active);
         ctx.read(self.shared.feed.is_read());
+        self.sessions.installed();
         self.unstable.release_all(&self.shared.feed);
         if !told || view.number() == 1 {
             self.verdicts.begin(view.number());
@@ -265,6 +271,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.activated(beside.active);
         self.emitted = beside.emitted;
         self.timers = beside.timers.timers(wall());
+        self.sessions = beside.sessions.sessions();
         self.ctx = None;
         let shared = Arc::clone(&self.shared);
         Box::new(move || shared.load(version, &state))
@@ -281,7 +288,8 @@ impl<S: Replicated> Replica for Typed<S> {
         if self.verdicts.is_sending() || self.comparison.is_sending() || self.is_to_ask() {
             return Some(0);
         }
-        self.ctx.as_ref().filter(|_| self.coordinates)?.due()
+        let timer = self.ctx.as_ref().filter(|_| self.coordinates)?.due();
+        timer.into_iter().chain(self.sessions.due()).min()
     }
 
     fn send_due(&mut self, now: Micros) -> Option<Sending> {
@@ -289,8 +297,10 @@ impl<S: Replicated> Replica for Typed<S> {
             return Some(sending);
         }
         let ctx = self.ctx.as_mut().filter(|_| self.coordinates)?;
-        let (timer, stable) = ctx.ask(now)?;
-        Inner::Fire(timer).sending(stable)
+        if let Some((timer, stable)) = ctx.ask(now) {
+            return Inner::Fire(timer).sending(stable);
+        }
+        self.sessions.ask(now).then_some(Inner::Expire)?.sending(false)
     }
 
     fn wants_view(&mut self) -> bool {
@@ -318,6 +328,7 @@ impl<S: Replicated> Replica for Typed<S> {
         drop(state);
         self.ctx = None;
         self.timers = Timers::default();
+        self.sessions = Sessions::default();
         self.emitted = 0;
         self.coordinates = false;
         self.verdicts.begin(0);

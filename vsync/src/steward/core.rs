@@ -64,6 +64,13 @@ impl Registered {
     }
 }
 
+impl Registered {
+    /// The active members.
+    pub(crate) fn members(&self) -> Vec<Contact> {
+        self.seat.status().view.as_ref().map_or_else(Vec::new, contacts)
+    }
+}
+
 impl Core {
     pub(crate) fn new(
         transport: Arc<dyn Transport>,

@@ -146,6 +146,18 @@ impl Cluster {
         Client::over(Arc::new(self.net.client("client")), seeds).await
     }
 
+    /// The network.
+    #[cfg(test)]
+    pub(crate) fn net(&self) -> &MemoryNet {
+        &self.net
+    }
+
+    /// Who the node that was started as number `index` is.
+    #[cfg(test)]
+    pub(crate) fn peer(&self, index: usize) -> PeerId {
+        self.peers[index]
+    }
+
     /// Shuts all nodes down, the youngest first.
     pub async fn shutdown(mut self, deadline: Duration) {
         for node in self.nodes.iter_mut().rev().filter_map(Option::take) {

@@ -230,7 +230,12 @@ impl<S: Replicated> Replica<S> {
         };
         desk.tell("takes a checkpoint".to_owned());
         let emitted = self.ctx.as_ref().map_or(0, Ctx::emitted);
-        let beside = Beside { emitted, timers: self.saved_timers(), active: S::VERSION };
+        let beside = Beside {
+            emitted,
+            timers: self.saved_timers(),
+            active: S::VERSION,
+            ..Beside::default()
+        };
         let sealed = checkpoint::seal::<S>(snapshot(state)?.state, S::VERSION, &beside);
         sealed.map_err(|why| Failure::new(Kind::Checkpoint, why.to_string()))
     }

@@ -1,0 +1,120 @@
+//! A member as the gateway of clients: it has their updates ordered, and answers them when they are
+//! stable.
+//!
+//! A gateway keeps nothing of its own: what was done under which name is in the replicated table
+//! ([`sessions`](crate::runtime::sessions)), so any other member can take over at any moment.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use vsync_core::engine::Level;
+
+use crate::error::{GroupError, NotApplied};
+use crate::replicated::ApplyError;
+use crate::runtime::callers::{Told, Waiter};
+use crate::runtime::inner::{Inner, Sending};
+use crate::runtime::outbox::Left;
+use crate::runtime::rpc::Answer;
+use crate::runtime::sessions::{Commit, Committed, Recorded};
+use crate::seen::Seen;
+use crate::steward::Registered;
+
+/// How long an answer may wait for stability. The client asks another member then.
+const PATIENCE: Duration = Duration::from_millis(2500);
+/// How long a question may wait for what its client has seen elsewhere.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// What a client wants of a group beside the answers to queries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Who are the active members?
+    Members,
+    /// A session with a lease of so many microseconds.
+    Open(u64),
+    /// An update, carried out once.
+    Commit(Commit),
+}
+
+impl Request {
+    /// The update in it; nothing if there is none.
+    pub(crate) fn update(&self) -> &[u8] {
+        match self {
+            Request::Commit(commit) => &commit.update,
+            Request::Members | Request::Open(_) => &[],
+        }
+    }
+}
+
+/// What a member makes of a client's request.
+pub(crate) async fn answer(registered: &Registered, request: Request) -> Answer {
+    match request {
+        Request::Members => Answer::Elsewhere(registered.members()),
+        Request::Open(lease) => submit(registered, Inner::Open(lease), false).await,
+        Request::Commit(commit) => {
+            let (size, limit) = (commit.update.len(), registered.seat.limit);
+            if size > limit {
+                return Answer::TooLarge { size: size as u64, limit: limit as u64 };
+            }
+            // Nothing is ordered that the members cannot carry out.
+            let stable = match registered.answering.level(&commit.update) {
+                Ok(level) => level == Level::Stable,
+                Err(ApplyError::UnknownMethod { id }) => return Answer::UnknownQuery { id },
+                Err(error) => return Answer::BadQuery(error.to_string()),
+            };
+            submit(registered, Inner::Commit(Box::new(commit)), stable).await
+        }
+    }
+}
+
+/// Has it ordered, and waits until it is stable.
+async fn submit(registered: &Registered, inner: Inner, stable: bool) -> Answer {
+    let seat = &registered.seat;
+    let Some(Sending { method, update }) = inner.sending(stable) else {
+        return Answer::BadQuery("it cannot be encoded".to_owned());
+    };
+    let (tell, listen) = oneshot::channel();
+    let place = match seat.outbox.leave_awaited(method, &update, Waiter::Stable(tell)) {
+        Left::Never(why) => return Answer::Unavailable(why.to_string()),
+        Left::InLine(place) => Some(place),
+        Left::Taken { wake } => {
+            if wake {
+                seat.wake();
+            }
+            None
+        }
+    };
+    match timeout(PATIENCE, listen).await {
+        Ok(Ok(told)) => settled(registered, told),
+        Ok(Err(_)) => Answer::UnderWay("the node is shut down".to_owned()),
+        Err(_) if place.is_some_and(|place| seat.outbox.withdraw(place)) => {
+            Answer::Unavailable("its turn has not come".to_owned())
+        }
+        Err(_) => Answer::UnderWay("it has not become stable in time".to_owned()),
+    }
+}
+
+fn settled(registered: &Registered, told: Told) -> Answer {
+    let committed = match told {
+        Ok(answer) => match answer.downcast::<Committed>() {
+            Ok(committed) => *committed,
+            Err(_) => unreachable!("the runtime's own updates have results of one type"),
+        },
+        Err(GroupError::Panicked(text)) => Committed::Recorded(Recorded::Panicked(text)),
+        Err(GroupError::NotApplied(NotApplied::Decode(why))) => return Answer::BadQuery(why),
+        Err(GroupError::NotApplied(why)) => return Answer::Unavailable(why.to_string()),
+        Err(error) => return Answer::UnderWay(error.to_string()),
+    };
+    // It is delivered here; without a view this member has just left, and knows nothing more.
+    let seen = registered.seat.seen().unwrap_or_default();
+    Answer::Committed { committed, seen }
+}
+
+/// Waits until this member has seen what the client has. `false` if that does not come in time.
+pub(crate) async fn catch_up(registered: &Registered, seen: &Seen) -> bool {
+    timeout(CATCH_UP, registered.seat.has_seen(seen)).await.is_ok()
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
