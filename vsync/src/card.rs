@@ -202,6 +202,7 @@ impl Card {
             return found;
         }
         self.compare_states(there, &mut found);
+        self.compare_stamps(there, &mut found);
         let versions = (self.version(), there.version());
         for method in &self.methods {
             match there.methods.iter().find(|other| other.id == method.id) {
@@ -217,6 +218,28 @@ impl Card {
             }
         }
         found
+    }
+
+    /// Where a type has causal updates, each batch carries a stamp: members of one group agree on
+    /// that from its beginning, whichever version is active.
+    fn compare_stamps(&self, there: &Card, found: &mut Vec<String>) {
+        let is_causal =
+            |method: &&Entry| method.delivery.as_ref().is_some_and(|(order, _)| order == "causal");
+        let causal = |card: &Card| card.methods.iter().find(is_causal).cloned();
+        let (place, method, others) = match (causal(self), causal(there)) {
+            (Some(method), None) => ("here", method, &there.methods),
+            (None, Some(method)) => ("there", method, &self.methods),
+            _ => return,
+        };
+        if others.iter().any(|other| other.id == method.id) {
+            // That its order differs is said anyway.
+            return;
+        }
+        let called = method.called();
+        found.push(format!(
+            "{called} is causal {place}, and without it the type has no causal update: the first \
+             one cannot come, nor the last one go, while programs of the other version are members"
+        ));
     }
 
     fn compare_states(&self, there: &Card, found: &mut Vec<String>) {

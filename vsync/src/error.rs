@@ -205,7 +205,10 @@ impl fmt::Display for StartError {
                 f.write_str("no cluster secret: give secret_file or secret_env")
             }
             StartError::Secret(why) => write!(f, "cluster secret: {why}"),
-            StartError::NoSeeds => f.write_str("no seeds, and this node does not bootstrap"),
+            StartError::NoSeeds => f.write_str(
+                "no seeds, and this node does not bootstrap: say `.bootstrap()` at exactly one node \
+                 and `.seeds([...])` at all others, or `.expect(n)` with the same seeds at all",
+            ),
             StartError::Config(why) => f.write_str(why),
             StartError::Network(error) => write!(f, "network: {error}"),
             StartError::ClusterExists { seed } => {
@@ -323,7 +326,8 @@ impl fmt::Display for JoinError {
             ),
             JoinError::Schema { name, differences } => write!(
                 f,
-                "the type of the group {name:?} is not the same here and there: {}",
+                "the type of the group {name:?} is not the same here and there: {} (an update \
+                 that is new wants `since = …`, one that has gone is kept with `until = …`)",
                 differences.join("; ")
             ),
             JoinError::Checkpoint { name, error } => {

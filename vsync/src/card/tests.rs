@@ -86,6 +86,23 @@ fn versions_that_follow_each_other_fit() {
 }
 
 #[test]
+fn the_first_causal_update_does_not_come_with_a_version() {
+    let tell = "update tell id 12 order causal level optimistic since 2\nquery count";
+    let two = TWO.replace("query count", tell);
+    let [said] = &differ(ONE, &two, 1)[..] else { panic!("{:?}", differ(ONE, &two, 1)) };
+    assert!(
+        said.starts_with("the update `tell` (id 12, since version 2) is causal there, "),
+        "{said}"
+    );
+    let [said] = &differ(&two, ONE, 1)[..] else { panic!("{:?}", differ(&two, ONE, 1)) };
+    assert!(
+        said.starts_with("the update `tell` (id 12, since version 2) is causal here, "),
+        "{said}"
+    );
+    assert_eq!(differ(&two, &two, 2), Vec::<String>::new());
+}
+
+#[test]
 fn each_difference_is_said_in_words() {
     for (from, to, said) in [
         ("type board", "type other", "the type is `board` here, `other` there"),
