@@ -206,8 +206,9 @@ impl fmt::Display for StartError {
             }
             StartError::Secret(why) => write!(f, "cluster secret: {why}"),
             StartError::NoSeeds => f.write_str(
-                "no seeds, and this node does not bootstrap: say `.bootstrap()` at exactly one node \
-                 and `.seeds([...])` at all others, or `.expect(n)` with the same seeds at all",
+                "no seeds, and this node does not bootstrap: say `.bootstrap()` at exactly one \
+                 node and `.seeds([...])` at all others, or `.expect(n)` with the same seeds \
+                 everywhere",
             ),
             StartError::Config(why) => f.write_str(why),
             StartError::Network(error) => write!(f, "network: {error}"),
