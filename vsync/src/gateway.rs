@@ -15,7 +15,7 @@ use crate::error::{GroupError, NotApplied};
 use crate::replicated::ApplyError;
 use crate::runtime::callers::{Told, Waiter};
 use crate::runtime::inner::{Inner, Sending};
-use crate::runtime::outbox::Left;
+use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::rpc::Answer;
 use crate::runtime::sessions::{Commit, Committed, Recorded};
 use crate::seen::Seen;
@@ -75,7 +75,8 @@ async fn submit(registered: &Registered, inner: Inner, stable: bool) -> Answer {
         return Answer::BadQuery("it cannot be encoded".to_owned());
     };
     let (tell, listen) = oneshot::channel();
-    let place = match seat.outbox.leave_awaited(method, &update, Waiter::Stable(tell)) {
+    let tell = Some(Tell::Answer(Waiter::Stable(tell)));
+    let place = match seat.outbox.leave_inner(method, &update, tell) {
         Left::Never(why) => return Answer::Unavailable(why.to_string()),
         Left::InLine(place) => Some(place),
         Left::Taken { wake } => {

@@ -83,6 +83,8 @@ pub(crate) struct Driver {
     held: usize,
     /// The last name of such work: they grow.
     work: u64,
+    /// Work that is not back yet, and whose it is.
+    working: HashMap<u64, GroupId>,
     frames: Frames,
     /// The last number of an attempt to join: they grow.
     nonce: u64,
@@ -117,6 +119,7 @@ impl Driver {
             alarms: BTreeSet::new(),
             held: 0,
             work: 0,
+            working: HashMap::new(),
             frames: Frames::default(),
             nonce: 0,
             stop: None,
@@ -286,6 +289,7 @@ impl Driver {
             self.alarms.remove(&(due, group));
         }
         slot.renumber(now, generation);
+        self.working.values_mut().filter(|of| **of == group).for_each(|of| *of = now);
         if contacts.is_none() {
             slot.create();
         }

@@ -147,32 +147,6 @@ impl Outbox {
         Left::Taken { wake }
     }
 
-    /// Leaves an update of the runtime's own, for which somebody waits.
-    pub(crate) fn leave_awaited(
-        &self,
-        method: &'static Method,
-        update: &[u8],
-        waiter: Waiter,
-    ) -> Left {
-        let mut state = self.lock();
-        if state.closed {
-            return Left::Never(NotApplied::Closed);
-        }
-        let length = (update.len() as u32).to_le_bytes();
-        let body = [&length[..], update].concat();
-        let tell = Some(Tell::Answer(waiter));
-        if state.credit <= 0 {
-            let place = state.next;
-            state.next += 1;
-            state.line.push_back(Letter { place, method, body, tell });
-            return Left::InLine(place);
-        }
-        let wake = state.parcel.count == 0;
-        state.parcel.body.extend_from_slice(&body);
-        drop(state.count(method, body.len(), tell));
-        Left::Taken { wake }
-    }
-
     /// Gives up a place in line. `true` if the update was still there: it will never be sent.
     pub(crate) fn withdraw(&self, place: u64) -> bool {
         let mut state = self.lock();

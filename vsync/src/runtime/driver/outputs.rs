@@ -92,6 +92,7 @@ impl Driver {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
         slot.held = Some(Held::new(self.work));
+        self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
             let outcome = work();
@@ -104,6 +105,7 @@ impl Driver {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
         slot.encoding.insert(self.work);
+        self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
             let outcome = Outcome::Saved(point, encode());
@@ -115,15 +117,14 @@ impl Driver {
     pub(super) fn worked(&mut self, work: u64, outcome: Outcome) {
         let now = self.clock.now();
         let mut record = Record { writer: self.history.as_mut(), now };
-        let doing = |slot: &Slot| slot.held.as_ref().is_some_and(|held| held.work == work);
-        let found =
-            self.slots.iter_mut().find_map(|(&group, slot)| match slot.encoding.remove(&work) {
-                true => Some((group, slot, None)),
-                false if doing(slot) => slot.release().map(|held| (group, slot, Some(held))),
-                false => None,
-            });
+        let Some(group) = self.working.remove(&work) else { return };
         // Otherwise the membership has ended in the meantime.
-        let Some((group, slot, held)) = found else { return };
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        let held = match slot.held.as_ref().is_some_and(|held| held.work == work) {
+            true => slot.release(),
+            false if slot.encoding.remove(&work) => None,
+            false => return,
+        };
         self.held -= held.as_ref().map_or(0, |held| held.bytes);
         let done = match outcome {
             Outcome::Copied(point, encoding) => {
