@@ -29,6 +29,7 @@ use super::clock::{Clock, wall};
 use super::dropped::Dropped;
 use super::frames::Frames;
 use super::history::Writer;
+use super::outbox::Wait;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
 use super::{Command, Notice, Opening, Progress, tag};
@@ -196,15 +197,14 @@ impl Driver {
     /// than that it is applied here.
     fn let_out(&mut self, behind: bool, busy: bool) {
         let room = self.has_room();
-        let unwaited = |slots: &HashMap<GroupId, Slot>, group| match slots.get(&group) {
-            Some(slot) => slot.seat.outbox.unwaited(),
-            None => Some(0),
-        };
-        if room && self.left.gathers(busy, |group| unwaited(&self.slots, group)) {
+        for group in self.left.waiting_here(|group| left(&self.slots, group)) {
+            self.submit(group);
+        }
+        if room && self.left.gathers(busy, |group| left(&self.slots, group)) {
             return;
         }
         for group in self.left.take(behind) {
-            if room || unwaited(&self.slots, group).is_none() {
+            if room || left(&self.slots, group).1 == Wait::Others {
                 self.submit(group);
             } else {
                 self.left.add(group);
@@ -212,6 +212,7 @@ impl Driver {
         }
         if room {
             self.step(Input::Close);
+            self.left.gone();
         }
     }
 
@@ -335,6 +336,7 @@ impl Driver {
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
         slot.submitted(&parcel.runs, &mut record);
         slot.callers.submitted(parcel.count, parcel.waiters);
+        self.left.submitted(parcel.body.len());
         self.step(Input::Submit {
             group,
             runs: parcel.runs,
@@ -347,6 +349,7 @@ impl Driver {
     fn flush(&mut self, group: GroupId, tell: oneshot::Sender<Result<(), GroupError>>) {
         // What callers have left so far is part of what is flushed.
         self.submit(group);
+        self.left.hurry();
         match self.slots.get_mut(&group) {
             Some(slot) if slot.view().is_some() => {
                 let id = slot.callers.flush(tell);
@@ -364,6 +367,7 @@ impl Driver {
             slot.seat.outbox.close();
         }
         self.submit(group);
+        self.left.hurry();
         // Dropping `tell` says that there is nothing to leave.
         let Some(slot) = self.slots.get_mut(&group) else { return };
         slot.leaving.push(tell);
@@ -451,6 +455,11 @@ impl Driver {
             let _ = tell.send(());
         }
     }
+}
+
+/// Bytes that the callers of a group have left, and what they wait for.
+fn left(slots: &HashMap<GroupId, Slot>, group: GroupId) -> (usize, Wait) {
+    slots.get(&group).map_or((0, Wait::Nobody), |slot| slot.seat.outbox.left())
 }
 
 async fn until(at: Option<Instant>) {
