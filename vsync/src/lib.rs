@@ -68,12 +68,15 @@ pub mod error;
 mod events;
 mod gateway;
 mod group;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod node;
 mod optimistic;
 mod query;
 mod remote;
 mod remote_call;
 mod replicated;
+pub mod report;
 mod rng;
 mod runtime;
 mod seen;

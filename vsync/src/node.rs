@@ -57,6 +57,10 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// What a node is started with.
     pub fn builder() -> NodeBuilder {
         NodeBuilder::new()

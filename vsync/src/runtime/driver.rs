@@ -34,6 +34,7 @@ use super::rpc::Rpc;
 use super::slot::{Record, Slot};
 use super::{Command, Notice, Opening, Progress, tag};
 use crate::error::{GroupError, NotApplied};
+use crate::report::GroupReport;
 
 /// Most network events, and most commands, that are taken in before frames leave.
 const BURST: usize = 64;
@@ -268,6 +269,7 @@ impl Driver {
             Command::Leave { group, tell } => self.leave(group, tell),
             Command::Abandon { group, why } => self.abandon(group, &why),
             Command::Worked { work, outcome } => self.worked(work, outcome),
+            Command::Report { tell } => self.report(tell),
             Command::Stop { tell } => self.stop = Some(tell),
         }
     }
@@ -397,6 +399,14 @@ impl Driver {
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
         slot.close(decided, why, &mut record);
         self.tell(Notice::Closed { seat, last });
+    }
+
+    fn report(&self, tell: oneshot::Sender<Vec<GroupReport>>) {
+        let report = |(group, slot): (&GroupId, &Slot)| {
+            slot.report(&self.engine.status(*group).unwrap_or_default())
+        };
+        // Who asked may have waited long enough.
+        drop(tell.send(self.slots.iter().map(report).collect()));
     }
 
     fn tell(&self, notice: Notice) {

@@ -8,6 +8,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod clock;
 mod commits;
 mod compare;
+mod counts;
 mod driver;
 pub(crate) mod dropped;
 mod emitted;
@@ -28,6 +29,7 @@ pub(crate) mod typed;
 mod verdicts;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +39,7 @@ use vsync_core::wire::{GroupId, MemberId, NodeId};
 pub(crate) use driver::{Driver, Parts};
 
 use crate::error::GroupError;
+use crate::report::GroupReport;
 use crate::state::CheckpointError;
 use crate::view::View;
 use replica::{Encoding, Replica};
@@ -96,6 +99,11 @@ pub(crate) enum Command {
         /// What came of it.
         outcome: Outcome,
     },
+    /// Say how all groups are.
+    Report {
+        /// Who waits.
+        tell: oneshot::Sender<Vec<GroupReport>>,
+    },
     /// Write out what is still in buffers and stop.
     Stop {
         /// Who waits.
@@ -123,6 +131,9 @@ pub(crate) struct Point {
     pub(crate) delivered: u64,
     /// Who waits for it.
     pub(crate) joiners: Vec<MemberId>,
+    /// When that began.
+    pub(crate) begun: Instant,
+    pub(crate) span: tracing::Span,
 }
 
 /// A group that begins at this node.

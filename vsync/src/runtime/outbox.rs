@@ -183,6 +183,11 @@ impl Outbox {
         (state.parcel.body.len(), state.parcel.wait)
     }
 
+    /// How many updates wait for credit.
+    pub(crate) fn in_line(&self) -> usize {
+        self.lock().line.len()
+    }
+
     /// More may be left here; what is in line goes first. `true` if the driver must be woken
     /// because the batch was empty and no longer is.
     pub(crate) fn grant(&self, bytes: u64) -> bool {

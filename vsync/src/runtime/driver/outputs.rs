@@ -137,7 +137,10 @@ impl Driver {
                 Ok(())
             }
             Outcome::Saved(_, Err(error)) => Err(Broken(format!("a checkpoint: {error}"))),
-            Outcome::Loaded(Ok(())) => Ok(()),
+            Outcome::Loaded(Ok(())) => {
+                slot.counts.loaded();
+                Ok(())
+            }
             Outcome::Loaded(Err(error)) => {
                 let why = format!("the group's checkpoint: {error}");
                 if let Some(progress) = slot.progress.take() {
@@ -288,11 +291,14 @@ fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After 
         Output::Accepted { view, ballot, proposal, cut, .. } => {
             slot.accepted(view, ballot, proposal, &cut, record);
         }
+        Output::Frozen { view, .. } => slot.counts.frozen(&slot.seat.name, view),
         Output::Blocked { .. } => {
+            slot.counts.blocked = true;
             slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
             slot.seat.event(GroupEvent::Blocked);
         }
         Output::Resumed { .. } => {
+            slot.counts.blocked = false;
             slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
             slot.seat.event(GroupEvent::Resumed);
         }
@@ -329,6 +335,7 @@ fn group_of(output: &Output) -> GroupId {
         | Output::Stable { group, .. }
         | Output::Flushed { group, .. }
         | Output::Credit { group, .. }
+        | Output::Frozen { group, .. }
         | Output::Accepted { group, .. }
         | Output::Blocked { group }
         | Output::Resumed { group }
