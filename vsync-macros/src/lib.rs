@@ -68,7 +68,10 @@ use crate::parse::Errors;
 ///   group goes on.
 ///   - `level = "stable"`: applied only when it is stable.
 ///   - `id = 7`: what it is called on the wire.
-/// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.
+/// - `#[query]`: takes `&self`, then perhaps `ctx: &QueryCtx`, then arguments by value; also with
+///   `id = …`.
+///   - `scatter, gather = merge`: the members divide its work, by the share in its context;
+///     `merge`, a `fn(Vec<R>) -> R`, makes one answer of theirs, which come in rank order.
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///
 /// # Ids

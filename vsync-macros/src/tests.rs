@@ -71,6 +71,11 @@ fn an_impl() {
                 pub fn count(&self) -> usize {
                     0
                 }
+                /// Looks for it.
+                #[query(scatter, gather = Self::merge)]
+                pub fn search(&self, ctx: &QueryCtx, area: Area) -> Vec<Hit> {
+                    self.find(ctx.share(0..9), area)
+                }
                 #[on_view]
                 fn view(&mut self, view: &View) {}
                 fn helper(&self) {}
@@ -153,7 +158,7 @@ fn all_errors_come_in_one_pass() {
             }
         },
     );
-    assert_eq!(found.len(), 15, "{found:#?}");
+    assert_eq!(found.len(), 16, "{found:#?}");
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Connection {
                 size: usize::try_from(size).unwrap_or(usize::MAX),
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),
             },
-            Answer::Cluster { .. } | Answer::Vote(_) => {
+            Answer::Cluster { .. } | Answer::Vote(_) | Answer::NotThisMember => {
                 ClientError::Decode("an answer to nothing".to_owned())
             }
         }))

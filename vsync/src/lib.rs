@@ -47,6 +47,8 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod ask;
+mod asked;
 mod builder;
 mod call;
 mod client;
@@ -60,10 +62,12 @@ mod group;
 mod node;
 mod optimistic;
 mod query;
+mod query_ctx;
 mod remote;
 mod replicated;
 mod rng;
 mod runtime;
+mod scatter;
 mod service;
 mod steward;
 #[cfg(feature = "testing")]
@@ -73,6 +77,7 @@ mod view;
 #[cfg(feature = "testing")]
 mod watch;
 
+pub use ask::{AskError, Missing, QueryAt, Target};
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use client::Client;
@@ -84,12 +89,14 @@ pub use group::{Fate, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::Query;
+pub use query_ctx::QueryCtx;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
 pub use replicated::{
     ApplyError, CheckpointError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
     State,
 };
 pub use rng::Rng;
+pub use scatter::{Scatter, ScatterSome, Scattered};
 pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};

@@ -1,35 +1,57 @@
 //! Answering questions of other nodes and of clients.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::Instant;
 use vsync_net::PeerId;
 
-use crate::replicated::{ApplyError, QueryError};
-use crate::runtime::replica::Unanswered;
-use crate::runtime::rpc::{Answer, Ask, Asked, LONGEST};
+use crate::ask::{AskError, Asker};
+use crate::asked::{self, PATIENCE};
+use crate::runtime::rpc::{Answer, Ask, Asked, ToMember};
+use crate::scatter;
 use crate::steward::{Core, Registered};
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
-/// How long an answer may wait for stability.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Most questions that may wait for it.
+const WAITING: usize = 1024;
+/// Most shares of members' queries that are being done at one time.
+const SHARES: usize = 1024;
+
+/// How many more may be asked, and be answered at one time.
+struct Room {
+    places: Arc<Semaphore>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new(places: usize, at_once: usize) -> Room {
+        let semaphore = |size| Arc::new(Semaphore::new(size));
+        Room { places: semaphore(places), at_once: semaphore(at_once) }
+    }
+}
 
 /// Answers what is asked, until the node ends.
 pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let questions = Room::new(AT_ONCE + WAITING, AT_ONCE);
+    // Room of their own: questions under way may be waiting for just such an answer.
+    let shares = Room::new(SHARES, SHARES);
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let core = Arc::clone(&core);
+        let room = if matches!(ask, Ask::Member(_)) { &shares } else { &questions };
+        let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {
+            core.rpc.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
+            continue;
+        };
+        let (core, at_once) = (Arc::clone(&core), Arc::clone(&room.at_once));
         answers.spawn(async move {
+            // The semaphore is never closed.
+            let Ok(permit) = at_once.acquire_owned().await else { return };
             let answer = answer(&core, node.then_some(peer), ask).await;
             core.rpc.answer(peer, id, answer);
-            drop(permit);
+            drop((permit, place));
         });
     }
 }
@@ -42,6 +64,7 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             let free = core.directory.get().is_none();
             Answer::Vote(free && node.is_some_and(|peer| core.votes.give(peer)))
         }
+        Ask::Member(ask) => share(core, node.is_some(), &ask).await,
         Ask::Query { group, schema, query } => {
             let here = core.registry().get(&group).cloned();
             match here.filter(|registered| registered.is_active()) {
@@ -52,27 +75,44 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
     }
 }
 
+/// Does a share of a query that another member asks for.
+async fn share(core: &Core, node: bool, ask: &ToMember) -> Answer {
+    let here = core.registry().get(&ask.group).cloned();
+    match here {
+        _ if !node => Answer::BadQuery("only members ask for a share".to_owned()),
+        Some(Registered { seat, answering }) => asked::answer(&seat, &*answering, ask).await,
+        None => Answer::NotThisMember,
+    }
+}
+
+/// Has the members do a query whose work they divide.
+async fn scattered(registered: Registered, query: &[u8]) -> Answer {
+    let Registered { seat, answering } = registered;
+    let asker = Asker::new(seat, answering, query);
+    let deadline = Some(Instant::now() + PATIENCE);
+    let shares = match asker.view() {
+        Ok(view) => scatter::all(&asker, &view, deadline).await,
+        Err(error) => Err(error),
+    };
+    match shares {
+        Ok(shares) => match asker.gather(&shares) {
+            Ok(answer) => asked::fitting(answer),
+            Err(error) => Answer::BadQuery(error.to_string()),
+        },
+        Err(error @ AskError::NoAnswer { .. }) => Answer::BadQuery(error.to_string()),
+        Err(error) => Answer::Unavailable(error.to_string()),
+    }
+}
+
 /// Reads, and waits until what was read is stable.
 async fn local(registered: &Registered, schema: u64, query: &[u8]) -> Answer {
     if registered.answering.schema() != schema {
         return Answer::Type { there: registered.answering.type_name() };
     }
-    let (result, mut stability) = match registered.answering.query(query) {
-        Ok(read) => read,
-        Err(Unanswered::Group(error)) => return Answer::Unavailable(error.to_string()),
-        Err(Unanswered::Query(QueryError::Decode(ApplyError::UnknownMethod { id }))) => {
-            return Answer::UnknownQuery { id };
-        }
-        Err(Unanswered::Query(error)) => return Answer::BadQuery(error.to_string()),
-    };
-    if result.len() > LONGEST {
-        return Answer::TooLarge { size: result.len() as u64, limit: LONGEST as u64 };
+    if registered.answering.scatters(query) {
+        return scattered(registered.clone(), query).await;
     }
-    match timeout(PATIENCE, stability.wait()).await {
-        Ok(Ok(())) => Answer::Result(result),
-        Ok(Err(error)) => Answer::Unavailable(error.to_string()),
-        Err(_) => Answer::Unavailable("what was read has not become stable".to_owned()),
-    }
+    asked::stable(registered.answering.query(query, (0, 1))).await
 }
 
 /// Where a group is that this node is no member of.

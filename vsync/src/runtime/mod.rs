@@ -14,6 +14,7 @@ mod frames;
 pub(crate) mod history;
 pub(crate) mod inner;
 pub(crate) mod outbox;
+mod reached;
 pub(crate) mod replica;
 pub(crate) mod rpc;
 pub(crate) mod seat;

@@ -15,6 +15,7 @@ use super::checkpoint::{self, Beside};
 use super::inner::Sending;
 use super::seat::Seat;
 use super::stability::Stability;
+use crate::__private::Parameters;
 use crate::error::GroupError;
 use crate::events::Feed;
 use crate::replicated::{QueryError, Replicated};
@@ -100,8 +101,13 @@ pub(crate) trait Replica: Send {
 
 /// A replica without its type, for clients' queries.
 pub(crate) trait Answering: Send + Sync {
-    /// Answers an encoded query; the answer may be given away when it is stable.
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered>;
+    /// Answers a share of an encoded query, `share` being its number and how many there are; the
+    /// answer may be given away when it is stable.
+    fn query(&self, query: &[u8], share: (u32, u32)) -> Result<(Vec<u8>, Stability), Unanswered>;
+    /// Whether the members divide the work of this encoded query.
+    fn scatters(&self, query: &[u8]) -> bool;
+    /// Makes one answer to an encoded query of those of its shares.
+    fn gather(&self, query: &[u8], shares: &[Vec<u8>]) -> Result<Vec<u8>, QueryError>;
     /// Identity of the type.
     fn schema(&self) -> u64;
     /// The type in words.
@@ -122,6 +128,10 @@ pub(crate) fn schema<S: Replicated>() -> u64 {
     let mut queries: Vec<_> = S::QUERIES.iter().map(|(id, _)| *id).collect();
     queries.sort_unstable();
     queries.iter().for_each(|id| hash.update(&id.to_le_bytes()));
+    // Who answers a share must know that it is one.
+    let mut scattered = S::SCATTERED.to_vec();
+    scattered.sort_unstable();
+    scattered.iter().for_each(|id| hash.update(&id.to_le_bytes()));
     hash.digest()
 }
 
@@ -187,10 +197,11 @@ impl<S: Replicated> Shared<S> {
 }
 
 impl<S: Replicated> Answering for Shared<S> {
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Stability), Unanswered> {
+    fn query(&self, query: &[u8], share: (u32, u32)) -> Result<(Vec<u8>, Stability), Unanswered> {
         let read = |state: &S| {
+            let ctx = self.seat.query_ctx(share).ok_or(GroupError::NoState)?;
             let mut out = Vec::new();
-            state.query(query, &mut out).map(|()| out)
+            Ok(state.query(&ctx, query, &mut out).map(|()| out))
         };
         // A panic in a query is the query's: the state was only borrowed.
         let done = catch_unwind(AssertUnwindSafe(|| self.read(read)));
@@ -199,7 +210,24 @@ impl<S: Replicated> Answering for Shared<S> {
             return Err(Unanswered::Query(QueryError::Result { method: "query", why }));
         };
         let (answer, stability) = done.map_err(Unanswered::Group)?;
+        let answer = answer.map_err(Unanswered::Group)?;
         Ok((answer.map_err(Unanswered::Query)?, stability))
+    }
+
+    fn scatters(&self, query: &[u8]) -> bool {
+        Parameters::new(query).is_ok_and(|(id, _)| S::SCATTERED.contains(&id))
+    }
+
+    fn gather(&self, query: &[u8], shares: &[Vec<u8>]) -> Result<Vec<u8>, QueryError> {
+        let (id, _) = Parameters::new(query)?;
+        let gather = || {
+            let mut out = Vec::new();
+            S::gather(id, shares, &mut out).map(|()| out)
+        };
+        catch_unwind(gather).unwrap_or_else(|panic| {
+            let why = format!("gathering panicked: {}", panic_text(panic.as_ref()));
+            Err(QueryError::Result { method: "query", why })
+        })
     }
 
     fn schema(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Questions and answers between nodes, and from clients: everything that is not the engine's.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use vsync_core::wire::{Cut, MemberId};
 use vsync_net::{Class, PeerId, Transport};
 
 use super::tag;
@@ -44,6 +46,25 @@ pub(crate) enum Ask {
         /// Method id and arguments.
         query: Vec<u8>,
     },
+    /// Do a share of a query, as this member of a group: only nodes ask so.
+    Member(ToMember),
+}
+
+/// A share of a query, asked of one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ToMember {
+    /// The group's name.
+    pub(crate) group: String,
+    /// Identity of the type.
+    pub(crate) schema: u64,
+    /// Who is asked.
+    pub(crate) member: MemberId,
+    /// The share's number, and how many there are.
+    pub(crate) share: (u32, u32),
+    /// A view's number, and what of it has to be applied first.
+    pub(crate) after: Option<(u64, Cut)>,
+    /// Method id and arguments.
+    pub(crate) query: Vec<u8>,
 }
 
 /// An answer.
@@ -83,6 +104,8 @@ pub(crate) enum Answer {
         /// Bytes allowed.
         limit: u64,
     },
+    /// The node asked is not that member, or no longer.
+    NotThisMember,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,6 +147,12 @@ pub(crate) struct Rpc {
 struct Pending {
     answers: HashMap<u64, (PeerId, oneshot::Sender<Answer>)>,
     up: HashSet<PeerId>,
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rpc").finish_non_exhaustive()
+    }
 }
 
 impl Rpc {

@@ -1,7 +1,7 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 use vsync_core::engine::Delivery;
@@ -9,10 +9,13 @@ use vsync_core::wire::{Cut, GroupId};
 
 use super::Command;
 use super::outbox::Outbox;
+use super::reached::Reached;
+use super::rpc::Rpc;
 use super::stability::Stability;
 use crate::Difference;
 use crate::error::{GroupError, NotApplied};
 use crate::group::GroupEvent;
+use crate::query_ctx::QueryCtx;
 use crate::view::{MemberId, View};
 
 /// How many events of a group a reader of its stream may lag behind.
@@ -30,6 +33,9 @@ pub(crate) struct Seat {
     failures: AtomicU64,
     differences: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
+    /// By which other members are asked; set once.
+    pub(crate) rpc: OnceLock<Arc<Rpc>>,
+    reached: Reached,
 }
 
 /// Where this node stands in the group.
@@ -45,6 +51,8 @@ pub(crate) struct Status {
     pub(crate) delivered: Cut,
     /// What of it is known to survive.
     pub(crate) stable: Cut,
+    /// Whether somebody waits until something is applied.
+    pub(crate) awaited: bool,
     /// What is being waited for while this node is no member yet.
     pub(crate) waiting: String,
     /// Why it is over, once it is.
@@ -62,6 +70,8 @@ impl Seat {
             failures: AtomicU64::new(0),
             differences: AtomicU64::new(0),
             driver,
+            rpc: OnceLock::new(),
+            reached: Reached::default(),
         }
     }
 
@@ -126,6 +136,44 @@ impl Seat {
         if let Some(position) = range.position {
             status.delivered.extent = position + u64::from(range.count);
         }
+        if status.awaited {
+            self.tell_reached(&mut status);
+        }
+    }
+
+    fn tell_reached(&self, status: &mut Status) {
+        let Some(view) = &status.view else { return };
+        status.awaited = self.reached.applied(view.number(), &status.delivered);
+    }
+
+    /// Waits until this much of a view's updates is applied here. An error if the membership ends
+    /// first. Cancel-safe.
+    pub(crate) async fn reached(&self, view: u64, cut: Cut) -> Result<(), GroupError> {
+        let applied = {
+            let mut status = self.status();
+            if status.view.is_none() {
+                return Err(GroupError::NoState);
+            }
+            let applied = self.reached.add(view, cut);
+            status.awaited = true;
+            self.tell_reached(&mut status);
+            applied
+        };
+        applied.await.map_err(|_| GroupError::NoState)
+    }
+
+    /// What a query may know that is asked for the share of this number, of so many, just now.
+    pub(crate) fn query_ctx(&self, (index, count): (u32, u32)) -> Option<QueryCtx> {
+        let status = self.status();
+        let view = status.view.as_ref()?;
+        let rank = status.me.and_then(|me| view.rank_of(me));
+        Some(QueryCtx::new(view.agreed(), rank, index as usize, count as usize))
+    }
+
+    /// How far this member is: the view's number, and what is applied in it.
+    pub(crate) fn place(&self) -> Option<(u64, Cut)> {
+        let status = self.status();
+        Some((status.view.as_ref()?.number(), status.delivered.clone()))
     }
 
     /// The group has this number from now on.
@@ -143,6 +191,9 @@ impl Seat {
         status.me = me;
         status.delivered = Cut::new(members);
         status.stable = Cut::new(members);
+        if status.awaited {
+            self.tell_reached(&mut status);
+        }
     }
 
     /// The stable cut of `view` has grown.
@@ -183,6 +234,8 @@ impl Seat {
         status.me = None;
         status.delivered = Cut::default();
         status.stable = Cut::default();
+        status.awaited = false;
+        self.reached.end();
     }
 
     /// There will be no membership any more.

@@ -81,6 +81,8 @@ impl Entering {
         let (tell, progress) = mpsc::unbounded_channel();
         let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
         let seat = Arc::new(seat);
+        // A new seat has none.
+        drop(seat.rpc.set(Arc::clone(&core.rpc)));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), state));
         let answering: Arc<dyn Answering> = Arc::clone(&shared) as _;
         {
