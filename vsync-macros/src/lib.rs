@@ -57,6 +57,7 @@ use crate::parse::Errors;
 /// - `name = "…"`: what the type is called in the cluster; else the struct's own name.
 /// - `version = 3`: the version of state and methods; else 1.
 /// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
+/// - `published`: clients may read these events, which therefore travel.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.

@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) version: u32,
     /// What its updates emit.
     pub(crate) event: Option<Path>,
+    /// Whether clients may read what is emitted.
+    pub(crate) published: bool,
     /// The fields that are part of the replicated state.
     pub(crate) fields: Vec<Field>,
     /// Whether generated items can be made at all: a struct with lifetimes has none.

@@ -35,7 +35,7 @@ fn errors(options: TokenStream, item: TokenStream) -> Vec<String> {
 #[test]
 fn a_struct() {
     snapshot!(expanded(
-        quote!(name = "atc.sector", version = 2, event = atc::Event),
+        quote!(name = "atc.sector", version = 2, event = atc::Event, published),
         quote! {
             /// A sector.
             #[derive(Default)]

@@ -13,6 +13,7 @@ use crate::error::ClientError;
 use crate::remote::{Remote, RemoteGroup};
 use crate::replicated::Replicated;
 use crate::runtime::replica::{schema, type_name};
+use crate::runtime::ring::Position;
 use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST, Rpc};
 use crate::runtime::tag;
 
@@ -158,6 +159,24 @@ impl Connection {
             return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
         }
         let ask = Ask::Query { group: group.to_owned(), schema: schema::<S>(), query };
+        self.until_answered::<S>(group, ask).await
+    }
+
+    /// Asks for events; the answer is that of one member, encoded.
+    pub(crate) async fn events<S: Replicated>(
+        &self,
+        group: &str,
+        position: Option<Position>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let ask = Ask::Events { group: group.to_owned(), schema: schema::<S>(), position };
+        self.until_answered::<S>(group, ask).await
+    }
+
+    async fn until_answered<S: Replicated>(
+        &self,
+        group: &str,
+        ask: Ask,
+    ) -> Result<Vec<u8>, ClientError> {
         let deadline = Instant::now() + DEADLINE;
         let mut last = "nobody was asked".to_owned();
         loop {

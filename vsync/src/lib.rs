@@ -70,6 +70,7 @@ mod runtime;
 mod scatter;
 mod service;
 mod steward;
+mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timer;
@@ -97,6 +98,7 @@ pub use replicated::{
 };
 pub use rng::Rng;
 pub use scatter::{Scatter, ScatterSome, Scattered};
+pub use subscription::{Publishes, Subscription};
 pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};

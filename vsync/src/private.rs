@@ -24,6 +24,7 @@ pub use crate::replicated::{
     State,
 };
 pub use crate::scatter::Scatter;
+pub use crate::subscription::Publishes;
 use crate::view::Time;
 pub use crate::view::View;
 
@@ -281,6 +282,12 @@ pub fn loaded(input: &[u8]) -> Result<(), CheckpointError> {
         0 => Ok(()),
         bytes => Err(CheckpointError::Leftover { bytes }),
     }
+}
+
+/// Encodes an event for clients, who decode it.
+pub fn publish<E: Encodes + Decodes + Sends>(event: &E) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    event.encode(&mut out).map(|()| out)
 }
 
 /// What a member's handle gives for an update.

@@ -37,6 +37,10 @@ impl<S: Replicated> RemoteGroup<S> {
         RemoteGroup { name, connection, state: PhantomData }
     }
 
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The group's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -1,13 +1,15 @@
 //! Answering questions of other nodes and of clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use vsync_net::PeerId;
 
 use crate::ask::{AskError, Asker};
 use crate::asked::{self, PATIENCE};
+use crate::runtime::ring::{News, Position};
 use crate::runtime::rpc::{Answer, Ask, Asked, ToMember};
 use crate::scatter;
 use crate::steward::{Core, Registered};
@@ -18,6 +20,11 @@ const AT_ONCE: usize = 256;
 const WAITING: usize = 1024;
 /// Most shares of members' queries that are being done at one time.
 const SHARES: usize = 1024;
+
+/// Most subscribers that may wait for events at one time.
+const SUBSCRIBERS: usize = 1 << 14;
+/// How long a subscriber waits before it is told that there is nothing.
+const NOTHING: Duration = Duration::from_secs(2);
 
 /// How many more may be asked, and be answered at one time.
 struct Room {
@@ -37,10 +44,16 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let questions = Room::new(AT_ONCE + WAITING, AT_ONCE);
     // Room of their own: questions under way may be waiting for just such an answer.
     let shares = Room::new(SHARES, SHARES);
+    // They wait most of the time.
+    let subscribers = Room::new(SUBSCRIBERS, SUBSCRIBERS);
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
-        let room = if matches!(ask, Ask::Member(_)) { &shares } else { &questions };
+        let room = match ask {
+            Ask::Member(_) => &shares,
+            Ask::Events { .. } => &subscribers,
+            _ => &questions,
+        };
         let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {
             core.rpc.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
             continue;
@@ -65,6 +78,7 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             Answer::Vote(free && node.is_some_and(|peer| core.votes.give(peer)))
         }
         Ask::Member(ask) => share(core, node.is_some(), &ask).await,
+        Ask::Events { group, schema, position } => events(core, &group, schema, position).await,
         Ask::Query { group, schema, query } => {
             let here = core.registry().get(&group).cloned();
             match here.filter(|registered| registered.is_active()) {
@@ -72,6 +86,30 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
                 None => elsewhere(core, &group, schema).await,
             }
         }
+    }
+}
+
+/// Tells a client what a group has emitted.
+async fn events(core: &Core, group: &str, schema: u64, position: Option<Position>) -> Answer {
+    let here = core.registry().get(group).cloned();
+    let Some(Registered { answering, .. }) = here.filter(Registered::is_active) else {
+        return elsewhere(core, group, schema).await;
+    };
+    if answering.schema() != schema {
+        return Answer::Type { there: answering.type_name() };
+    }
+    let Some(ring) = answering.ring() else {
+        return Answer::BadQuery("the type does not publish its events".to_owned());
+    };
+    let nothing = |position| News { missed: None, events: Vec::new(), position };
+    let news = match timeout(NOTHING, ring.news(position)).await {
+        Ok(news) => news,
+        Err(_) => position.map(nothing),
+    };
+    match news.map(|news| postcard::to_stdvec(&news)) {
+        Some(Ok(bytes)) => Answer::Result(bytes),
+        Some(Err(error)) => Answer::BadQuery(error.to_string()),
+        None => Answer::Unavailable("no state here: the node is joining again".to_owned()),
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     let mut version = 1;
     let mut krate = None;
     let mut event = None;
+    let mut published = None;
     for option in &options {
         match option.name.to_string().as_str() {
             "name" => match option.string(errors) {
@@ -29,21 +30,33 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
             },
             "crate" => krate = Some(option),
             "event" => event = option.path(errors),
+            "published" => {
+                published = Some(&option.name);
+                if option.value.is_some() {
+                    errors.push(option, "write `published`, without a value");
+                }
+            }
             other @ "from" => {
                 errors.push(&option.name, format!("`{other}` is not supported yet"));
             }
             other => errors.push(
                 &option.name,
                 format!(
-                    "unknown option `{other}`; a struct has `name`, `version`, `event` and `crate`"
+                    "unknown option `{other}`; a struct has `name`, `version`, `event`, `published` \
+                     and `crate`"
                 ),
             ),
         }
     }
+    if let (Some(published), None) = (published, &event) {
+        errors
+            .push(published, "`published` goes with `event = …`: it lets clients read the events");
+    }
+    let published = published.is_some();
     let krate = parse::krate(krate, errors);
     let expandable = check_generics(&item, errors);
     let fields = fields(&mut item, errors);
-    State { item, krate, name, version, event, fields, expandable }
+    State { item, krate, name, version, event, published, fields, expandable }
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {

@@ -16,6 +16,7 @@ pub(crate) mod inner;
 pub(crate) mod outbox;
 mod reached;
 pub(crate) mod replica;
+pub(crate) mod ring;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 mod slot;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -13,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::callers::Takes;
 use super::checkpoint::{self, Beside};
 use super::inner::Sending;
+use super::ring::Ring;
 use super::seat::Seat;
 use super::stability::Stability;
 use crate::__private::Parameters;
@@ -20,6 +22,9 @@ use crate::error::GroupError;
 use crate::events::Feed;
 use crate::replicated::{QueryError, Replicated};
 use crate::view::View;
+
+/// Bytes of events that are kept for clients unless a node is configured otherwise.
+pub(crate) const RING: usize = 1 << 20;
 
 /// What the handles of a group share: the seat, and the state behind a lock that queries take
 /// between two ranges of updates.
@@ -108,6 +113,8 @@ pub(crate) trait Answering: Send + Sync {
     fn scatters(&self, query: &[u8]) -> bool;
     /// Makes one answer to an encoded query of those of its shares.
     fn gather(&self, query: &[u8], shares: &[Vec<u8>]) -> Result<Vec<u8>, QueryError>;
+    /// Where its events are kept for clients, if it publishes them.
+    fn ring(&self) -> Option<&Arc<Ring>>;
     /// Identity of the type.
     fn schema(&self) -> u64;
     /// The type in words.
@@ -143,7 +150,15 @@ pub(crate) fn type_name<S: Replicated>() -> String {
 impl<S: Replicated> Shared<S> {
     /// A replica that has no state yet, only the parts of it that are local to this node.
     pub(crate) fn new(seat: Arc<Seat>, local: S) -> Shared<S> {
-        Shared { seat, feed: Feed::new(), state: Mutex::new(Cell::Local(local)) }
+        let feed = match S::PUBLISHED {
+            // Another one for each ring, wherever it is.
+            true => {
+                let number = RandomState::new().build_hasher().finish();
+                Feed::published(Arc::new(Ring::new(number, RING)), S::publish)
+            }
+            false => Feed::new(),
+        };
+        Shared { seat, feed, state: Mutex::new(Cell::Local(local)) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
@@ -228,6 +243,10 @@ impl<S: Replicated> Answering for Shared<S> {
             let why = format!("gathering panicked: {}", panic_text(panic.as_ref()));
             Err(QueryError::Result { method: "query", why })
         })
+    }
+
+    fn ring(&self) -> Option<&Arc<Ring>> {
+        self.feed.ring()
     }
 
     fn schema(&self) -> u64 {

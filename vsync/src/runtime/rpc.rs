@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use vsync_core::wire::{Cut, MemberId};
 use vsync_net::{Class, PeerId, Transport};
 
+use super::ring::Position;
 use super::tag;
 
 /// How long the news of a new connection may take from the network to here.
@@ -48,6 +49,15 @@ pub(crate) enum Ask {
     },
     /// Do a share of a query, as this member of a group: only nodes ask so.
     Member(ToMember),
+    /// What a group has emitted from a position on, or where its next event will be.
+    Events {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// Where to go on.
+        position: Option<Position>,
+    },
 }
 
 /// A share of a query, asked of one member.

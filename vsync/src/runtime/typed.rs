@@ -18,7 +18,7 @@ use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
-use crate::events::Emitted;
+use crate::events::{Cursor, Emitted};
 use crate::replicated::Replicated;
 use crate::view::View;
 
@@ -190,6 +190,8 @@ impl<S: Replicated> Replica for Typed<S> {
         ctx.begin(timers, wall());
         ctx.read(self.shared.feed.is_read());
         self.unstable.release_all(&self.shared.feed);
+        let index = if told { 0 } else { self.emitted };
+        self.shared.feed.begin(Cursor { view: view.number(), index });
         if !told || view.number() == 1 {
             self.verdicts.begin(view.number());
         }

@@ -84,6 +84,9 @@ impl Entering {
         // A new seat has none.
         drop(seat.rpc.set(Arc::clone(&core.rpc)));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), state));
+        if let Some(ring) = shared.feed.ring() {
+            ring.limit(core.limits.events);
+        }
         let answering: Arc<dyn Answering> = Arc::clone(&shared) as _;
         {
             let mut registry = core.registry();
