@@ -22,15 +22,15 @@ use crate::runtime::ring::{Missed, News, Position};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` publishes no events of this type",
     label = "not published by `{Self}`",
-    note = "say so on the struct: `#[replicated(event = MyEvent, published)]`; the events then travel, \
-            and so need serde's traits"
+    note = "say so on the struct: `#[replicated(event = MyEvent, published)]`; the events then \
+            travel, and so need serde's traits"
 )]
 pub trait Publishes<E>: Emits<E> {}
 
 impl<S: Replicated> RemoteGroup<S> {
-    /// The [events](crate::Ctx::emit) of the group that come after `from`, or from now on: each when
-    /// it is stable, read from one member, and from another one when that fails. The type says that
-    /// it has them: `#[replicated(event = E, published)]`.
+    /// The [events](crate::Ctx::emit) of the group that come after `from`, or from now on: each
+    /// when it is stable, read from one member, and from another one when that fails. The type
+    /// says that it has them: `#[replicated(event = E, published)]`.
     ///
     /// Members keep the last events, [`event_buffer`](crate::NodeBuilder::event_buffer) bytes of
     /// them. A subscriber asks for more when it has read what it has: one that does not read costs

@@ -1,14 +1,15 @@
 //! [`Ring`]: the last events of a group at this member, encoded, for those who subscribe from
 //! outside of it.
 //!
-//! What the driver does for it does not depend on how many subscribe: it appends, and wakes one task.
-//! That wakes the subscribers; each asks for what it has room for, and one that does not ask costs
-//! nothing.
+//! What the driver does for it does not depend on how many subscribe: it appends, and wakes one
+//! task. That wakes the subscribers; each asks for what it has room for, and one that does
+//! not ask costs nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -61,7 +62,7 @@ pub(crate) struct Ring {
 
 #[derive(Debug)]
 struct Kept {
-    events: VecDeque<(Cursor, Vec<u8>)>,
+    events: VecDeque<(Cursor, Bytes)>,
     bytes: usize,
     /// Most bytes to keep.
     limit: usize,
@@ -119,8 +120,8 @@ impl Ring {
         kept.floor.get_or_insert(cursor);
         match event {
             Some(event) => {
-                kept.bytes += event.len() + size_of::<(Cursor, Vec<u8>)>();
-                kept.events.push_back((cursor, event));
+                kept.bytes += event.len() + size_of::<(Cursor, Bytes)>();
+                kept.events.push_back((cursor, event.into()));
                 kept.trim();
             }
             // It is missed by all.
@@ -150,10 +151,11 @@ impl Ring {
             grown.mark_unchanged();
             {
                 let mut kept = self.kept();
-                let news = kept.news(self.number, position)?;
-                let said = position.is_none() || news.missed.is_some() || !news.events.is_empty();
-                if said {
-                    return Some(news);
+                let found = kept.find(self.number, position)?;
+                if position.is_none() || found.missed.is_some() || !found.events.is_empty() {
+                    // Not copied under the lock: the driver may be waiting for it.
+                    drop(kept);
+                    return Some(found.news());
                 }
                 if !std::mem::replace(&mut kept.wakes, true) {
                     tokio::spawn(wake(Arc::downgrade(self)));
@@ -168,7 +170,7 @@ impl Kept {
     fn trim(&mut self) {
         while self.bytes > self.limit && self.events.len() > 1 {
             let Some((cursor, event)) = self.events.pop_front() else { return };
-            self.bytes -= event.len() + size_of::<(Cursor, Vec<u8>)>();
+            self.bytes -= event.len() + size_of::<(Cursor, Bytes)>();
             self.before += 1;
             self.floor = Some(cursor.next());
         }
@@ -186,13 +188,13 @@ impl Kept {
         number.wrapping_add(self.losses)
     }
 
-    fn news(&self, number: u64, position: Option<Position>) -> Option<News> {
+    fn find(&self, number: u64, position: Option<Position>) -> Option<Found> {
         let floor = self.floor?;
         let run = self.run(number);
         let appended = self.before + self.events.len() as u64;
         let Some(position) = position else {
             let position = Position { next: self.end, local: (run, appended) };
-            return Some(News { missed: None, events: Vec::new(), position });
+            return Some(Found { missed: None, events: Vec::new(), position });
         };
         let known = position.local.0 == run;
         let missed = match position.next < floor {
@@ -217,7 +219,22 @@ impl Kept {
             Some((cursor, _)) => cursor.next(),
             None => position.next.max(floor),
         };
-        Some(News { missed, events, position: Position { next, local: (run, seen) } })
+        Some(Found { missed, events, position: Position { next, local: (run, seen) } })
+    }
+}
+
+/// What is found for a subscriber, where it lies.
+struct Found {
+    missed: Option<Missed>,
+    events: Vec<(Cursor, Bytes)>,
+    position: Position,
+}
+
+impl Found {
+    fn news(self) -> News {
+        let Found { missed, events, position } = self;
+        let events = events.into_iter().map(|(cursor, event)| (cursor, event.into()));
+        News { missed, events: events.collect(), position }
     }
 }
 
@@ -257,7 +274,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_come_from_a_position_on_and_what_is_too_old_is_named() {
-        let each = 1 + size_of::<(Cursor, Vec<u8>)>();
+        let each = 1 + size_of::<(Cursor, Bytes)>();
         let ring = ring(3 * each);
         assert_eq!(ring.news(None).await, None, "there is no state");
         ring.begin(at(1, 0));
