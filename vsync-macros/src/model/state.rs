@@ -42,15 +42,15 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
             other => errors.push(
                 &option.name,
                 format!(
-                    "unknown option `{other}`; a struct has `name`, `version`, `event`, `published` \
-                     and `crate`"
+                    "unknown option `{other}`; a struct has `name`, `version`, `event`, \
+                     `published` and `crate`"
                 ),
             ),
         }
     }
     if let (Some(published), None) = (published, &event) {
-        errors
-            .push(published, "`published` goes with `event = …`: it lets clients read the events");
+        let why = "`published` goes with `event = …`: it lets clients read the events";
+        errors.push(published, why);
     }
     let published = published.is_some();
     let krate = parse::krate(krate, errors);
