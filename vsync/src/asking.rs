@@ -12,6 +12,7 @@ use crate::error::ClientError;
 use crate::gateway::Request;
 use crate::replicated::Replicated;
 use crate::runtime::replica::schema;
+use crate::runtime::ring::Position;
 use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST};
 use crate::runtime::sessions::{Commit, Committed, KEY, Recorded, Refusal, RequestId};
 use crate::seen::Seen;
@@ -101,6 +102,19 @@ impl Asking<'_> {
         match self.until_answered::<S>(&ask, &mut attempts).await? {
             Answer::Result { bytes, seen } => Ok((bytes, seen)),
             other => Err(self.error::<S>(other, &query)),
+        }
+    }
+
+    /// Asks for what the group has emitted from a position on; the answer is that of one member,
+    /// encoded. From then on this client's queries read states that have these events in them.
+    pub(crate) async fn events<S: Replicated>(
+        &self,
+        position: Option<Position>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let ask = Ask::Events { group: self.group.to_owned(), schema: schema::<S>(), position };
+        match self.until_answered::<S>(&ask, &mut Attempts::new()).await? {
+            Answer::Result { bytes, .. } => Ok(bytes),
+            other => Err(self.error::<S>(other, &[])),
         }
     }
 

@@ -82,6 +82,8 @@ struct Entry {
     delivery: Option<(String, String)>,
     since: u32,
     until: Option<u32>,
+    /// Of a query: whether the members divide its work.
+    scattered: bool,
     arguments: Vec<Part>,
     result: Option<Part>,
 }
@@ -133,6 +135,7 @@ impl Card {
                 delivery,
                 since,
                 until,
+                scattered: S::SCATTERED.contains(&id),
                 arguments: Vec::new(),
                 result: None,
             };
@@ -176,17 +179,24 @@ impl Card {
         Some(line)
     }
 
-    /// A query in one line.
+    /// What callers of a query must agree on, in one line: whether the members divide its work is
+    /// the group's business.
     pub(crate) fn query(&self, id: u32) -> Option<String> {
         self.methods.iter().find(|method| method.id == id && method.delivery.is_none()).map(
             |query| {
-                let mut line = query.to_string();
+                let mut line = format!("query {} id {id}", query.name);
                 for part in query.arguments.iter().chain(&query.result) {
                     line.push_str(&part.to_string());
                 }
                 line
             },
         )
+    }
+
+    /// What members must agree on that ask each other for shares of a query, in one line.
+    pub(crate) fn share(&self, id: u32) -> Option<String> {
+        let scattered = self.methods.iter().any(|method| method.id == id && method.scattered);
+        Some(self.query(id)? + if scattered { " scatter" } else { "" })
     }
 
     /// Why programs with these cards cannot be members of one group in which `active` is the active
@@ -386,6 +396,11 @@ impl Entry {
                 found.push(format!("{called} has the level {level} here, {other_level} there"));
             }
         }
+        if self.scattered != there.scattered {
+            let say = |scattered| if scattered { "scattered" } else { "not scattered" };
+            let (here, there) = (say(self.scattered), say(there.scattered));
+            found.push(format!("{called} is {here} here, {there} there"));
+        }
         if self.since != there.since {
             let (here, there) = (self.since, there.since);
             found.push(format!("{called} is since {here} here, since {there} there"));
@@ -422,7 +437,10 @@ impl fmt::Display for Entry {
         if self.since > 1 {
             write!(f, " since {}", self.since)?;
         }
-        self.until.map_or(Ok(()), |until| write!(f, " until {until}"))
+        if let Some(until) = self.until {
+            write!(f, " until {until}")?;
+        }
+        if self.scattered { write!(f, " scatter") } else { Ok(()) }
     }
 }
 
@@ -500,10 +518,15 @@ fn method(line: &str) -> Option<Entry> {
         delivery: update.then(Default::default),
         since: 1,
         until: None,
+        scattered: false,
         arguments: Vec::new(),
         result: None,
     };
     while let Some(key) = words.next() {
+        if key == "scatter" && !update {
+            entry.scattered = true;
+            continue;
+        }
         let value = words.next()?;
         match (key, &mut entry.delivery) {
             ("id", _) => entry.id = value.parse().ok()?,
