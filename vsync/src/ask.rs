@@ -356,9 +356,10 @@ pub(crate) fn decoded<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, AskError> 
     }
 }
 
-/// Runs until it is done or late.
+/// Runs until it is done or late; not at all where it is late already.
 pub(crate) async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match deadline {
+        Some(deadline) if Instant::now() >= deadline => None,
         Some(deadline) => timeout_at(deadline, work).await.ok(),
         None => Some(work.await),
     }

@@ -95,6 +95,7 @@ impl Asking<'_> {
         if query.len() > LONGEST {
             return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
         }
+        self.in_time()?;
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let line = line(&query, |id| self.card.query(id));
         let ask = Ask::Query { group, schema, line, query: query.clone(), seen };
@@ -111,9 +112,15 @@ impl Asking<'_> {
         &self,
         position: Option<Position>,
     ) -> Result<Vec<u8>, ClientError> {
-        let ask = Ask::Events { group: self.group.to_owned(), schema: schema::<S>(), position };
+        let (group, schema) = (self.group.to_owned(), schema::<S>());
+        let line = self.card.event().map_or(0, |line| hash(&line));
+        let ask = Ask::Events { group, schema, line, position };
         match self.until_answered::<S>(&ask, &mut Attempts::new()).await? {
             Answer::Result { bytes, .. } => Ok(bytes),
+            Answer::Type { there } if there != S::NAME => {
+                let (name, here) = (self.group.to_owned(), self.card.event().unwrap_or_default());
+                Err(ClientError::Type { name, here, there })
+            }
             other => Err(self.error::<S>(other, &[])),
         }
     }
@@ -130,9 +137,7 @@ impl Asking<'_> {
         if update.len() > LONGEST {
             return Err(ClientError::TooLarge { size: update.len(), limit: LONGEST }.into());
         }
-        if Instant::now() >= self.deadline {
-            return Err(ClientError::Timeout { last: "it had passed already".to_owned() }.into());
-        }
+        self.in_time()?;
         loop {
             let ticket = match key {
                 None => Some(self.ticket::<S>().await?),
@@ -168,6 +173,14 @@ impl Asking<'_> {
             // Under another content's name this one was never carried out.
             let unknown = unknown && refusal != Refusal::OtherContent;
             return Err(NoReply { unknown, why: refused(refusal) });
+        }
+    }
+
+    /// An error if the deadline is over before anything was asked.
+    fn in_time(&self) -> Result<(), ClientError> {
+        match Instant::now() < self.deadline {
+            true => Ok(()),
+            false => Err(ClientError::Timeout { last: "it had passed already".to_owned() }),
         }
     }
 
@@ -356,7 +369,12 @@ fn method(call: &[u8]) -> Option<u32> {
 /// Hash of a method's line in a card.
 pub(crate) fn line(call: &[u8], of: impl FnOnce(u32) -> Option<String>) -> u64 {
     let line = method(call).and_then(of);
-    line.map_or(0, |line| xxh3_64(line.as_bytes()))
+    line.map_or(0, |line| hash(&line))
+}
+
+/// Hash of a line in a card.
+pub(crate) fn hash(line: &str) -> u64 {
+    xxh3_64(line.as_bytes())
 }
 
 /// How a method's line begins; a type's name alone has no such word.

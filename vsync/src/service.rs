@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use vsync_net::PeerId;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ask::{AskError, Asker};
 use crate::asked;
+use crate::asking::hash;
 use crate::card::Card;
 use crate::gateway::{self, PATIENCE};
 use crate::runtime::ring::{News, Position};
@@ -113,9 +113,9 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             }
         }
         Ask::Member(ask) => share(core, node.is_some(), &ask).await,
-        Ask::Events { group, schema, position } => {
+        Ask::Events { group, schema, line, position } => {
             match member(core, &group, (schema, 0, &[]), Card::query) {
-                Some(Ok(registered)) => events(&registered, position).await,
+                Some(Ok(registered)) => events(&registered, line, position).await,
                 Some(Err(other)) => other,
                 None => elsewhere(core, &group, schema).await,
             }
@@ -153,18 +153,22 @@ fn member(
     }
     let id = postcard::take_from_bytes(call).ok().map(|(id, _)| id);
     let there = id.and_then(|id| of(card, id));
-    if let Some(there) = there.filter(|there| xxh3_64(there.as_bytes()) != line) {
+    if let Some(there) = there.filter(|there| hash(there) != line) {
         return Some(Err(Answer::Type { there }));
     }
     Some(Ok(registered))
 }
 
 /// Tells a client what a group has emitted.
-async fn events(registered: &Registered, position: Option<Position>) -> Answer {
+async fn events(registered: &Registered, line: u64, position: Option<Position>) -> Answer {
     let Registered { seat, answering } = registered;
-    let Some(ring) = answering.ring() else {
-        return Answer::Type { there: format!("{} without events", answering.card().name()) };
+    let card = answering.card();
+    let Some((ring, there)) = answering.ring().zip(card.event()) else {
+        return Answer::Type { there: format!("{} without events for clients", card.name()) };
     };
+    if hash(&there) != line {
+        return Answer::Type { there };
+    }
     let nothing = |position| News { missed: None, events: Vec::new(), position };
     let news = match timeout(NOTHING, ring.news(position)).await {
         Ok(news) => news,

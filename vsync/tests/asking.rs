@@ -56,6 +56,14 @@ fn merge(shares: Vec<Vec<u64>>) -> Vec<u64> {
     shares.concat()
 }
 
+fn most(lengths: Vec<usize>) -> usize {
+    lengths.into_iter().max().unwrap_or_default()
+}
+
+fn concat(shares: Vec<String>) -> String {
+    shares.concat()
+}
+
 #[replicated]
 impl Archive {
     /// Adds pages.
@@ -86,6 +94,18 @@ impl Archive {
 
     fn refuse(shares: Vec<Result<u64, String>>) -> Result<u64, String> {
         Err(format!("{shares:?}"))
+    }
+
+    /// Of the states that the shares are read from, the longest.
+    #[query(scatter, gather = most)]
+    pub fn longest(&self, _ctx: &QueryCtx) -> usize {
+        self.pages.len()
+    }
+
+    /// So many bytes for each share.
+    #[query(scatter, gather = concat)]
+    pub fn bulk(&self, _ctx: &QueryCtx, bytes: usize) -> String {
+        "7".repeat(bytes)
     }
 
     /// How many pages.
@@ -187,15 +207,16 @@ async fn each_member_does_its_share_and_the_answers_are_gathered_by_rank() {
 async fn a_client_has_the_members_divide_the_work() {
     within(async {
         let members = Members::new(3).await;
-        members.handles[0].group().flush().await.expect("stable");
         let archive: ArchiveClient =
             members.cluster.client().await.expect("a client").group("archive");
-        // What a client reads is stable, but perhaps not yet applied by who is asked.
-        while archive.count().await.expect("an answer") < 100 {}
-        members.shares();
-        let found = archive.search(10).await.expect("an answer");
-        assert!(tenth().ends_with(&found[found.len() - 1..]) && found.is_sorted(), "{found:?}");
-        assert_eq!(members.shares(), [[(0, 3)], [(1, 3)], [(2, 3)]]);
+        // Every share is of a state that has the client's own updates in it.
+        let mut expected = tenth();
+        for page in [100, 110, 120] {
+            archive.add(page).await.expect("carried out");
+            expected.push(page);
+            assert_eq!(archive.search(10).await.expect("an answer"), expected);
+            assert_eq!(members.shares(), [[(0, 3)], [(1, 3)], [(2, 3)]]);
+        }
         assert_eq!(
             archive.refused().await.expect("an answer"),
             Err("[Ok(0), Ok(1), Ok(2)]".to_owned())
@@ -205,6 +226,64 @@ async fn a_client_has_the_members_divide_the_work() {
             matches!(&fails, Err(ClientError::Decode(why)) if why.contains("panicked")),
             "{fails:?}"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_shares_have_shown_a_client_it_never_loses_again() {
+    within(async {
+        let members = Members::new(3).await;
+        let writer = members.handles[2].clone();
+        let writing = tokio::spawn(async move {
+            for page in 0..300 {
+                writer.add(page).await.expect("stable");
+            }
+        });
+        let archive: ArchiveClient =
+            members.cluster.client().await.expect("a client").group("archive");
+        let mut last = 0;
+        while last < 400 {
+            let longest = archive.longest().await.expect("an answer");
+            let count = archive.count().await.expect("an answer");
+            assert!(last <= longest && longest <= count, "{last}, then {longest}, then {count}");
+            last = count;
+        }
+        writing.await.expect("written");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_named() {
+    within(async {
+        let members = Members::new(3).await;
+        let (asker, ids) = (&members.handles[0], members.ids());
+        let late = asker.search(10).timeout(Duration::ZERO).await;
+        assert_eq!(late, Err(AskError::Timeout(ids.clone())));
+        let late = asker.search(10).majority().timeout(Duration::ZERO).await.expect("nobody");
+        assert_eq!(told(&late), (vec![], ids.iter().map(|id| (*id, Missing::Late)).collect()));
+        let late = asker.who().at(1).timeout(Duration::ZERO).await;
+        assert_eq!(late, Err(AskError::Timeout(vec![ids[1]])));
+
+        let client = members.cluster.client().await.expect("a client");
+        let archive: ArchiveClient = client.group("archive");
+        let late = archive.search(10).timeout(Duration::ZERO).await;
+        assert!(matches!(late, Err(ClientError::Timeout { .. })), "{late:?}");
+        let limit = 16 << 20;
+        let third = limit / 3 + 1;
+        let large = archive.bulk(third).await;
+        assert!(
+            matches!(large, Err(ClientError::TooLarge { size, limit: most })
+                if size > limit && most == limit),
+            "{large:?}"
+        );
+        assert_eq!(asker.bulk(third).await.map(|it| it.len()), Ok(3 * third), "nothing travels");
+        let large = asker.bulk(limit + 1).first().await.expect("this member needs no answer");
+        assert_eq!((large.answers.len(), large.missing.len()), (0, 3));
+        let nobody: ArchiveClient = client.group("nobody");
+        let nobody = nobody.search(1).await;
+        assert!(matches!(nobody, Err(ClientError::NoSuchGroup { .. })), "{nobody:?}");
     })
     .await;
 }

@@ -30,6 +30,12 @@ impl Counter {
         ctx.emit(Tick::Counted(self.value, vec![0; room]));
         self.value
     }
+
+    /// The last one.
+    #[query]
+    pub fn value(&self) -> u64 {
+        self.value
+    }
 }
 
 /// Nothing in these tests may take longer.
@@ -106,6 +112,29 @@ async fn a_subscriber_goes_on_at_another_member_where_it_was() {
         handles[2].count(0).await.expect("stable");
         let mut again: Ticks = counter.group().events(Some(cursor)).await.expect("subscribed");
         assert_eq!(next(&mut again).await.1, 9, "what comes after the cursor");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_query_reads_what_the_events_have_told() {
+    within(async {
+        let (cluster, handles) = members(3, 1 << 20).await;
+        let client = cluster.client().await.expect("a client");
+        let counter: CounterClient = client.group("counter");
+        let mut ticks: Ticks = counter.group().events(None).await.expect("subscribed");
+        let writer = handles[2].clone();
+        let writing = tokio::spawn(async move {
+            for _ in 0..200 {
+                writer.count(0).await.expect("stable");
+            }
+        });
+        for _ in 0..200 {
+            let (_, told) = next(&mut ticks).await;
+            let read = counter.value().await.expect("an answer");
+            assert!(read >= told, "{told} was told, then {read} read");
+        }
+        writing.await.expect("written");
     })
     .await;
 }

@@ -35,8 +35,11 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
     });
     let publish = model.event.as_ref().filter(|_| model.published && good).map(|event| {
         let publish = call(&private, "publish", &parse_quote!(#event));
+        let published = describe::published(event, &private);
         quote! {
             const PUBLISHED: bool = true;
+
+            #published
 
             fn publish(__event: &Self::Event)
                 -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String>

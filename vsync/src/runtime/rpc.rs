@@ -78,6 +78,8 @@ pub(crate) enum Ask {
         group: String,
         /// Identity of the type that the client expects.
         schema: u64,
+        /// Hash of the events' line in the client's card.
+        line: u64,
         /// Where to go on.
         position: Option<Position>,
     },
