@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout_at};
 use vsync_net::PeerId;
 
@@ -27,13 +28,23 @@ use crate::view::{MemberId, Reason, View};
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Which member is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Target {
     /// This one.
     Member(MemberId),
     /// Whoever has this rank when it is asked.
     Rank(usize),
+}
+
+impl Target {
+    /// Says that nobody is meant by it.
+    pub(crate) fn nobody(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Member(id) => write!(f, "{id:?} is no member"),
+            Target::Rank(rank) => write!(f, "no active member has the rank {rank}"),
+        }
+    }
 }
 
 impl From<MemberId> for Target {
@@ -49,7 +60,7 @@ impl From<usize> for Target {
 }
 
 /// Why there is no answer of a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Missing {
     /// It left the group.
@@ -120,10 +131,7 @@ impl fmt::Display for AskError {
             AskError::TooLarge { size, limit } => {
                 write!(f, "the query has {size} bytes, the limit is {limit}")
             }
-            AskError::NoSuchMember(Target::Member(id)) => write!(f, "{id:?} is no member"),
-            AskError::NoSuchMember(Target::Rank(rank)) => {
-                write!(f, "no active member has the rank {rank}")
-            }
+            AskError::NoSuchMember(target) => target.nobody(f),
             AskError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
             AskError::Timeout(members) => {
                 write!(f, "no answer before the deadline of {members:?}")
@@ -320,7 +328,7 @@ impl Asker {
     }
 
     /// Who is meant, or that nobody is.
-    fn target(&self, target: Target) -> Result<MemberId, AskError> {
+    pub(crate) fn target(&self, target: Target) -> Result<MemberId, AskError> {
         let view = self.view()?;
         match target {
             Target::Rank(rank) => view.active().get(rank).map(|member| member.id),

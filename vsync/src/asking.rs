@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vsync_net::PeerInfo;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::ask::Target;
 use crate::card::Card;
 use crate::client::Connection;
 use crate::error::ClientError;
@@ -86,11 +87,12 @@ enum Met {
 }
 
 impl Asking<'_> {
-    /// Has a query answered from a state that has all of `seen` in it.
+    /// Has a query answered from a state that has all of `seen` in it, by whom `at` means.
     pub(crate) async fn query<S: Replicated>(
         &self,
         query: Vec<u8>,
         seen: Option<Seen>,
+        at: Option<Target>,
     ) -> Result<(Vec<u8>, Seen), ClientError> {
         if query.len() > LONGEST {
             return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
@@ -98,7 +100,7 @@ impl Asking<'_> {
         self.in_time()?;
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let line = line(&query, |id| self.card.query(id));
-        let ask = Ask::Query { group, schema, line, query: query.clone(), seen };
+        let ask = Ask::Query { group, schema, line, query: query.clone(), seen, at };
         let mut attempts = Attempts::new();
         match self.until_answered::<S>(&ask, &mut attempts).await? {
             Answer::Result { bytes, seen } => Ok((bytes, seen)),
@@ -352,6 +354,8 @@ impl Asking<'_> {
             }
             Answer::UnknownQuery { id } => ClientError::UnknownQuery { id },
             Answer::BadQuery(why) => ClientError::Decode(why),
+            Answer::NoSuchMember(target) => ClientError::NoSuchMember(target),
+            Answer::Missing { member, why } => ClientError::NoAnswer { member, why },
             Answer::TooLarge { size, limit } => ClientError::TooLarge {
                 size: usize::try_from(size).unwrap_or(usize::MAX),
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),

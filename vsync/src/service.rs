@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use vsync_net::PeerId;
 
-use crate::ask::{AskError, Asker};
+use crate::ask::{AskError, Asker, Target, Told};
 use crate::asked;
 use crate::asking::hash;
 use crate::card::Card;
@@ -94,12 +94,15 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             Some(registered) => card(&registered),
             None => Answer::Unavailable("this node is no active member".to_owned()),
         },
-        Ask::Query { group, schema, line, query, seen } => {
+        Ask::Query { group, schema, line, query, seen, at } => {
             match member(core, &group, (schema, line, &query), Card::query) {
-                Some(Ok(registered)) if registered.answering.scatters(&query) => {
-                    scattered(registered, &query, seen).await
-                }
-                Some(Ok(registered)) => local(&registered, &query, seen).await,
+                Some(Ok(registered)) => match at {
+                    Some(target) => passed_on(registered, &query, seen, target).await,
+                    None if registered.answering.scatters(&query) => {
+                        scattered(registered, &query, seen).await
+                    }
+                    None => local(&registered, &query, seen).await,
+                },
                 Some(Err(other)) => other,
                 None => elsewhere(core, &group, schema).await,
             }
@@ -206,8 +209,42 @@ async fn scattered(registered: Registered, query: &[u8], seen: Option<Seen>) -> 
             Ok(answer) => asked::fitting(answer, seen),
             Err(error) => Answer::BadQuery(error.to_string()),
         },
-        Err(error @ AskError::NoAnswer { .. }) => Answer::BadQuery(error.to_string()),
-        Err(error) => Answer::Unavailable(error.to_string()),
+        Err(error) => unasked(error),
+    }
+}
+
+/// Has one member answer, from a state that has all of `seen`.
+async fn passed_on(
+    registered: Registered,
+    query: &[u8],
+    seen: Option<Seen>,
+    target: Target,
+) -> Answer {
+    let Registered { seat, answering } = registered;
+    // The client may know of a member that has not come here yet.
+    if let Some(seen) = &seen
+        && !gateway::catch_up(&seat, seen).await
+    {
+        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+    }
+    let asker = Asker::new(seat, answering, query, seen);
+    let member = match asker.target(target) {
+        Ok(member) => member,
+        Err(error) => return unasked(error),
+    };
+    match timeout(PATIENCE, asker.insist(member, (0, 1))).await {
+        Ok(Told::Answer(bytes, seen)) => Answer::Result { bytes, seen },
+        Ok(Told::Never(why)) => Answer::Missing { member, why },
+        Ok(Told::NotNow) | Err(_) => Answer::Unavailable(format!("{member:?} has not answered")),
+    }
+}
+
+/// What a client is told of members that were not asked, or did not answer.
+fn unasked(error: AskError) -> Answer {
+    match error {
+        AskError::NoAnswer { member, why } => Answer::Missing { member, why },
+        AskError::NoSuchMember(target) => Answer::NoSuchMember(target),
+        error => Answer::Unavailable(error.to_string()),
     }
 }
 

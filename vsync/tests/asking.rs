@@ -60,8 +60,8 @@ fn most(lengths: Vec<usize>) -> usize {
     lengths.into_iter().max().unwrap_or_default()
 }
 
-fn concat(shares: Vec<String>) -> String {
-    shares.concat()
+fn flood(shares: Vec<String>) -> String {
+    shares.concat().repeat(1 << 20)
 }
 
 #[replicated]
@@ -102,8 +102,8 @@ impl Archive {
         self.pages.len()
     }
 
-    /// So many bytes for each share.
-    #[query(scatter, gather = concat)]
+    /// So many bytes for each share, and a MiB for each byte of them.
+    #[query(scatter, gather = flood)]
     pub fn bulk(&self, _ctx: &QueryCtx, bytes: usize) -> String {
         "7".repeat(bytes)
     }
@@ -223,8 +223,62 @@ async fn a_client_has_the_members_divide_the_work() {
         );
         let fails = archive.search(0).await;
         assert!(
-            matches!(&fails, Err(ClientError::Decode(why)) if why.contains("panicked")),
+            matches!(&fails, Err(ClientError::NoAnswer { why: Missing::Refused(why), .. })
+                if why.contains("panicked")),
             "{fails:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_asks_one_member() {
+    within(async {
+        let mut members = Members::new(3).await;
+        let ids = members.ids();
+        let archive: ArchiveClient =
+            members.cluster.client().await.expect("a client").group("archive");
+        members.shares();
+        for (rank, &id) in ids.iter().enumerate() {
+            // Whoever it is has the client's updates.
+            archive.add(7).await.expect("carried out");
+            assert_eq!(archive.count().at(rank).await.expect("an answer"), 101 + rank);
+            for target in [Target::Rank(rank), Target::Member(id)] {
+                let who = archive.who().at(target).await.expect("an answer");
+                assert_eq!(who, (Some(rank), 3, 0, 6));
+            }
+            let asked = members.shares();
+            assert!(asked.iter().map(Vec::len).eq((0..3).map(|it| 2 * usize::from(it == rank))));
+        }
+        assert_eq!(archive.search(10).at(1).await.expect("an answer"), tenth(), "all of it");
+        let stranger = MemberId { entry: 99, ..ids[0] };
+        for target in [Target::Rank(3), Target::Member(stranger)] {
+            let nobody = archive.count().at(target).await;
+            assert!(
+                matches!(nobody, Err(ClientError::NoSuchMember(it)) if it == target),
+                "{nobody:?}"
+            );
+        }
+        let long = archive.long().at(2).await;
+        assert!(
+            matches!(&long, Err(ClientError::NoAnswer { member, why: Missing::Refused(why) })
+                if *member == ids[2] && why.contains("the limit is 16777216")),
+            "{long:?}"
+        );
+        members.handles[2].group().leave(Duration::from_secs(5)).await.expect("left");
+        members.settle(2).await;
+        let left = archive.count().at(ids[2]).await;
+        assert!(
+            matches!(left, Err(ClientError::NoAnswer { member, why: Missing::Left })
+                if member == ids[2]),
+            "{left:?}"
+        );
+        members.cluster.kill(1);
+        let failed = archive.count().at(ids[1]).await;
+        assert!(
+            matches!(failed, Err(ClientError::NoAnswer { member, why: Missing::Failed })
+                if member == ids[1]),
+            "{failed:?}"
         );
     })
     .await;
@@ -271,14 +325,13 @@ async fn what_cannot_be_asked_is_named() {
         let late = archive.search(10).timeout(Duration::ZERO).await;
         assert!(matches!(late, Err(ClientError::Timeout { .. })), "{late:?}");
         let limit = 16 << 20;
-        let third = limit / 3 + 1;
-        let large = archive.bulk(third).await;
+        let large = archive.bulk(6).await;
         assert!(
             matches!(large, Err(ClientError::TooLarge { size, limit: most })
                 if size > limit && most == limit),
             "{large:?}"
         );
-        assert_eq!(asker.bulk(third).await.map(|it| it.len()), Ok(3 * third), "nothing travels");
+        assert_eq!(asker.bulk(6).await.map(|it| it.len()), Ok(18 << 20), "it does not travel");
         let large = asker.bulk(limit + 1).first().await.expect("this member needs no answer");
         assert_eq!((large.answers.len(), large.missing.len()), (0, 3));
         let nobody: ArchiveClient = client.group("nobody");

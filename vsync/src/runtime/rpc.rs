@@ -16,6 +16,7 @@ use vsync_net::{Class, PeerId, Transport};
 use super::ring::Position;
 use super::sessions::Committed;
 use super::tag;
+use crate::ask::{Missing, Target};
 use crate::gateway::Request;
 use crate::seen::Seen;
 
@@ -58,6 +59,8 @@ pub(crate) enum Ask {
         query: Vec<u8>,
         /// What the state has to have in it.
         seen: Option<Seen>,
+        /// Who is to answer it, if not whoever is asked.
+        at: Option<Target>,
     },
     /// Something else that a client wants of a group.
     Request {
@@ -164,6 +167,15 @@ pub(crate) enum Answer {
     UnderWay(String),
     /// The node asked is not that member, or no longer.
     NotThisMember,
+    /// The view has nobody who is meant by this.
+    NoSuchMember(Target),
+    /// A member gives no answer, and no other may be asked in its place.
+    Missing {
+        /// Which.
+        member: MemberId,
+        /// Why.
+        why: Missing,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
