@@ -13,11 +13,6 @@ impl Board {
     #[update(order = "fifo", role = "writer")]
     fn written(&mut self) {}
 
-    #[query(scatter, gather = merge)]
-    fn search(&self, ctx: &QueryCtx) -> u64 {
-        self.seen
-    }
-
     #[request]
     async fn price(ctx: &RequestCtx<Self>, quote: u64) -> u64 {
         quote

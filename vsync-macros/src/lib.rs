@@ -62,6 +62,7 @@ use crate::parse::Errors;
 /// - `past`: the struct is an earlier version itself, kept for its checkpoints; it has no methods.
 ///   Say `name` and `version`, and `from` if there was one before.
 /// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
+/// - `published`: clients may read these events, which therefore travel.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
@@ -80,7 +81,10 @@ use crate::parse::Errors;
 ///   - `since = 2`: it may be called when version 2 of the type is active in the group, or a later
 ///     one.
 ///   - `until = 4`: it may be called until version 4 is active.
-/// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.
+/// - `#[query]`: takes `&self`, then perhaps `ctx: &QueryCtx`, then arguments by value; also with
+///   `id = …`.
+///   - `scatter, gather = merge`: the members divide its work, by the share in its context;
+///     `merge`, a `fn(Vec<R>) -> R`, makes one answer of theirs, which come in rank order.
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///
 /// # Ids

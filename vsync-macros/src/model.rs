@@ -5,7 +5,7 @@ mod signature;
 mod state;
 
 use proc_macro2::{Ident, TokenStream};
-use syn::{Attribute, Generics, ItemImpl, ItemStruct, Member, Path, Type, Visibility};
+use syn::{Attribute, ExprPath, Generics, ItemImpl, ItemStruct, Member, Path, Type, Visibility};
 
 pub(crate) use method::{companion, methods};
 pub(crate) use state::state;
@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) version: u32,
     /// What its updates emit.
     pub(crate) event: Option<Path>,
+    /// Whether clients may read what is emitted.
+    pub(crate) published: bool,
     /// The version before.
     pub(crate) from: Option<Path>,
     /// Whether it is itself an earlier version, kept for its checkpoints.
@@ -96,10 +98,12 @@ pub(crate) struct Method {
     pub(crate) name: String,
     pub(crate) variant: Ident,
     pub(crate) id: Id,
-    /// Whether it takes `&Ctx<Self>`.
+    /// Whether it takes `&Ctx<Self>`, or a query `&QueryCtx`.
     pub(crate) ctx: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
+    /// What gathers the answers of a query whose work the members divide.
+    pub(crate) gather: Option<ExprPath>,
     /// How an update is delivered; queries have none.
     pub(crate) delivery: Option<Delivery>,
     /// Whether its arguments and result are good enough to generate code for it.

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, Lit, LitStr, Meta, Path, Token};
+use syn::{Attribute, Expr, ExprPath, Lit, LitStr, Meta, Path, Token};
 
 /// The errors found so far. All are reported, in one pass.
 #[derive(Default)]
@@ -102,6 +102,17 @@ impl Opt {
             Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path.clone()),
             _ => {
                 errors.push(self, format!("write `{} = MyType`, a type's name", self.name));
+                None
+            }
+        }
+    }
+
+    /// The value as the name of a function.
+    pub(crate) fn function(&self, errors: &mut Errors) -> Option<ExprPath> {
+        match &self.value {
+            Some(Expr::Path(path)) => Some(path.clone()),
+            _ => {
+                errors.push(self, format!("write `{} = merge`, a function's name", self.name));
                 None
             }
         }

@@ -35,7 +35,7 @@ fn errors(options: TokenStream, item: TokenStream) -> Vec<String> {
 #[test]
 fn a_struct() {
     snapshot!(expanded(
-        quote!(name = "atc.sector", version = 2, event = atc::Event),
+        quote!(name = "atc.sector", version = 2, event = atc::Event, published),
         quote! {
             /// A sector.
             #[derive(Default)]
@@ -70,6 +70,11 @@ fn an_impl() {
                 #[query]
                 pub fn count(&self) -> usize {
                     0
+                }
+                /// Looks for it.
+                #[query(scatter, gather = Self::merge)]
+                pub fn search(&self, ctx: &QueryCtx, area: Area) -> Vec<Hit> {
+                    self.find(ctx.share(0..9), area)
                 }
                 #[on_view]
                 fn view(&mut self, view: &View) {}
@@ -154,7 +159,7 @@ fn all_errors_come_in_one_pass() {
             }
         },
     );
-    assert_eq!(found.len(), 15, "{found:#?}");
+    assert_eq!(found.len(), 16, "{found:#?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use vsync_net::{Quic, QuicConfig, Secret, Transport};
 
 use crate::error::StartError;
 use crate::node::Node;
+use crate::runtime::replica::RING;
 use crate::steward::Limits;
 
 /// Longest update unless configured otherwise.
@@ -49,7 +50,12 @@ impl NodeBuilder {
             expect: None,
             history: None,
             patience: Duration::from_secs(15),
-            limits: Limits { update: UPDATE, window: WINDOW, join_buffer: JOIN_BUFFER },
+            limits: Limits {
+                update: UPDATE,
+                window: WINDOW,
+                join_buffer: JOIN_BUFFER,
+                events: RING,
+            },
             silence: None,
             slow_member: None,
         }
@@ -136,6 +142,14 @@ impl NodeBuilder {
     /// wait; 8 MiB by default and at most.
     pub fn window(mut self, bytes: usize) -> Self {
         self.limits.window = bytes;
+        self
+    }
+
+    /// How many bytes of the last events are kept for clients, for each group whose type publishes
+    /// them; 1 MiB by default. A subscriber that lags behind further misses the oldest. See
+    /// [`RemoteGroup::events`](crate::RemoteGroup::events).
+    pub fn event_buffer(mut self, bytes: usize) -> Self {
+        self.limits.events = bytes;
         self
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::ask::{Missing, Target};
 use crate::state::CheckpointError;
+use crate::view::MemberId;
 
 /// An error of the network below, as it says itself.
 pub type NetworkError = Box<dyn std::error::Error + Send + Sync>;
@@ -404,6 +406,15 @@ pub enum ClientError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The group has no such member, nor had it in the view before.
+    NoSuchMember(Target),
+    /// A member gave no answer, and no other may be asked in its place.
+    NoAnswer {
+        /// Which.
+        member: MemberId,
+        /// Why.
+        why: Missing,
+    },
     /// The deadline came; the last reason.
     Timeout {
         /// What the last attempt met.
@@ -443,6 +454,8 @@ impl fmt::Display for ClientError {
             ClientError::TooLarge { size, limit } => {
                 write!(f, "what is asked or its answer has {size} bytes, the limit is {limit}")
             }
+            ClientError::NoSuchMember(target) => target.nobody(f),
+            ClientError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
             ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
             ClientError::Closed => f.write_str("the client is closed"),
         }

@@ -17,13 +17,14 @@ use crate::runtime::callers::{Told, Waiter};
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::rpc::Answer;
+use crate::runtime::seat::Seat;
 use crate::runtime::sessions::{Commit, Committed, Recorded};
 use crate::seen::Seen;
 use crate::steward::Registered;
 
-/// How long an answer may wait for stability. The client asks another member then.
-const PATIENCE: Duration = Duration::from_millis(2500);
-/// How long a question may wait for what its client has seen elsewhere.
+/// How long an answer may wait for stability. Whoever asks asks another member then.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(2500);
+/// How long a question may wait for what the one that asks has seen elsewhere.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// What a client wants of a group beside the answers to queries.
@@ -112,9 +113,9 @@ fn settled(registered: &Registered, told: Told) -> Answer {
     Answer::Committed { committed, seen }
 }
 
-/// Waits until this member has seen what the client has. `false` if that does not come in time.
-pub(crate) async fn catch_up(registered: &Registered, seen: &Seen) -> bool {
-    timeout(CATCH_UP, registered.seat.has_seen(seen)).await.is_ok()
+/// Waits until this member has seen what whoever asks has. `false` if that does not come in time.
+pub(crate) async fn catch_up(seat: &Seat, seen: &Seen) -> bool {
+    timeout(CATCH_UP, seat.has_seen(seen)).await.is_ok()
 }
 
 #[cfg(all(test, feature = "testing"))]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::ask::Target;
 use crate::asking::Asking;
 use crate::card::Card;
 use crate::client::Connection;
@@ -95,6 +96,7 @@ pub struct RemoteQuery<S: Replicated, R> {
     query: Result<Vec<u8>, EncodeError>,
     local: bool,
     at_least: Option<Seen>,
+    at: Option<Target>,
     limit: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
@@ -102,7 +104,8 @@ pub struct RemoteQuery<S: Replicated, R> {
 impl<S: Replicated, R> RemoteQuery<S, R> {
     /// `query` is the encoded query, the method's id and its arguments, if it could be encoded.
     pub(crate) fn new(group: RemoteGroup<S>, query: Result<Vec<u8>, EncodeError>) -> Self {
-        RemoteQuery { group, query, local: false, at_least: None, limit: None, result: PhantomData }
+        let (at_least, at, limit) = (None, None, None);
+        RemoteQuery { group, query, local: false, at_least, at, limit, result: PhantomData }
     }
 
     /// Takes the answer of any member as it is, also from a state older than what this client has
@@ -117,6 +120,17 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
     /// [has seen](RemoteGroup::seen).
     pub fn at_least(mut self, seen: &Seen) -> Self {
         self.at_least.get_or_insert_default().raise(seen);
+        self
+    }
+
+    /// Has one member answer it from its own replica, by its id or by its rank in the view that is
+    /// installed where this is asked: its `#[local]` fields are in the answer, too. A query whose
+    /// work the members divide is done by that one as a whole.
+    ///
+    /// No other member answers in its place: one that has left, has failed or was excluded is
+    /// [`ClientError::NoAnswer`], and who never was a member [`ClientError::NoSuchMember`].
+    pub fn at(mut self, member: impl Into<Target>) -> Self {
+        self.at = Some(member.into());
         self
     }
 
@@ -138,7 +152,7 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
             if !self.local {
                 seen.get_or_insert_default().raise(&self.group.route.seen());
             }
-            let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen).await?;
+            let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen, self.at).await?;
             whole(&bytes)
         })
     }

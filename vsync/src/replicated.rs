@@ -6,7 +6,7 @@ use std::fmt;
 use vsync_core::engine::{Class, Level};
 
 use crate::error::NotApplied;
-use crate::{Ctx, Group, RemoteGroup, State, View};
+use crate::{Ctx, Group, QueryCtx, RemoteGroup, State, View};
 
 /// One update method of a replicated type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub trait Replicated: State {
     /// The queries: id and name.
     const QUERIES: &'static [(u32, &'static str)];
 
+    /// The ids of the queries whose work the members divide.
+    const SCATTERED: &'static [u32] = &[];
+
     /// What all these methods take and give: the updates, then the queries.
     const SIGNATURES: &'static [Signature];
 
@@ -127,11 +130,24 @@ pub trait Replicated: State {
     fn encode_query(query: &Self::Query, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
     /// Calls the method of a query, and appends the encoded result to `out`.
-    fn answer(&self, query: Self::Query, out: &mut Vec<u8>) -> Result<(), QueryError>;
+    fn answer(
+        &self,
+        ctx: &QueryCtx,
+        query: Self::Query,
+        out: &mut Vec<u8>,
+    ) -> Result<(), QueryError>;
 
     /// Decodes a query of a client and [answers](Replicated::answer) it.
-    fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError> {
-        self.answer(Self::decode_query(query)?, out)
+    fn query(&self, ctx: &QueryCtx, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError> {
+        self.answer(ctx, Self::decode_query(query)?, out)
+    }
+
+    /// Makes one encoded answer of those of all shares, in their order.
+    ///
+    /// The query of this id is one of [`SCATTERED`](Replicated::SCATTERED).
+    fn gather(id: u32, shares: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), QueryError> {
+        let (_, _) = (shares, out);
+        Err(QueryError::Decode(ApplyError::UnknownMethod { id }))
     }
 
     /// The update that [`encode`](Replicated::encode) wrote. Bytes left over are an error.
@@ -300,6 +316,13 @@ pub enum QueryError {
         /// What the result's `Serialize` implementation said.
         why: String,
     },
+    /// The answer to a share does not decode again.
+    Share {
+        /// The method.
+        method: &'static str,
+        /// What the result's `Deserialize` implementation said.
+        why: String,
+    },
 }
 
 impl fmt::Display for QueryError {
@@ -307,6 +330,9 @@ impl fmt::Display for QueryError {
         match self {
             QueryError::Decode(error) => error.fmt(f),
             QueryError::Result { method, why } => write!(f, "result of `{method}`: {why}"),
+            QueryError::Share { method, why } => {
+                write!(f, "result of a share of `{method}`, read again: {why}")
+            }
         }
     }
 }
@@ -315,7 +341,7 @@ impl std::error::Error for QueryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             QueryError::Decode(error) => Some(error),
-            QueryError::Result { .. } => None,
+            QueryError::Result { .. } | QueryError::Share { .. } => None,
         }
     }
 }

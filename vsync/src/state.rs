@@ -23,6 +23,21 @@ pub trait State: Sized + Send + 'static {
     /// [`NoEvents`]: crate::NoEvents
     type Event: Clone + Send + 'static;
 
+    /// Whether clients may read its events: asked for by `published`.
+    const PUBLISHED: bool = false;
+
+    /// What its events are, if clients may read them: the type as it is written, and what it looks
+    /// like on the wire: see [`Card`](crate::Card).
+    fn published() -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Encodes an event for clients. Called only where they may read it.
+    fn publish(event: &Self::Event) -> Result<Vec<u8>, String> {
+        let _ = event;
+        Err("the type does not publish its events".to_owned())
+    }
+
     /// The fields of its checkpoint, in order: name, and type as it is written.
     const FIELDS: &'static [(&'static str, &'static str)];
 

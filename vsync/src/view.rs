@@ -176,13 +176,7 @@ impl View {
     /// }
     /// ```
     pub fn share(&self, rank: usize, items: Range<usize>) -> Range<usize> {
-        let size = self.size();
-        if rank >= size {
-            return items.start..items.start;
-        }
-        let count = items.len() as u128;
-        let begin = |rank: usize| items.start + (rank as u128 * count / size as u128) as usize;
-        begin(rank)..begin(rank + 1)
+        portion(rank, self.size(), items)
     }
 
     /// The member of rank 0, which is always active.
@@ -214,6 +208,16 @@ impl View {
     pub(crate) fn has_active(&self, node: NodeId) -> bool {
         self.active().iter().any(|m| m.id.node == node)
     }
+}
+
+/// Part `index` of `parts` of some items; an empty one if there is no such part.
+pub(crate) fn portion(index: usize, parts: usize, items: Range<usize>) -> Range<usize> {
+    if index >= parts {
+        return items.start..items.start;
+    }
+    let count = items.len() as u128;
+    let begin = |index: usize| items.start + (index as u128 * count / parts as u128) as usize;
+    begin(index)..begin(index + 1)
 }
 
 impl fmt::Debug for View {

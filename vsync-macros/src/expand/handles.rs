@@ -96,7 +96,9 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
     let remote = block.queries().map(|method| remote_query(block, method));
     let (private, state, quiet) = (block.private(), &block.base.ty, quiet());
     let call_stubs = block.model.updates.iter().map(|method| stub(block, method, "Call"));
-    let query_stubs = block.model.queries.iter().map(|method| stub(block, method, "Query"));
+    let query_stubs = block.model.queries.iter().map(|method| {
+        stub(block, method, if method.gather.is_some() { "Scatter" } else { "Query" })
+    });
     let remote_call_stubs =
         block.model.updates.iter().map(|method| stub(block, method, "RemoteCall"));
     let remote_stubs = block.model.queries.iter().map(|method| stub(block, method, "RemoteQuery"));
@@ -160,11 +162,24 @@ fn answer(output: &Output, private: &TokenStream) -> TokenStream {
 fn query(block: &Block<'_>, method: &Method) -> TokenStream {
     let private = block.private();
     let ty = &block.base.ty;
-    let Method { ident, args, .. } = method;
+    let message = model::companion(block.ident, "Query");
+    let Method { ident, variant, args, .. } = method;
     let value = declared(&method.output);
-    let args = args.iter().map(|arg| &arg.ident);
+    let args: Vec<_> = args.iter().map(|arg| &arg.ident).collect();
+    if method.gather.is_some() {
+        let body = quote! {
+            #private::scatter(self.group(), &#message::#variant { #(#args,)* })
+        };
+        return signature(block, method, &quote!(#private::Scatter<#ty, #value>), &body);
+    }
+    let ctx = method.ctx.then(|| quote!(&__here.ctx(),));
     let body = quote! {
-        #private::query(self.group(), move |__state: &#ty| <#ty>::#ident(__state, #(#args,)*))
+        #private::query(
+            self.group(),
+            (#(#args,)*),
+            |__state: &#ty, __here, (#(#args,)*)| <#ty>::#ident(__state, #ctx #(#args,)*),
+            |(#(#args,)*)| #message::#variant { #(#args,)* },
+        )
     };
     signature(block, method, &quote!(#private::Query<#ty, #value>), &body)
 }
@@ -207,7 +222,7 @@ fn stub(block: &Block<'_>, method: &Method, future: &str) -> Option<TokenStream>
     })
 }
 
-fn declared(output: &Output) -> TokenStream {
+pub(super) fn declared(output: &Output) -> TokenStream {
     match output {
         Output::Unit => quote!(()),
         Output::Plain(value) => quote!(#value),
@@ -244,6 +259,7 @@ fn signature(
 /// One line for the documentation of a handle's method.
 fn kind(method: &Method) -> String {
     match method.delivery {
+        None if method.gather.is_some() => " Query, its work divided among the members.".to_owned(),
         None => " Query.".to_owned(),
         Some(delivery) => {
             let order = match delivery.order {

@@ -50,7 +50,7 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
     for (index, typed) in typed(sig).enumerate() {
         match context(&typed.ty) {
             Some(found) => {
-                let good = kind == Kind::Update && index == 0 && found == Context::Good;
+                let good = index == 0 && found == Context::good(kind);
                 ctx |= good;
                 if !good {
                     misplaced_context(typed, found, kind, errors);
@@ -88,7 +88,8 @@ pub(crate) fn on_view(sig: &Signature, errors: &mut Errors) -> bool {
         errors.push(ty, "an `#[on_view]` method gives nothing");
     }
     let mut rest = typed(sig).peekable();
-    let ctx = rest.next_if(|typed| context(&typed.ty) == Some(Context::Good)).is_some();
+    let ctx =
+        rest.next_if(|typed| context(&typed.ty) == Some(Context::good(Kind::OnView))).is_some();
     match rest.next() {
         Some(view) if is_reference_to(&view.ty, "View") => {}
         Some(other) => errors.push(other, FORM),
@@ -173,13 +174,34 @@ fn receiver_tokens(receiver: &Receiver) -> TokenStream {
 
 /// A parameter that is a context, rightly or wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
-    /// `&Ctx<…>`.
-    Good,
-    /// `&mut Ctx<…>` or `Ctx<…>`.
-    NotShared,
-    /// `&QueryCtx` or `&RequestCtx<…>`.
-    Other,
+struct Context {
+    of: Of,
+    /// Whether it is taken by `&`.
+    shared: bool,
+}
+
+/// Whose context it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// `Ctx<…>`.
+    Update,
+    /// `QueryCtx`.
+    Query,
+    /// `RequestCtx<…>`.
+    Request,
+}
+
+impl Context {
+    /// What such a method may take.
+    fn good(kind: Kind) -> Context {
+        let of = if kind == Kind::Query { Of::Query } else { Of::Update };
+        Context { of, shared: true }
+    }
+}
+
+/// Whether there is a context anywhere among the arguments.
+pub(crate) fn mentions_context(sig: &Signature) -> bool {
+    typed(sig).any(|typed| context(&typed.ty).is_some())
 }
 
 fn context(ty: &Type) -> Option<Context> {
@@ -189,22 +211,33 @@ fn context(ty: &Type) -> Option<Context> {
         }
         other => (other, false),
     };
-    match last_name(inner)?.as_str() {
-        "Ctx" if shared => Some(Context::Good),
-        "Ctx" => Some(Context::NotShared),
-        "QueryCtx" | "RequestCtx" => Some(Context::Other),
-        _ => None,
-    }
+    let of = match last_name(inner)?.as_str() {
+        "Ctx" => Of::Update,
+        "QueryCtx" => Of::Query,
+        "RequestCtx" => Of::Request,
+        _ => return None,
+    };
+    Some(Context { of, shared })
 }
 
 fn misplaced_context(typed: &PatType, found: Context, kind: Kind, errors: &mut Errors) {
-    let why = match (found, kind) {
-        (Context::Other, _) => "this context is not supported yet",
-        (_, Kind::Query) => {
-            "a query has no `Ctx`: it runs at one replica, outside the order of updates"
+    let why = match (found.of, kind) {
+        (Of::Request, _) => "this context is not supported yet",
+        (Of::Update, Kind::Query) => {
+            "a query has no `Ctx`: it runs at one replica, outside the order of updates; what it \
+             may know is in `ctx: &QueryCtx`"
         }
-        (Context::NotShared, _) => "the context is `ctx: &Ctx<Self>`",
-        (Context::Good, _) => "the context comes first: `(&mut self, ctx: &Ctx<Self>, …)`",
+        (Of::Query, Kind::Update | Kind::OnView) => {
+            "an update has no `QueryCtx`, which differs between replicas: take `ctx: &Ctx<Self>`"
+        }
+        (Of::Query, Kind::Query) if found.shared => {
+            "the context comes first: `(&self, ctx: &QueryCtx, …)`"
+        }
+        (Of::Query, Kind::Query) => "the context is `ctx: &QueryCtx`",
+        (Of::Update, _) if found.shared => {
+            "the context comes first: `(&mut self, ctx: &Ctx<Self>, …)`"
+        }
+        (Of::Update, _) => "the context is `ctx: &Ctx<Self>`",
     };
     errors.push(typed, why);
 }

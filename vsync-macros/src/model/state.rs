@@ -14,14 +14,23 @@ struct Options<'a> {
     name: Option<String>,
     version: u32,
     event: Option<Path>,
+    published: bool,
     from: Option<Path>,
     past: bool,
     krate: Option<&'a Opt>,
 }
 
 fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
-    let mut read =
-        Options { name: None, version: 1, event: None, from: None, past: false, krate: None };
+    let mut published = None;
+    let mut read = Options {
+        name: None,
+        version: 1,
+        event: None,
+        published: false,
+        from: None,
+        past: false,
+        krate: None,
+    };
     for option in options {
         match option.name.to_string().as_str() {
             "name" => match option.string(errors) {
@@ -36,6 +45,12 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
             },
             "crate" => read.krate = Some(option),
             "event" => read.event = option.path(errors),
+            "published" => {
+                published = Some(&option.name);
+                if option.value.is_some() {
+                    errors.push(option, "write `published`, without a value");
+                }
+            }
             "from" => read.from = option.path(errors),
             "past" if option.value.is_some() => errors.push(option, "`past` has no value"),
             "past" => read.past = true,
@@ -43,11 +58,16 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
                 &option.name,
                 format!(
                     "unknown option `{other}`; a struct has `name`, `version`, `from`, `past`, \
-                     `event` and `crate`"
+                     `event`, `published` and `crate`"
                 ),
             ),
         }
     }
+    if let (Some(published), None) = (published, &read.event) {
+        let why = "`published` goes with `event = …`: it lets clients read the events";
+        errors.push(published, why);
+    }
+    read.published = published.is_some();
     if let Some(from) = &read.from
         && read.version == 1
     {
@@ -58,17 +78,18 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
 
 /// Reads a struct and takes this macro's attributes off it.
 pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors) -> State {
-    let Options { name, version, event, from, past, krate } = read_options(&options, errors);
-    let name = name.unwrap_or_else(|| item.ident.unraw().to_string());
-    let krate = parse::krate(krate, errors);
+    let read = read_options(&options, errors);
+    let name = read.name.unwrap_or_else(|| item.ident.unraw().to_string());
+    let krate = parse::krate(read.krate, errors);
     let expandable = check_generics(&item, errors);
     let mut model = State {
         krate,
         name,
-        version,
-        event,
-        from,
-        past,
+        version: read.version,
+        event: read.event,
+        published: read.published,
+        from: read.from,
+        past: read.past,
         fields: Vec::new(),
         local: Vec::new(),
         derived: Vec::new(),

@@ -19,6 +19,7 @@ pub(crate) mod outbox;
 #[cfg(test)]
 mod outcomes;
 pub(crate) mod replica;
+pub(crate) mod ring;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 pub(crate) mod sessions;

@@ -1,7 +1,7 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use vsync_core::engine::Delivery;
@@ -10,10 +10,12 @@ use vsync_core::wire::{Cut, GroupId};
 use super::Command;
 use super::inner::{Inner, Sending};
 use super::outbox::{Left, Outbox, Tell};
+use super::rpc::Rpc;
 use super::stability::Stability;
 use crate::Difference;
 use crate::error::{GroupError, NotApplied};
 use crate::group::GroupEvent;
+use crate::query_ctx::QueryCtx;
 use crate::seen::Seen;
 use crate::view::{MemberId, View};
 
@@ -40,6 +42,8 @@ pub(crate) struct Seat {
     /// How many wait for this node to see more, and what wakes them.
     catching_up: AtomicUsize,
     more: Notify,
+    /// By which other members are asked; set once.
+    pub(crate) rpc: OnceLock<Arc<Rpc>>,
 }
 
 /// Where this node stands in the group.
@@ -76,6 +80,7 @@ impl Seat {
             driver,
             catching_up: AtomicUsize::new(0),
             more: Notify::new(),
+            rpc: OnceLock::new(),
         }
     }
 
@@ -179,6 +184,14 @@ impl Seat {
         if self.catching_up.load(Ordering::Relaxed) > 0 {
             self.more.notify_waiters();
         }
+    }
+
+    /// What a query may know that is asked for the share of this number, of so many, just now.
+    pub(crate) fn query_ctx(&self, (index, count): (u32, u32)) -> Option<QueryCtx> {
+        let status = self.status();
+        let view = status.view.as_ref()?;
+        let rank = status.me.and_then(|me| view.rank_of(me));
+        Some(QueryCtx::new(view.agreed(), rank, index as usize, count as usize))
     }
 
     /// How far what is applied here goes; `None` while there is no membership.

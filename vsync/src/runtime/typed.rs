@@ -20,7 +20,7 @@ use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
 use crate::ctx::lacking;
-use crate::events::Emitted;
+use crate::events::{Cursor, Emitted};
 use crate::replicated::Replicated;
 use crate::state::CheckpointError;
 use crate::view::View;
@@ -234,6 +234,8 @@ impl<S: Replicated> Replica for Typed<S> {
         ctx.read(self.shared.feed.is_read());
         self.sessions.installed();
         self.unstable.release_all(&self.shared.feed);
+        let index = if told { 0 } else { self.emitted };
+        self.shared.feed.begin(Cursor { view: view.number(), index });
         if !told || view.number() == 1 {
             self.verdicts.begin(view.number());
         }

@@ -82,7 +82,12 @@ impl Entering {
         let (tell, progress) = mpsc::unbounded_channel();
         let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
         let seat = Arc::new(seat);
+        // A new seat has none.
+        drop(seat.rpc.set(Arc::clone(&core.rpc)));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), state));
+        if let Some(ring) = shared.feed.ring() {
+            ring.limit(core.limits.events);
+        }
         let answering: Arc<dyn Answering> = Arc::clone(&shared) as _;
         {
             let mut registry = core.registry();

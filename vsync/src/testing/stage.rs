@@ -7,7 +7,7 @@ use super::check::{Failure, Kind};
 use crate::runtime::timers::Saved;
 use crate::view::{Meta, Time};
 use crate::watch::{Seen, watch};
-use crate::{Ctx, MemberId, Replicated, Reply, View};
+use crate::{Ctx, MemberId, QueryCtx, Replicated, Reply, View};
 
 /// A state with all that a group would give it.
 pub(crate) struct Stage<S: Replicated> {
@@ -142,6 +142,11 @@ impl<S: Replicated> Stage<S> {
                 Err(Failure::new(Kind::Wire, report))
             }
         }
+    }
+
+    /// What a query knows that the first member answers alone.
+    pub(crate) fn query_ctx(&self) -> QueryCtx {
+        QueryCtx::new(self.view.clone(), Some(0), 0, 1)
     }
 
     /// The checkpoint of the state as it is.
