@@ -19,7 +19,7 @@ pub use faults::Faults;
 use vsync_sim::Dice;
 
 use self::world::World;
-use super::check::{Failure, Kind, demand};
+use super::check::{Failure, Kind, demand, sendable};
 use crate::Replicated;
 
 /// The variable that names the one seed to run.
@@ -220,7 +220,7 @@ impl<S: Replicated> Simulation<S> {
             called.sort_unstable();
             called.dedup();
         }
-        let missing = S::UPDATES.iter().map(|method| method.name);
+        let missing = sendable::<S>().map(|method| method.name);
         let missing = missing.filter(|name| !called.contains(name) && !self.without.contains(name));
         let missing: Vec<_> = missing.map(|name| format!("`{name}`")).collect();
         let why = if all.applied == 0 {
