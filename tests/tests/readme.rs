@@ -171,7 +171,10 @@ fn variants(source: &str) -> Vec<(String, String)> {
 #[test]
 fn operations_page_names_every_error() {
     let page = read(&root().join("book/src/operations.md"));
-    let errors = variants(&read(&root().join("vsync/src/error.rs")));
+    let files = ["vsync/src/error.rs", "vsync/src/error/start.rs"];
+    let errors: Vec<_> =
+        files.iter().flat_map(|file| variants(&read(&root().join(file)))).collect();
+    assert!(errors.iter().any(|(of, _)| of == "StartError"), "it has moved: {errors:?}");
     assert!(errors.len() > 20, "the errors have moved: {errors:?}");
     for (of, variant) in errors {
         let name = format!("`{of}::{variant}`");

@@ -11,7 +11,7 @@ use crate::runtime::callers::{Told, Waiter};
 use crate::runtime::outbox::{Left, Tell};
 
 /// Why a version was not activated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ActivateError {
     /// These members' programs do not have the version; with the names of their nodes. The version
@@ -39,6 +39,12 @@ impl fmt::Display for ActivateError {
             }
             ActivateError::Group(error) => error.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for ActivateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 

@@ -219,7 +219,7 @@ impl fmt::Debug for Reply<'_> {
 }
 
 /// Why the arguments of a call could not be encoded. The call has no effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EncodeError {
     /// The method.
@@ -236,10 +236,16 @@ impl fmt::Display for EncodeError {
     }
 }
 
+impl fmt::Debug for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
 impl std::error::Error for EncodeError {}
 
 /// Why an update that was delivered could not be applied. The state is as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// There is no method id at its head.
@@ -285,10 +291,16 @@ impl fmt::Display for ApplyError {
     }
 }
 
+impl fmt::Debug for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
 impl std::error::Error for ApplyError {}
 
 /// Why a client's query could not be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryError {
     /// It does not decode, or the type has no such query.
@@ -308,6 +320,12 @@ impl fmt::Display for QueryError {
             QueryError::Decode(error) => error.fmt(f),
             QueryError::Result { method, why } => write!(f, "result of `{method}`: {why}"),
         }
+    }
+}
+
+impl fmt::Debug for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 
