@@ -120,8 +120,20 @@ impl Node {
                 Ok(())
             }
             Err(JoinError::Timeout { .. }) if !bootstrap => {
+                let blocked: Vec<_> = why
+                    .iter()
+                    .filter(|(_, failure)| failure.blocked)
+                    .map(|it| it.0.clone())
+                    .collect();
+                if !blocked.is_empty() {
+                    return Err(StartError::NoQuorum { seeds: blocked });
+                }
+                let own = &self.core.transport.local().addr;
                 for seed in &self.core.seeds {
-                    why.entry(seed.clone()).or_insert_with(Failure::unanswered);
+                    why.entry(seed.clone()).or_insert_with(|| match seed == own {
+                        true => Failure::itself(),
+                        false => Failure::unanswered(),
+                    });
                 }
                 let reason = |(seed, failure): (String, Failure)| (seed, failure.why);
                 Err(StartError::Unreachable { seeds: why.into_iter().map(reason).collect() })
@@ -135,8 +147,8 @@ impl Node {
         let core = &self.core;
         for seed in core.seeds.iter().filter(|seed| **seed != core.transport.local().addr) {
             let asked = tokio::time::timeout(QUESTION, core.ask_cluster(seed)).await;
-            if let Ok(Ok((_, members))) = asked
-                && !members.is_empty()
+            if let Ok(Ok(cluster)) = asked
+                && !cluster.members.is_empty()
             {
                 return Some(seed.clone());
             }

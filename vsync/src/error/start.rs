@@ -28,6 +28,12 @@ pub enum StartError {
         /// Address and reason.
         seeds: Vec<(String, String)>,
     },
+    /// The cluster was found, but too many of its nodes are gone: it lets nobody in before they are
+    /// back, or, where their processes have ended for good, before it is formed anew.
+    NoQuorum {
+        /// The seeds that are in it, and say so.
+        seeds: Vec<String>,
+    },
     /// The directory could not be joined.
     Directory(Box<JoinError>),
     /// The history file could not be made.
@@ -58,6 +64,13 @@ impl fmt::Display for StartError {
                 }
                 Ok(())
             }
+            StartError::NoQuorum { seeds } => write!(
+                f,
+                "the cluster that {} is in has no quorum of its nodes, and lets nobody in: bring \
+                 the others back; if their processes have ended for good, end the rest and form a \
+                 new cluster",
+                seeds.join(", ")
+            ),
             StartError::Directory(error) => write!(f, "the directory: {error}"),
             StartError::History(error) => write!(f, "the history file: {error}"),
         }
