@@ -109,7 +109,8 @@ impl std::error::Error for NotApplied {}
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unknown {
-    /// The deadline came after the update was sent: it is under way.
+    /// The deadline came first: an update was sent by then, and is under way; what was read or
+    /// awaited has not become stable.
     Timeout,
     /// This membership ended while the update was under way.
     Excluded,
@@ -123,7 +124,7 @@ pub enum Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Unknown::Timeout => "the deadline came while the update was under way",
+            Unknown::Timeout => "the deadline came first: what was sent by then is under way",
             Unknown::Excluded => "this node was excluded while the update was under way",
             Unknown::Closed => "the group was closed here while the update was under way",
             Unknown::NoAnswer => "the update was delivered, but this replica could not apply it",

@@ -68,6 +68,7 @@ pub mod error;
 mod events;
 mod gateway;
 mod group;
+mod limited;
 mod node;
 mod optimistic;
 mod query;
@@ -90,7 +91,7 @@ mod view;
 #[cfg(feature = "testing")]
 mod watch;
 
-pub use activation::ActivateError;
+pub use activation::{Activate, ActivateError};
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};
@@ -101,12 +102,12 @@ pub use error::{
     CallError, ClientCallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown,
 };
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
-pub use group::{Fate, Group, GroupEvent, Views};
+pub use group::{Fate, Flush, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
-pub use query::Query;
-pub use remote::{Remote, RemoteGroup, RemoteQuery};
-pub use remote_call::RemoteCall;
+pub use query::{Query, QueryFuture};
+pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
+pub use remote_call::{RemoteCall, RemoteCallFuture};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use rng::Rng;
 pub use seen::Seen;

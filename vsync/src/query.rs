@@ -3,9 +3,12 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::error::GroupError;
 use crate::group::Group;
+use crate::limited::Limited;
 use crate::optimistic::Optimistic;
 use crate::replicated::Replicated;
 
@@ -20,15 +23,23 @@ pub(crate) type Read<S, R> = Box<dyn FnOnce(&S) -> R + Send>;
 pub struct Query<S: Replicated, R> {
     group: Group<S>,
     read: Read<S, R>,
+    limit: Option<Duration>,
 }
 
 impl<S: Replicated, R> Query<S, R> {
     pub(crate) fn new(group: Group<S>, read: Read<S, R>) -> Self {
-        Query { group, read }
+        Query { group, read, limit: None }
     }
 }
 
 impl<S: Replicated, R: Send + 'static> Query<S, R> {
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if what was
+    /// read has not become stable by then.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Reads now, without waiting.
     pub fn optimistic(self) -> Result<Optimistic<R>, GroupError> {
         let (value, stability) = self.group.shared.read(self.read)?;
@@ -38,14 +49,27 @@ impl<S: Replicated, R: Send + 'static> Query<S, R> {
 
 impl<S: Replicated, R: Send + 'static> IntoFuture for Query<S, R> {
     type Output = Result<R, GroupError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = QueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        QueryFuture(Limited::new(self.limit, async move {
             let (value, mut stability) = self.group.shared.read(self.read)?;
             stability.wait().await?;
             Ok(value)
-        })
+        }))
+    }
+}
+
+/// A [`Query`] that waits for stability.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct QueryFuture<R>(Limited<R, GroupError>);
+
+impl<R> Future for QueryFuture<R> {
+    type Output = Result<R, GroupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 
