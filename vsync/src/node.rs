@@ -183,10 +183,16 @@ impl Node {
         self.core.transport.stats()
     }
 
-    /// What other nodes sent that the protocol dropped since this node's start, by reason; reasons
-    /// that never came are left out. Most are harmless: a message of a view that is over, or a
-    /// range whose predecessor was lost and is sent again. [`Malformed`](DropReason::Malformed) and
-    /// [`Invalid`](DropReason::Invalid) are not: no correct node sends such frames.
+    /// What other nodes sent that the protocol of the groups dropped since this node's start, by
+    /// reason; reasons that never came are left out. A frame may count more than once, for several
+    /// parts of it. Most are harmless: a message of a view that is over, or a range whose
+    /// predecessor was lost and is sent again. [`Malformed`](DropReason::Malformed),
+    /// [`Invalid`](DropReason::Invalid) and [`WrongGeneration`](DropReason::WrongGeneration) are
+    /// not: between nodes whose programs are correct none was ever seen, and each simulated run
+    /// fails that sees one.
+    ///
+    /// Not counted here is what clients send, and questions between nodes that do not decode: they
+    /// are dropped, too, and logged at the level `debug`.
     pub fn dropped(&self) -> BTreeMap<DropReason, u64> {
         self.dropped.read()
     }

@@ -210,6 +210,12 @@ async fn members_come_and_go_under_load() {
         let certain = member.rest().await;
         assert!(certain <= applied, "{certain} were stable, {applied} are there");
     }
+    // What correct nodes never send was never dropped, whatever else was.
+    for dropped in cluster.nodes().map(vsync::Node::dropped) {
+        use vsync::DropReason::{Invalid, Malformed, WrongGeneration};
+        let wrong = [Malformed, Invalid, WrongGeneration].map(|reason| dropped.get(&reason));
+        assert_eq!(wrong, [None; 3], "{dropped:?}");
+    }
     cluster.shutdown(Duration::from_secs(10)).await;
     let history = History::read_dir(&dir).expect("readable histories");
     let violations = vsync_history::check(&history);
