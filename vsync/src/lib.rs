@@ -116,4 +116,6 @@ pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};
 pub use vsync_macros::replicated;
+#[cfg(feature = "testing")]
+pub use vsync_macros::sim_test;
 pub use vsync_net::Stats as NetworkStats;
