@@ -105,18 +105,18 @@ use crate::parse::Errors;
 /// #[replicated]
 /// impl Counter {
 ///     #[update(order = "total")]
-///     pub fn add(&mut self, amount: u64) -> u64 { … }
+///     pub fn add(&mut self, amount: u64) -> u64 { /* … */ }
 ///     #[update(order = "fifo")]
-///     pub fn reset(&mut self, ctx: &Ctx<Self>) -> Result<(), Refused> { … }
+///     pub fn reset(&mut self, ctx: &Ctx<Self>) -> Result<(), Refused> { /* … */ }
 ///     #[query]
-///     pub fn above(&self, least: u64) -> bool { … }
+///     pub fn above(&self, least: u64) -> bool { /* … */ }
 /// }
 /// ```
 /// is made, beside what is written there,
 ///
 /// ```ignore
 /// /// What `node.group("…").join(Counter::default())` gives a member. Cheap to clone.
-/// pub struct CounterHandle { … }
+/// pub struct CounterHandle { /* … */ }
 /// impl CounterHandle {
 ///     pub fn group(&self) -> &Group<Counter>;
 ///     pub fn add(&self, amount: u64) -> Call<Counter, u64>;
@@ -125,7 +125,7 @@ use crate::parse::Errors;
 /// }
 ///
 /// /// What `client.group::<CounterClient>("…")` gives a client. Cheap to clone.
-/// pub struct CounterClient { … }
+/// pub struct CounterClient { /* … */ }
 /// impl CounterClient {
 ///     pub fn group(&self) -> &RemoteGroup<Counter>;
 ///     pub fn add(&self, amount: u64) -> RemoteCall<Counter, u64>;
@@ -138,8 +138,8 @@ use crate::parse::Errors;
 /// /// Queries as values.
 /// pub enum CounterQuery { Above { least: u64 } }
 ///
-/// impl State for Counter { … }       // name, version, checkpoints
-/// impl Replicated for Counter { … }  // methods, messages, handles
+/// impl State for Counter { /* … */ }       // name, version, checkpoints
+/// impl Replicated for Counter { /* … */ }  // methods, messages, handles
 /// ```
 /// Documentation, `#[cfg]` and `#[deprecated]` of the methods come along. An `impl`
 /// in another module than its struct must have the struct, its handle and its client in scope.

@@ -272,8 +272,8 @@ pub struct SendCall<S: Replicated> {
 }
 
 impl<S: Replicated> SendCall<S> {
-    /// Gives up waiting after `limit`, as [`Call::timeout`] says; it counts from the first poll on. Here
-    /// the outcome is never [`Unknown`]: an update is accepted or it is not.
+    /// Gives up waiting after `limit`, as [`Call::timeout`] says; it counts from the first poll on.
+    /// Here the outcome is never [`Unknown`]: an update is accepted or it is not.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.progress.limit = Some(limit);
         self

@@ -164,7 +164,8 @@ impl<S: Replicated> Group<S> {
     /// for its turn, its [`send`](crate::Call::send) being pending, is not sent yet.
     ///
     /// ```no_run
-    /// # async fn run(bank: vsync::Group<impl vsync::Replicated>) -> Result<(), vsync::GroupError> {
+    /// # use vsync::{Group, GroupError, Replicated};
+    /// # async fn run(bank: Group<impl Replicated>) -> Result<(), GroupError> {
     /// # use std::time::Duration;
     /// bank.flush().timeout(Duration::from_secs(5)).await?;
     /// # Ok(())
