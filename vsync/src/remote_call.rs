@@ -43,8 +43,9 @@ impl<S: Replicated, V, O> RemoteCall<S, V, O> {
         RemoteCall { group, update, key: None, limit: None, result: PhantomData }
     }
 
-    /// Gives up waiting after `limit`. The outcome is [`NotApplied`](ClientCallError::NotApplied) where it
-    /// is certain that no attempt had an effect, else [`Unknown`](ClientCallError::Unknown).
+    /// Gives up waiting after `limit`. The outcome is [`NotApplied`](ClientCallError::NotApplied)
+    /// where it is certain that no attempt had an effect, else
+    /// [`Unknown`](ClientCallError::Unknown).
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self

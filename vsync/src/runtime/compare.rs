@@ -1,10 +1,10 @@
 //! [`Comparison`]: whether the replicas are equal, looked at from time to time.
 //!
 //! At one point of the stream every member takes a checkpoint of its state, and sends digests of
-//! its ranges, and of what is kept beside it, by an update of the runtime's own, a total. What most have is right; where it is
-//! even, what the member of the lowest rank has. All hear the same digests in the same order, so
-//! they decide alike: a member that differs is named, ends its membership, and comes in again with
-//! a donor's state.
+//! its ranges, and of what is kept beside it, by an update of the runtime's own, a total. What most
+//! have is right; where it is even, what the member of the lowest rank has. All hear the same
+//! digests in the same order, so they decide alike: a member that differs is named, ends its
+//! membership, and comes in again with a donor's state.
 //!
 //! The points are the beginnings of views, where all have applied the same, and for a type whose
 //! updates are all totals any place in the order as well. (Fifo and causal updates of several
