@@ -177,9 +177,11 @@ fn operations_page_names_every_error() {
     let page = read(&root().join("book/src/operations.md"));
     let source = |file: &str| read(&root().join("vsync/src").join(file));
     let mut errors = variants(&source("error.rs"));
+    errors.extend(variants(&source("error/start.rs")));
     let asking = variants(&source("ask.rs"));
     errors.extend(asking.into_iter().filter(|(of, _)| of == "AskError" || of == "Missing"));
     errors.extend(variants(&source("report.rs")).into_iter().filter(|(of, _)| of == "ReportError"));
+    assert!(errors.iter().any(|(of, _)| of == "StartError"), "it has moved: {errors:?}");
     assert!(errors.len() > 20, "the errors have moved: {errors:?}");
     for file in ["activation", "state", "timer", "replicated", "group", "view", "events"] {
         errors.extend(variants(&source(&format!("{file}.rs"))));

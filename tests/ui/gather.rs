@@ -1,4 +1,6 @@
 //! What gathers is a function of the answers.
+//! Cure: give the name of a `fn(Vec<R>) -> R` for the query's result `R`; the answers come in rank
+//! order, and those that are missing are left out.
 
 use vsync::{QueryCtx, replicated};
 

@@ -1,4 +1,6 @@
 //! An optimistic value shown to the world.
+//! Cure: wait until it is stable (`.stable().await`), or say that it need not be: `peek` shows it,
+//! `into_unstable("why")` lets it out.
 
 use vsync::replicated;
 

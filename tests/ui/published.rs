@@ -1,4 +1,6 @@
 //! Events for clients, on the struct.
+//! Cure: name the event, `#[replicated(event = Sold, published)]`; leave `published` out where events
+//! are for members alone.
 #![allow(dead_code)]
 
 use vsync::replicated;

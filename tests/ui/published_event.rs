@@ -1,4 +1,6 @@
 //! Events for clients travel, and clients read no others.
+//! Cure: derive serde's `Serialize` and `Deserialize` for the event; subscribe with the type that the
+//! state names in `event = …`, and publish it there.
 #![allow(dead_code)]
 
 use serde::{Deserialize, Serialize};

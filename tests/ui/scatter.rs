@@ -1,4 +1,6 @@
 //! A query whose work the members divide, and the context of queries.
+//! Cure: write `#[query(scatter, gather = merge)]` on a method that takes `&self` and then
+//! `ctx: &QueryCtx`, and answers for `ctx.share(…)`. An update takes `&Ctx<Self>` instead.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{QueryCtx, replicated};

@@ -119,8 +119,13 @@ impl Opt {
     }
 
     fn literal(&self) -> Option<&Lit> {
-        match &self.value {
-            Some(Expr::Lit(literal)) => Some(&literal.lit),
+        let mut value = self.value.as_ref()?;
+        // What a macro by example was given stands in a group without marks.
+        while let Expr::Group(group) = value {
+            value = &group.expr;
+        }
+        match value {
+            Expr::Lit(literal) => Some(&literal.lit),
             _ => None,
         }
     }

@@ -51,6 +51,39 @@ fn a_struct() {
     ));
 }
 
+/// The test that is made, as formatted code; or the errors.
+fn simulated(options: TokenStream, item: TokenStream) -> String {
+    let output = crate::sim_test::sim_test(options, item);
+    let file = syn::parse2(output.clone()).unwrap_or_else(|error| panic!("{error}: {output}"));
+    prettyplease::unparse(&file)
+}
+
+#[test]
+fn a_simulation() {
+    snapshot!(simulated(
+        quote!(seeds = 0..50, crate = "isis", faults = Faults::none()),
+        quote! {
+            /// The sum stays.
+            #[ignore = "slow"]
+            fn r#type() -> Simulation<Ledger> {
+                simulation().invariant("sum", |ledger| ledger.sum() == 0)
+            }
+        }
+    ));
+}
+
+#[test]
+fn a_simulation_that_is_refused_is_no_test() {
+    let code = simulated(
+        quote!(seeds),
+        quote!(
+            fn nothing() {}
+        ),
+    );
+    assert_eq!(code.matches("compile_error").count(), 2, "{code}");
+    assert!(!code.contains("::test]") && code.contains("fn nothing() {}"), "{code}");
+}
+
 #[test]
 fn an_impl() {
     snapshot!(expanded(

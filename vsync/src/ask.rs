@@ -94,7 +94,7 @@ impl fmt::Display for Missing {
 }
 
 /// Why members gave no answer. Asking has no effect, so each may be tried again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AskError {
     /// This node has no part in the group now.
@@ -121,6 +121,12 @@ pub enum AskError {
     Timeout(Vec<MemberId>),
     /// An answer does not decode, or those of the shares cannot be gathered.
     Decode(String),
+}
+
+impl fmt::Debug for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
 }
 
 impl fmt::Display for AskError {

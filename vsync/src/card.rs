@@ -92,7 +92,7 @@ struct Entry {
 }
 
 /// The line at which a text is no card.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CardError {
     /// Its number, from 1.
@@ -102,6 +102,12 @@ pub struct CardError {
 impl fmt::Display for CardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {} is not that of a schema card", self.line)
+    }
+}
+
+impl fmt::Debug for CardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::error::{GroupError, Unknown};
 use crate::events::{Emits, Events};
+use crate::limited::Limited;
 use crate::replicated::Replicated;
 use crate::runtime::Command;
 use crate::runtime::replica::Shared;
@@ -146,8 +147,18 @@ impl<S: Replicated> Group<S> {
 
     /// Waits until everything delivered or sent here so far is stable. An update that still waits
     /// for its turn, its [`send`](crate::Call::send) being pending, is not sent yet.
-    pub async fn flush(&self) -> Result<(), GroupError> {
-        self.shared.seat.flush()?.wait().await
+    ///
+    /// ```no_run
+    /// # use vsync::{Group, GroupError, Replicated};
+    /// # async fn run(bank: Group<impl Replicated>) -> Result<(), GroupError> {
+    /// # use std::time::Duration;
+    /// bank.flush().timeout(Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flush(&self) -> Flush {
+        let seat = Arc::clone(&self.shared.seat);
+        Flush(Limited::new(None, async move { seat.flush()?.wait().await }))
     }
 
     /// Leaves the group: takes no more calls, and is gone when the others have everything that was
@@ -165,6 +176,26 @@ impl<S: Replicated> Group<S> {
                 Err(GroupError::Unknown(Unknown::Timeout))
             }
         }
+    }
+}
+
+/// The wait of [`Group::flush`]. It begins with the first poll.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Flush(Limited<(), GroupError>);
+
+impl Flush {
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`], if not all is stable by then.
+    pub fn timeout(self, limit: Duration) -> Self {
+        Flush(self.0.within(limit))
+    }
+}
+
+impl Future for Flush {
+    type Output = Result<(), GroupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 

@@ -70,6 +70,7 @@ pub mod error;
 mod events;
 mod gateway;
 mod group;
+mod limited;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod node;
@@ -98,7 +99,7 @@ mod view;
 #[cfg(feature = "testing")]
 mod watch;
 
-pub use activation::ActivateError;
+pub use activation::{Activate, ActivateError};
 pub use ask::{AskError, Missing, QueryAt, Target};
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
@@ -110,13 +111,13 @@ pub use error::{
     CallError, ClientCallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown,
 };
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
-pub use group::{Fate, Group, GroupEvent, Views};
+pub use group::{Fate, Flush, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
-pub use query::Query;
+pub use query::{Query, QueryFuture};
 pub use query_ctx::QueryCtx;
-pub use remote::{Remote, RemoteGroup, RemoteQuery};
-pub use remote_call::RemoteCall;
+pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
+pub use remote_call::{RemoteCall, RemoteCallFuture};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use rng::Rng;
 pub use scatter::{Scatter, ScatterSome, Scattered};
@@ -127,4 +128,6 @@ pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};
 pub use vsync_macros::replicated;
+#[cfg(feature = "testing")]
+pub use vsync_macros::sim_test;
 pub use vsync_net::Stats as NetworkStats;

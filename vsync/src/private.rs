@@ -34,6 +34,19 @@ pub use crate::succession::{
 use crate::view::Time;
 pub use crate::view::View;
 
+/// Runs what a `#[sim_test]` gives: `test` is its path, crate first, in this package.
+#[cfg(feature = "testing")]
+#[track_caller]
+pub fn sim_test<S: Replicated>(
+    simulation: crate::testing::Simulation<S>,
+    package: Option<&str>,
+    test: &str,
+) {
+    let test = test.split_once("::").map_or(test, |(_, test)| test);
+    let package = package.map_or(String::new(), |package| format!("-p {package} "));
+    simulation.called(format!("{package}{test}")).run();
+}
+
 /// A value that can be put on the wire: an argument, a result, a field of the state.
 ///
 /// It stands for `Serialize`, so that what is missing is said in words.

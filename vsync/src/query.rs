@@ -3,10 +3,13 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::ask::{QueryAt, Target};
 use crate::error::GroupError;
 use crate::group::Group;
+use crate::limited::Limited;
 use crate::optimistic::Optimistic;
 use crate::query_ctx::QueryCtx;
 use crate::replicated::{EncodeError, Replicated};
@@ -62,18 +65,26 @@ where
 pub struct Query<S: Replicated, R> {
     group: Group<S>,
     asking: Box<dyn Asking<S, R>>,
+    limit: Option<Duration>,
 }
 
 impl<S: Replicated, R> Query<S, R> {
     pub(crate) fn new(group: Group<S>, asking: Box<dyn Asking<S, R>>) -> Self {
-        Query { group, asking }
+        Query { group, asking, limit: None }
     }
 }
 
 impl<S: Replicated, R: Send + 'static> Query<S, R> {
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if what was
+    /// read has not become stable by then.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Reads now, without waiting.
     pub fn optimistic(self) -> Result<Optimistic<R>, GroupError> {
-        let Query { group, asking } = self;
+        let Query { group, asking, .. } = self;
         let shared = &group.shared;
         let (value, stability) = shared.read(|state| asking.read(state, Here(&shared.seat)))?;
         Ok(Optimistic::new(value, stability))
@@ -111,23 +122,40 @@ impl<S: Replicated, R: Send + 'static> Query<S, R> {
     pub fn at(self, member: impl Into<Target>) -> QueryAt<S, R> {
         let mut query = Vec::new();
         let encoded = self.asking.encode(&mut query).map(|()| query);
-        QueryAt::new(self.group, member.into(), encoded)
+        let at = QueryAt::new(self.group, member.into(), encoded);
+        match self.limit {
+            Some(limit) => at.timeout(limit),
+            None => at,
+        }
     }
 }
 
 impl<S: Replicated, R: Send + 'static> IntoFuture for Query<S, R> {
     type Output = Result<R, GroupError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = QueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let Query { group, asking } = self;
+        QueryFuture(Limited::new(self.limit, async move {
+            let Query { group, asking, .. } = self;
             let shared = &group.shared;
             let (value, mut stability) =
                 shared.read(|state| asking.read(state, Here(&shared.seat)))?;
             stability.wait().await?;
             Ok(value)
-        })
+        }))
+    }
+}
+
+/// A [`Query`] that waits for stability.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct QueryFuture<R>(Limited<R, GroupError>);
+
+impl<R> Future for QueryFuture<R> {
+    type Output = Result<R, GroupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 

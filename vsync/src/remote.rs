@@ -5,6 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -134,7 +135,8 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
         self
     }
 
-    /// Gives up after `limit`, instead of 10 seconds.
+    /// Gives up waiting after `limit`, instead of 10 seconds:
+    /// [`ClientError::Timeout`], with what the last attempt met.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
@@ -143,10 +145,10 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQuery<S, R> {
     type Output = Result<R, ClientError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RemoteQueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        RemoteQueryFuture(Box::pin(async move {
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
             let mut seen = self.at_least;
             if !self.local {
@@ -154,7 +156,25 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
             }
             let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen, self.at).await?;
             whole(&bytes)
-        })
+        }))
+    }
+}
+
+/// A [`RemoteQuery`] that is being asked.
+#[must_use = "futures do nothing unless polled"]
+pub struct RemoteQueryFuture<R>(Pin<Box<dyn Future<Output = Result<R, ClientError>> + Send>>);
+
+impl<R> Future for RemoteQueryFuture<R> {
+    type Output = Result<R, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<R> fmt::Debug for RemoteQueryFuture<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteQueryFuture").finish_non_exhaustive()
     }
 }
 

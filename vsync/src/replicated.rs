@@ -235,7 +235,7 @@ impl fmt::Debug for Reply<'_> {
 }
 
 /// Why the arguments of a call could not be encoded. The call has no effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EncodeError {
     /// The method.
@@ -252,10 +252,16 @@ impl fmt::Display for EncodeError {
     }
 }
 
+impl fmt::Debug for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
 impl std::error::Error for EncodeError {}
 
 /// Why an update that was delivered could not be applied. The state is as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// There is no method id at its head.
@@ -301,10 +307,16 @@ impl fmt::Display for ApplyError {
     }
 }
 
+impl fmt::Debug for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
 impl std::error::Error for ApplyError {}
 
 /// Why a client's query could not be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryError {
     /// It does not decode, or the type has no such query.
@@ -334,6 +346,12 @@ impl fmt::Display for QueryError {
                 write!(f, "result of a share of `{method}`, read again: {why}")
             }
         }
+    }
+}
+
+impl fmt::Debug for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 

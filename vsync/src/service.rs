@@ -85,7 +85,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
 /// `node` is who asks, if it is a node and no client.
 async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
     match ask {
-        Ask::Cluster => Answer::Cluster { members: core.directory_members() },
+        Ask::Cluster => cluster(core),
         Ask::Vote => {
             let free = core.directory.get().is_none();
             Answer::Vote(free && node.is_some_and(|peer| core.votes.give(peer)))
@@ -124,6 +124,13 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             }
         }
     }
+}
+
+/// Who is in the cluster.
+fn cluster(core: &Core) -> Answer {
+    let seat = core.directory.get().map(|directory| &directory.group().shared.seat);
+    let blocked = seat.is_some_and(|seat| seat.status().blocked);
+    Answer::Cluster { members: core.directory_members(), blocked }
 }
 
 /// A group in which this node is an active member.

@@ -113,7 +113,7 @@ pub(crate) fn version_is<S: State>(version: u32) -> Result<(), CheckpointError> 
 }
 
 /// Why a checkpoint could not be taken or loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// A field could not be encoded.
@@ -222,6 +222,12 @@ impl fmt::Display for CheckpointError {
             CheckpointError::Panicked(why) => write!(f, "panicked: {why}"),
             CheckpointError::NoState => f.write_str("there is no state here"),
         }
+    }
+}
+
+impl fmt::Debug for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 

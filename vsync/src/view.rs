@@ -220,6 +220,20 @@ pub(crate) fn portion(index: usize, parts: usize, items: Range<usize>) -> Range<
     begin(index)..begin(index + 1)
 }
 
+/// Its number, and the names of its members: `view 7: one, two; joining: three`.
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |members: &[Member]| {
+            members.iter().map(|member| &*member.name).collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "view {}: {}", self.number(), names(self.active()))?;
+        match &self.members()[self.active().len()..] {
+            [] => Ok(()),
+            joining => write!(f, "; joining: {}", names(joining)),
+        }
+    }
+}
+
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Body { number, members, active, joined, left } = &*self.body;
@@ -274,6 +288,12 @@ mod tests {
                 assert!(shares.iter().all(|share| share.len() <= least + 1), "{shares:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_view_is_shown_with_its_members() {
+        assert_eq!(view(2, 0).to_string(), "view 1: 0, 1");
+        assert_eq!(view(1, 2).to_string(), "view 1: 0; joining: 1, 2");
     }
 
     #[test]

@@ -252,6 +252,12 @@ async fn members_come_and_go_under_load() {
     judge(&outcomes, &totals);
     let told = |what| outcomes.values().filter(|told| **told == what).count();
     assert!(told(Told::Applied) > 0, "nothing was sent");
+    // What correct nodes never send was never dropped, whatever else was.
+    for dropped in cluster.nodes().map(vsync::Node::dropped) {
+        use vsync::DropReason::{Invalid, Malformed, WrongGeneration};
+        let wrong = [Malformed, Invalid, WrongGeneration].map(|reason| dropped.get(&reason));
+        assert_eq!(wrong, [None; 3], "{dropped:?}");
+    }
     drop(members);
     cluster.shutdown(Duration::from_secs(10)).await;
     let history = History::read_dir(&dir).expect("readable histories");

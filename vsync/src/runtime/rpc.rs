@@ -114,6 +114,8 @@ pub(crate) enum Answer {
     Cluster {
         /// Them.
         members: Vec<Contact>,
+        /// Whether too many of them are gone: the group has no quorum there.
+        blocked: bool,
     },
     /// The type of the group.
     Card {

@@ -59,6 +59,8 @@ pub(crate) struct Status {
     pub(crate) delivered: Cut,
     /// What of it is known to survive.
     pub(crate) stable: Cut,
+    /// Whether there is no quorum in sight.
+    pub(crate) blocked: bool,
     /// What is being waited for while this node is no member yet.
     pub(crate) waiting: String,
     /// Why it is over, once it is.
@@ -234,6 +236,7 @@ impl Seat {
         let mut status = self.status();
         status.view = Some(view);
         status.me = me;
+        status.blocked = false;
         status.delivered = Cut::new(members);
         status.stable = Cut::new(members);
         drop(status);
@@ -276,6 +279,7 @@ impl Seat {
         let mut status = self.status();
         status.view = None;
         status.me = None;
+        status.blocked = false;
         status.delivered = Cut::default();
         status.stable = Cut::default();
     }

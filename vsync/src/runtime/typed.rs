@@ -156,11 +156,14 @@ impl<S: Replicated> Typed<S> {
     fn begin_comparison(&mut self, view: &View, told: bool) {
         self.comparison.installed(view.clone());
         let (shared, active) = (Arc::clone(&self.shared), self.active);
-        if self.comparison.is_on()
-            && told
-            && let Cell::Live(live) = &*shared.lock()
+        if !self.comparison.is_on() || !told {
+            return;
+        }
+        let timers = self.ctx.as_ref().map(Ctx::saved_timers).unwrap_or_default();
+        let beside = (self.sessions.agreed(), &timers);
+        if let Cell::Live(live) = &*shared.lock()
             && let Ok(Some(digest)) =
-                catch_unwind(AssertUnwindSafe(|| compare::whole(live, active)))
+                catch_unwind(AssertUnwindSafe(|| compare::whole(live, beside, active)))
         {
             let place = Place { view: view.number(), update: None };
             self.comparison.took(place, digest);

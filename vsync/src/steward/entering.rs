@@ -324,6 +324,9 @@ impl Entering {
             let survey = self.core.survey().await;
             let refused = !survey.failed.is_empty() && survey.failed.values().all(|f| f.lasting);
             *why = survey.failed;
+            if let Some(teller) = &survey.teller {
+                why.insert(teller.clone(), Failure::outside("it has not answered yet"));
+            }
             let place =
                 Place { group: GroupId(0), generation: 1, kind: None, contacts: survey.members };
             let attempt = if !place.contacts.is_empty() {
@@ -339,7 +342,12 @@ impl Entering {
             };
             match attempt {
                 Attempt::Active => break,
-                Attempt::Again(waiting) => self.seat.status().waiting = waiting,
+                Attempt::Again(waiting) => {
+                    if let Some(teller) = survey.teller {
+                        why.insert(teller, Failure::outside(&waiting));
+                    }
+                    self.seat.status().waiting = waiting;
+                }
             }
             if self.seat.status().closed.is_some() {
                 return Err(JoinError::Closed);

@@ -295,11 +295,13 @@ fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After 
         Output::Blocked { .. } => {
             slot.counts.blocked = true;
             slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
+            slot.seat.status().blocked = true;
             slot.seat.event(GroupEvent::Blocked);
         }
         Output::Resumed { .. } => {
             slot.counts.blocked = false;
             slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
+            slot.seat.status().blocked = false;
             slot.seat.event(GroupEvent::Resumed);
         }
         Output::Excluded { view, decided, .. } => {
