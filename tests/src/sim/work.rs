@@ -12,6 +12,8 @@ use super::world::{Stage, World};
 
 /// One flush of so many is followed by a view that nobody comes or goes by.
 const RENEW: u64 = 8;
+/// For how long an application lags.
+const LAG: u64 = 60_000;
 
 impl World {
     /// A member submits something, and will again.
@@ -103,6 +105,11 @@ impl World {
         if id.is_multiple_of(RENEW) {
             // Without dice: runs in which this does not happen stay as they were.
             self.step(host, Input::Renew { group });
+        }
+        if id % RENEW == RENEW / 2 {
+            self.step(host, Input::Hold { group, on: true });
+            let end = Input::Hold { group, on: false };
+            self.queue.push(self.now + LAG, Event::Input { host, input: end });
         }
     }
 

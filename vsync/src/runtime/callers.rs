@@ -60,12 +60,17 @@ pub(crate) enum Ending {
     },
 }
 
+/// Who waits for a flush.
+type Flushing = oneshot::Sender<Result<(), GroupError>>;
+
 /// The awaited updates and flushes of one membership.
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
     /// Updates submitted so far, and how many of them have their numbers.
     submitted: u64,
     sent: u64,
+    /// How many more have theirs already, which is told here later: they are on their way.
+    ahead: u64,
     queued: VecDeque<(u64, Waiter)>,
     /// The view that `numbered` belongs to.
     view: u64,
@@ -74,8 +79,10 @@ pub(crate) struct Callers {
     reached: usize,
     /// Own updates of the view that are stable.
     stable: u64,
-    flushes: BTreeMap<u64, oneshot::Sender<Result<(), GroupError>>>,
+    flushes: BTreeMap<u64, Vec<Flushing>>,
     next_flush: u64,
+    /// The last flush, if nothing was submitted or delivered since.
+    shared: Option<u64>,
 }
 
 impl Waiter {
@@ -151,14 +158,22 @@ impl Takes for Callers {
 impl Callers {
     /// `count` updates were submitted; `waiters` holds who waits, by index among them.
     pub(crate) fn submitted(&mut self, count: u64, waiters: Vec<(u64, Waiter)>) {
+        self.shared = None;
         let first = self.submitted;
         self.queued.extend(waiters.into_iter().map(|(index, waiter)| (first + index, waiter)));
         self.submitted += count;
     }
 
+    /// The next `count` submitted updates got numbers and may go out, though [`Callers::sent`] is
+    /// called later: the replica is away, and what comes for it is held.
+    pub(crate) fn sent_ahead(&mut self, count: u64) {
+        self.ahead += count;
+    }
+
     /// The next `count` submitted updates got the numbers from `seq` on in `view`.
     pub(crate) fn sent(&mut self, view: u64, seq: u64, count: u64) {
         self.enter(view);
+        self.ahead = self.ahead.saturating_sub(count);
         let (first, end) = (self.sent, self.sent + count);
         while let Some((index, waiter)) = self.queued.pop_front_if(|(index, _)| *index < end) {
             let seq = seq + (index - first);
@@ -209,16 +224,30 @@ impl Callers {
         }
     }
 
-    /// Notes who waits for a flush; the id to ask the engine with.
-    pub(crate) fn flush(&mut self, tell: oneshot::Sender<Result<(), GroupError>>) -> u64 {
+    /// Notes who waits for a flush; the id to ask the engine with, unless it was asked for the same
+    /// already. Whoever polls a group without a quorum leaves no more than one flush there.
+    pub(crate) fn flush(&mut self, tell: Flushing) -> Option<u64> {
+        if let Some(waiting) = self.shared.and_then(|id| self.flushes.get_mut(&id)) {
+            if waiting.len() == waiting.capacity() {
+                waiting.retain(|tell| !tell.is_closed());
+            }
+            waiting.push(tell);
+            return None;
+        }
         self.next_flush += 1;
-        self.flushes.insert(self.next_flush, tell);
-        self.next_flush
+        self.flushes.insert(self.next_flush, vec![tell]);
+        self.shared = Some(self.next_flush);
+        self.shared
+    }
+
+    /// Something was delivered: who flushes from now on waits for that, too.
+    pub(crate) fn flush_anew(&mut self) {
+        self.shared = None;
     }
 
     /// The engine answered a flush.
     pub(crate) fn flushed(&mut self, id: u64) {
-        if let Some(tell) = self.flushes.remove(&id) {
+        for tell in self.flushes.remove(&id).into_iter().flatten() {
             drop(tell.send(Ok(())));
         }
     }
@@ -236,10 +265,14 @@ impl Callers {
                 false => GroupError::Unknown(unknown.clone()),
             });
         }
-        for (_, waiter) in self.queued.drain(..) {
-            waiter.fail(GroupError::NotApplied(not_applied.clone()));
+        let ahead = self.sent + self.ahead;
+        for (index, waiter) in self.queued.drain(..) {
+            waiter.fail(match index < ahead {
+                true => GroupError::Unknown(unknown.clone()),
+                false => GroupError::NotApplied(not_applied.clone()),
+            });
         }
-        for (_, tell) in std::mem::take(&mut self.flushes) {
+        for tell in std::mem::take(&mut self.flushes).into_values().flatten() {
             drop(tell.send(Err(GroupError::Unknown(unknown.clone()))));
         }
         *self = Callers { next_flush: self.next_flush, ..Callers::default() };

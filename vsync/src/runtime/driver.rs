@@ -43,7 +43,7 @@ const ROOM: usize = 256 * 1024;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
-/// more is taken from the network.
+/// more is acknowledged in the groups that have more to hold, so their senders wait.
 const HELD: usize = 64 * 1024 * 1024;
 /// The role that a node's transport announces; a client announces another.
 pub(crate) const NODE: u8 = 0;
@@ -140,8 +140,8 @@ impl Driver {
             let wake_at = self.wake_at(full);
             let woken = tokio::select! {
                 biased;
-                () = std::future::ready(()), if self.left.is_gathering() => Woken::Deadline,
-                event = transport.next(), if self.held < HELD => Woken::Event(event),
+                () = std::future::ready(()), if self.left.goes_on(full) => Woken::Deadline,
+                event = transport.next() => Woken::Event(event),
                 command = self.commands.recv() => Woken::Command(command),
                 () = until(wake_at) => Woken::Deadline,
             };
@@ -161,6 +161,9 @@ impl Driver {
                 break;
             }
             let (behind, busy) = self.burst();
+            if self.stop.is_some() {
+                break;
+            }
             if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
                 self.step(Input::Tick);
             }
@@ -179,8 +182,7 @@ impl Driver {
     fn burst(&mut self) -> (bool, bool) {
         let mut behind = true;
         for _ in 0..BURST {
-            let event = if self.held < HELD { self.transport.try_next() } else { None };
-            let Some(event) = event else {
+            let Some(event) = self.transport.try_next() else {
                 behind = false;
                 break;
             };
@@ -354,7 +356,7 @@ impl Driver {
         self.left.hurry();
         match self.slots.get_mut(&group) {
             Some(slot) if slot.view().is_some() => {
-                let id = slot.callers.flush(tell);
+                let Some(id) = slot.callers.flush(tell) else { return };
                 let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
                 slot.note(|_| Line::Flush { id }, &mut record);
                 self.step(Input::Flush { group, id });

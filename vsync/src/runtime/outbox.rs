@@ -255,7 +255,10 @@ impl State {
         match tell {
             Some(Tell::Answer(waiter)) => {
                 parcel.urgent |= waiter.urgent();
-                parcel.wait = parcel.wait.max(wait(method, &waiter));
+                // What was sent before and needs a position comes first.
+                let after = parcel.runs.iter().any(|run| run.class == Class::Total);
+                let wait = if after { Wait::Others } else { wait(method, &waiter) };
+                parcel.wait = parcel.wait.max(wait);
                 parcel.waiters.push((index, waiter));
                 None
             }

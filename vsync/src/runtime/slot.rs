@@ -69,11 +69,13 @@ pub(crate) struct Held {
     pub(crate) outputs: VecDeque<Output>,
     /// Bytes of the updates among them.
     pub(crate) bytes: usize,
+    /// The others were told to wait.
+    pub(crate) holds: bool,
 }
 
 impl Held {
     pub(crate) fn new(work: u64) -> Held {
-        Held { work, outputs: VecDeque::new(), bytes: 0 }
+        Held { work, outputs: VecDeque::new(), bytes: 0, holds: false }
     }
 
     /// One more; returns its bytes.
@@ -96,6 +98,7 @@ impl Held {
         older.outputs.append(&mut self.outputs);
         self.outputs = older.outputs;
         self.bytes += older.bytes;
+        self.holds |= older.holds;
     }
 }
 
@@ -203,6 +206,7 @@ impl Slot {
         record.write(self.subject.as_ref(), || history::deliver(range, &self.names));
         let own = self.rank() == Some(range.rank);
         self.counts.applied += u64::from(range.count);
+        self.callers.flush_anew();
         let begun = Instant::now();
         let takes = own.then_some(&mut self.callers as &mut dyn Takes);
         self.replica.deliver(range, takes)?;
@@ -232,6 +236,7 @@ impl Slot {
         record.write(self.subject.as_ref(), || history::deliver(&range, &self.names));
         let own = self.rank() == Some(range.rank);
         self.counts.applied += u64::from(range.count);
+        self.callers.flush_anew();
         let results = own.then(|| Results::of(&range, &self.callers));
         let replica = std::mem::replace(&mut self.replica, Box::new(Absent));
         Job { replica, range, results }

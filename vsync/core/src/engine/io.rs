@@ -132,6 +132,7 @@ pub enum Input {
     /// The network can take more: open batches close and are sent, acknowledgements owed go out.
     Close,
     /// Asks for [`Output::Flushed`] when everything delivered or submitted here so far is stable.
+    /// The others are asked for it with the next [`Input::Close`].
     Flush {
         /// The group.
         group: GroupId,
@@ -152,6 +153,16 @@ pub enum Input {
     Renew {
         /// The group.
         group: GroupId,
+    },
+    /// The application cannot keep up with what is delivered (`on`), or can again. Until then
+    /// nothing that comes is acknowledged, so the others' windows fill and they wait. What is here
+    /// counts in view changes, and others' updates become stable with the acknowledgements of a
+    /// quorum, as ever.
+    Hold {
+        /// The group.
+        group: GroupId,
+        /// Whether nothing is acknowledged from now on.
+        on: bool,
     },
     /// Leave the group in an orderly way: updates submitted before are delivered by the others.
     Leave {

@@ -86,6 +86,8 @@ marks! {
     restarts: "transfers restarted",
     /// Times that a sender's window had no room left.
     full: "full windows",
+    /// Times that an application could not keep up, and nothing was acknowledged for a while.
+    holds: "applications that lagged",
     /// Times that no quorum was in sight, and came back.
     resumed: "quorums lost and found",
     /// Suspicions that another node's word ended or prevented.

@@ -198,6 +198,9 @@ impl Engine {
             Input::Renew { group } => {
                 self.member(now, out, group, |member, turn| member.renew(turn));
             }
+            Input::Hold { group, on } => {
+                self.member(now, out, group, |member, turn| member.hold(turn, on));
+            }
             Input::Leave { group } => {
                 self.one(now, out, group, |entry, turn| entry.leave(turn));
             }

@@ -196,7 +196,8 @@ impl Membership {
             self.finish_view(turn, &decided);
         }
         let view = decided.view.clone();
-        let next = Multicast::new(view, rank, self.config.causal, turn.bugs(), decided.time);
+        let mut next = Multicast::new(view, rank, self.config.causal, turn.bugs(), decided.time);
+        next.holds = self.multicast.holds;
         let previous = core::mem::replace(&mut self.multicast, next);
         let announced = core::mem::replace(&mut self.install, install.clone());
         turn.marks.views += 1;
@@ -303,7 +304,8 @@ impl Membership {
         // tells what was received is harmless even where this member is frozen, as the peer has
         // left the view.
         let received = self.multicast.received();
-        let message = Message::Sync { received, answer: false };
+        let holds = self.multicast.holds;
+        let message = Message::Sync { received, answer: false, holds };
         self.send(turn, [peer], Traffic::Control, message);
     }
 

@@ -162,6 +162,16 @@ impl Membership {
         self.settle(turn);
     }
 
+    /// The application cannot keep up, or can again.
+    pub(crate) fn hold(&mut self, turn: &mut Turn<'_>, on: bool) {
+        turn.marks.holds += u64::from(on && !self.multicast.holds);
+        self.multicast.holds = on;
+        if !on {
+            self.multicast.ack_at_once(turn.now);
+        }
+        self.settle(turn);
+    }
+
     /// Numbers what waits, as far as the window and a view change allow.
     fn number(&mut self, turn: &mut Turn<'_>) {
         if self.is_frozen() || !self.is_active() || !self.loading.is_done() {
@@ -183,7 +193,8 @@ impl Membership {
         // With a caller that keeps to its credit nothing waits here: a window that has no room
         // worth granting is full.
         let full = self.multicast.own_bytes() >= self.config.window - self.config.window / 8;
-        if self.pending.is_empty() && !full {
+        // Who cannot keep up itself blames nobody.
+        if self.pending.is_empty() && !full || self.multicast.holds {
             self.full_since = None;
         } else if self.full_since.is_none() {
             turn.marks.full += 1;
@@ -268,9 +279,9 @@ impl Membership {
     pub(crate) fn flush(&mut self, turn: &mut Turn<'_>, id: u64) {
         let delivered = self.multicast.delivered_cut();
         self.pending.flush(id, self.view().number, delivered);
+        // With the batch that is open, if one is: what hastens it must not go before it.
         self.multicast.ask_acks();
         self.settle(turn);
-        self.send_data(turn);
     }
 
     fn answer_flushes(&mut self, turn: &mut Turn<'_>) {
@@ -335,7 +346,9 @@ impl Membership {
         let peer = incoming.peer;
         match incoming.message {
             Message::Data(data) => self.on_data(turn, rank, data, incoming.bodies),
-            Message::Sync { received, answer } => self.on_sync(turn, rank, &received, answer),
+            Message::Sync { received, answer, holds } => {
+                self.on_sync(turn, rank, &received, (answer, holds));
+            }
             Message::Prepare { ballot, evict } => self.on_prepare(turn, rank, ballot, &evict),
             Message::Promise { ballot, promise } => self.on_promise(turn, rank, ballot, promise),
             Message::Reject { promised } => self.on_reject(turn, promised),
@@ -418,17 +431,27 @@ impl Membership {
     /// Tells `peer` what was received, so that it sends the rest again.
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, peer: NodeId, answer: bool) {
         if !self.is_frozen() {
-            let received = self.multicast.received();
-            self.send(turn, [peer], Traffic::Updates, Message::Sync { received, answer });
+            let (received, holds) = (self.multicast.received(), self.multicast.holds);
+            self.send(turn, [peer], Traffic::Updates, Message::Sync { received, answer, holds });
         }
     }
 
-    fn on_sync(&mut self, turn: &mut Turn<'_>, rank: Rank, received: &Cut, answer: bool) {
+    fn on_sync(
+        &mut self,
+        turn: &mut Turn<'_>,
+        rank: Rank,
+        received: &Cut,
+        (answer, holds): (bool, bool),
+    ) {
         if self.is_frozen() {
             return;
         }
         let peer = self.node(rank);
-        if !self.multicast.acknowledge(rank, received, turn.now) {
+        let sane = match holds {
+            true => self.multicast.is_possible(received),
+            false => self.multicast.acknowledge(rank, received, turn.now),
+        };
+        if !sane {
             return turn.dropped(peer, DropReason::Invalid);
         }
         for (data, bodies) in self.multicast.resend(received) {

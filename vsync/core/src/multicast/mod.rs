@@ -64,6 +64,8 @@ pub(crate) struct Multicast {
     own_bytes: usize,
     /// When the slowest member last made progress on the own lane.
     pub(crate) progress: Micros,
+    /// Nothing is acknowledged: the application cannot keep up.
+    pub(crate) holds: bool,
     /// When a member that does not acknowledge is asked what it has.
     pub(crate) nag_due: Option<Micros>,
 }
@@ -94,6 +96,7 @@ impl Multicast {
             own: VecDeque::new(),
             own_bytes: 0,
             progress: 0,
+            holds: false,
             nag_due: None,
             view,
         }
@@ -230,7 +233,7 @@ impl Multicast {
             messages.push((data, bodies));
         }
         if let Some((last, _)) = messages.last_mut() {
-            last.ack = Some(self.received());
+            last.ack = (!self.holds).then(|| self.received());
         }
         messages
     }

@@ -278,7 +278,7 @@ mod tests {
             let received = Cut { counts, extent };
             let ack = Some(received.clone());
             check("an acknowledgement", fits, Message::Data(Data { ack, ..Data::default() }));
-            check("a handshake", fits, Message::Sync { received, answer: true });
+            check("a handshake", fits, Message::Sync { received, answer: true, holds: false });
         }
         let fetch = |lanes, records| Message::Fetch { lanes, records };
         check("a range", true, fetch(vec![(0, 1, 2), (1, 0, 9)], (0, 0)));

@@ -61,6 +61,8 @@ pub(crate) enum Message {
         received: Cut,
         /// Whether an answer of the same kind is wanted.
         answer: bool,
+        /// Whether this is no acknowledgement: the application cannot keep up.
+        holds: bool,
     },
     /// A leader asks for promises.
     Prepare {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::time::{Duration, Instant};
 
 use vsync_core::wire::GroupId;
 
@@ -14,6 +15,8 @@ const GATHER: usize = 60 * 1024;
 const SPREAD: usize = 16;
 /// But not for more turns than these.
 const TURNS: u32 = 32;
+/// Nor for longer, where turns take their time: what others wait for goes out with the batch.
+const LONGEST: Duration = Duration::from_millis(1);
 /// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
 /// task go first once.
 const IDLE: u32 = 2;
@@ -46,6 +49,8 @@ struct Gathered {
     idle: u32,
     /// For how many turns they have been waited for.
     turns: u32,
+    /// Since when.
+    since: Option<Instant>,
 }
 
 impl Left {
@@ -57,6 +62,12 @@ impl Left {
     /// Whether more is waited for, for no longer than a few turns.
     pub(super) fn is_gathering(&self) -> bool {
         self.gathered.is_some()
+    }
+
+    /// Whether the next turn comes at once, whatever happens: something gathers, or is still to be
+    /// submitted and there is room for it.
+    pub(super) fn goes_on(&self, full: bool) -> bool {
+        self.is_gathering() || !(full || self.groups.is_empty())
     }
 
     /// The groups in which somebody waits for no more than that an update is applied here. That
@@ -88,7 +99,8 @@ impl Left {
     ///
     /// `left` tells how many bytes a group's callers have left, and what they wait for.
     pub(super) fn gathers(&mut self, busy: bool, left: impl Fn(GroupId) -> (usize, Wait)) -> bool {
-        let Gathered { bytes: before, idle, turns } = self.gathered.take().unwrap_or_default();
+        let before = self.gathered.take().unwrap_or_default();
+        let Gathered { bytes: before, idle, turns, since } = before;
         if self.hurried {
             return false;
         }
@@ -101,8 +113,11 @@ impl Left {
         }
         let idle = if busy || bytes > before { 0 } else { idle + 1 };
         let most = GATHER * self.groups.len().clamp(1, SPREAD);
-        let more = bytes > 0 && bytes < most && idle < IDLE && turns < TURNS;
-        self.gathered = more.then_some(Gathered { bytes, idle, turns: turns + 1 });
+        let since = since.unwrap_or_else(Instant::now);
+        let long = turns >= TURNS || since.elapsed() > LONGEST;
+        let more = bytes > 0 && bytes < most && idle < IDLE && !long;
+        self.gathered =
+            more.then_some(Gathered { bytes, idle, turns: turns + 1, since: Some(since) });
         more
     }
 

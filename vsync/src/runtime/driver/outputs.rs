@@ -7,7 +7,7 @@ use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::PeerId;
 
-use super::Driver;
+use super::{Driver, HELD};
 use crate::group::GroupEvent;
 use crate::runtime::replica::{Broken, Encoding};
 use crate::runtime::slot::{Held, Record, Slot};
@@ -19,9 +19,8 @@ impl Driver {
         let group = group_of(&output);
         let slot = self.slots.get_mut(&group);
         let held = slot.and_then(|slot| slot.held.as_mut());
-        if let Some(held) = held.filter(|_| !of_the_node(&output)) {
-            self.held += held.push(output);
-            return;
+        if held.is_some() && !of_the_node(&output) {
+            return self.hold(group, output);
         }
         let slot = self.slots.get_mut(&group);
         if slot.as_ref().is_some_and(|slot| slot.given_up) && !of_the_node(&output) {
@@ -82,6 +81,22 @@ impl Driver {
         };
         if let Err(Broken(why)) = done {
             self.broken(group, &why);
+        }
+    }
+
+    /// Keeps an output for a replica that is away.
+    fn hold(&mut self, group: GroupId, output: Output) {
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        if let Output::Sent { run, .. } = &output {
+            // It goes out, whatever becomes of the replica: its caller must not hear otherwise.
+            slot.callers.sent_ahead(run.count.into());
+        }
+        let Some(held) = &mut slot.held else { return };
+        let bytes = held.push(output);
+        self.held += bytes;
+        if self.held > HELD && bytes > 0 && !held.holds {
+            held.holds = true;
+            self.later.push_back(Input::Hold { group, on: true });
         }
     }
 
@@ -157,7 +172,9 @@ impl Driver {
             Err(Broken(why)) => self.broken(group, &why),
         }
         if let Some(held) = held {
+            let holds = held.holds;
             self.catch_up(group, now, held);
+            self.go_on(group, holds);
         }
         self.activated();
         while let Some(input) = self.later.pop_front() {
@@ -175,6 +192,19 @@ impl Driver {
                 return;
             }
         }
+    }
+
+    /// Where the others were told to wait for a replica, they need not once it is back, or half of
+    /// what was held is done.
+    fn go_on(&mut self, group: GroupId, holds: bool) {
+        let away = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut());
+        if !holds || (away.is_some() && self.held > HELD / 2) {
+            return;
+        }
+        if let Some(held) = away {
+            held.holds = false;
+        }
+        self.later.push_back(Input::Hold { group, on: false });
     }
 
     /// The replica cannot go on: the membership ends as a crash would end it.
