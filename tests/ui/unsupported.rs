@@ -18,11 +18,6 @@ impl Board {
         self.seen
     }
 
-    #[request]
-    async fn price(ctx: &RequestCtx<Self>, quote: u64) -> u64 {
-        quote
-    }
-
     #[merge]
     fn merge(&mut self, other: Self) {}
 }

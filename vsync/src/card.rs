@@ -78,8 +78,9 @@ struct Part {
 struct Entry {
     name: String,
     id: u32,
-    /// Of an update: order and level. A query has none.
+    /// Of an update: order and level. Of a request: who coordinates it. A query has none.
     delivery: Option<(String, String)>,
+    request: bool,
     since: u32,
     until: Option<u32>,
     arguments: Vec<Part>,
@@ -120,17 +121,25 @@ impl Card {
         updates.sort_by_key(|method| method.id);
         let mut queries: Vec<_> = S::QUERIES.iter().collect();
         queries.sort();
+        let mut requests: Vec<_> = S::REQUESTS.iter().collect();
+        requests.sort_by_key(|method| method.id);
         let updates = updates.into_iter().map(|method| {
             let delivery = Some((order(method.class).to_owned(), level(method.level).to_owned()));
             let (since, until) = (method.since, method.until);
-            (method.id, method.name, delivery, since, until)
+            (method.id, method.name, delivery, false, since, until)
         });
-        let queries = queries.into_iter().map(|(id, name)| (*id, *name, None, 1, None));
-        let methods = updates.chain(queries).map(|(id, name, delivery, since, until)| {
+        let queries = queries.into_iter().map(|(id, name)| (*id, *name, None, false, 1, None));
+        let requests = requests.into_iter().map(|method| {
+            let delivery = Some((S::REQUESTS_BY.to_string(), String::new()));
+            (method.id, method.name, delivery, true, method.since, method.until)
+        });
+        let all = updates.chain(queries).chain(requests);
+        let methods = all.map(|(id, name, delivery, request, since, until)| {
             let mut entry = Entry {
                 name: name.to_owned(),
                 id,
                 delivery,
+                request,
                 since,
                 until,
                 arguments: Vec::new(),
@@ -164,12 +173,12 @@ impl Card {
         self.states.iter().any(|(known, _)| *known == version)
     }
 
-    /// What callers of an update must agree on, in one line: in what order it is delivered, and in
+    /// What callers of an update or a request must agree on, in one line: in what order it is delivered, and in
     /// which versions, is the group's business.
     pub(crate) fn update(&self, id: u32) -> Option<String> {
         let found = self.methods.iter().find(|method| method.id == id);
         let update = found.filter(|method| method.delivery.is_some())?;
-        let mut line = format!("update {}", update.name);
+        let mut line = format!("{} {}", update.kind(), update.name);
         for part in update.arguments.iter().chain(&update.result) {
             line.push_str(&part.to_string());
         }
@@ -347,7 +356,11 @@ impl Entry {
     }
 
     fn kind(&self) -> &'static str {
-        if self.delivery.is_some() { "update" } else { "query" }
+        match self.delivery {
+            Some(_) if self.request => "request",
+            Some(_) => "update",
+            None => "query",
+        }
     }
 
     fn called(&self) -> String {
@@ -379,7 +392,9 @@ impl Entry {
         if let (Some((order, level)), Some((other, other_level))) =
             (&self.delivery, &there.delivery)
         {
-            if order != other {
+            if order != other && self.request {
+                found.push(format!("{called} is coordinated by {order} here, by {other} there"));
+            } else if order != other {
                 found.push(format!("{called} has the order {order} here, {other} there"));
             }
             if level != other_level {
@@ -416,7 +431,9 @@ impl Entry {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} id {}", self.kind(), self.name, self.id)?;
-        if let Some((order, level)) = &self.delivery {
+        if let Some((policy, _)) = self.delivery.as_ref().filter(|_| self.request) {
+            write!(f, " by {policy}")?;
+        } else if let Some((order, level)) = &self.delivery {
             write!(f, " order {order} level {level}")?;
         }
         if self.since > 1 {
@@ -489,15 +506,17 @@ impl Card {
 /// The line of a method.
 fn method(line: &str) -> Option<Entry> {
     let mut words = line.split(' ');
-    let update = match words.next()? {
-        "update" => true,
-        "query" => false,
+    let (update, request) = match words.next()? {
+        "update" => (true, false),
+        "query" => (false, false),
+        "request" => (true, true),
         _ => return None,
     };
     let mut entry = Entry {
         name: words.next()?.to_owned(),
         id: 0,
         delivery: update.then(Default::default),
+        request,
         since: 1,
         until: None,
         arguments: Vec::new(),
@@ -508,6 +527,7 @@ fn method(line: &str) -> Option<Entry> {
         match (key, &mut entry.delivery) {
             ("id", _) => entry.id = value.parse().ok()?,
             ("order", Some((order, _))) => *order = value.to_owned(),
+            ("by", Some((policy, _))) if request => *policy = value.to_owned(),
             ("level", Some((_, level))) => *level = value.to_owned(),
             ("since", _) => entry.since = value.parse().ok()?,
             ("until", _) => entry.until = Some(value.parse().ok()?),

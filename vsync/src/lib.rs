@@ -74,6 +74,7 @@ mod query;
 mod remote;
 mod remote_call;
 mod replicated;
+mod request;
 mod rng;
 mod runtime;
 mod seen;
@@ -108,6 +109,10 @@ pub use query::Query;
 pub use remote::{Remote, RemoteGroup, RemoteQuery};
 pub use remote_call::RemoteCall;
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
+pub use request::{
+    Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, RequestInfo,
+    Responded, Responding,
+};
 pub use rng::Rng;
 pub use seen::Seen;
 pub use state::{CheckpointError, Past, State};

@@ -18,6 +18,8 @@ use crate::steward::{Core, Registered};
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
+/// Most requests that are waited for at one time: they take as long as their handlers do.
+const REQUESTS: usize = 4096;
 /// How long an answer may wait for stability. The client asks another member then.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// Bytes of answers that a client may leave unread; beyond that it gets none.
@@ -26,6 +28,7 @@ const UNREAD: usize = 32 << 20;
 /// Answers what is asked, until the node ends.
 pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let room = Arc::new(Semaphore::new(AT_ONCE));
+    let long = Arc::new(Semaphore::new(REQUESTS));
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
@@ -34,8 +37,17 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             tracing::debug!(?peer, "a client that does not read its answers gets no more");
             continue;
         }
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let permit = if ask.is_long() {
+            let Ok(permit) = Arc::clone(&long).try_acquire_owned() else {
+                core.rpc.answer(peer, id, Answer::Unavailable("too many requests".to_owned()));
+                continue;
+            };
+            permit
+        } else {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+            permit
+        };
         let core = Arc::clone(&core);
         answers.spawn(async move {
             let answer = answer(&core, node.then_some(peer), ask).await;

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use super::{Block, describe, messages, plain};
+use super::{Block, describe, messages, plain, requests};
 use crate::model::{self, Delivery, Method, Order, Output};
 use crate::parse;
 
@@ -20,6 +20,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
     let tables = tables(block, &private);
     let signatures = describe::signatures(block, &private);
     let functions = if block.good { functions(block, &private) } else { stubs(&private) };
+    let of_requests = requests::implementation(block, &private);
     let check = (block.good && block.base.generics.params.is_empty())
         .then(|| quote!(const _: () = #private::methods_of_version::<#ty>();));
     quote! {
@@ -35,6 +36,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
             #tables
             #signatures
             #functions
+            #of_requests
         }
     }
 }
@@ -57,7 +59,7 @@ fn tables(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     }
 }
 
-fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
+pub(super) fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
     let (id, name) = (method.id.number, &method.name);
     let usual = Delivery { order: Order::Total, stable: false, since: 1, until: None };
     let Delivery { order, stable, since, until } = method.delivery.unwrap_or(usual);
@@ -120,7 +122,7 @@ fn method_function(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     }
 }
 
-fn encode<'a>(
+pub(super) fn encode<'a>(
     block: &Block<'_>,
     private: &TokenStream,
     function: &str,
@@ -162,7 +164,7 @@ fn encode<'a>(
 }
 
 /// `path::<Ty>`, at the place of the type, for rustc's errors.
-fn spanned(ty: &Type, path: TokenStream) -> TokenStream {
+pub(super) fn spanned(ty: &Type, path: TokenStream) -> TokenStream {
     let path = respan(path, parse::place(ty));
     quote_spanned!(parse::place(ty)=> #path::<#ty>)
 }
@@ -200,7 +202,7 @@ pub(super) fn take_arguments(method: &Method, private: &TokenStream) -> TokenStr
 }
 
 /// The call that hands a result over; its types are checked by it, each at its place.
-fn hand_over(method: &Method, private: &TokenStream, function: &str) -> TokenStream {
+pub(super) fn hand_over(method: &Method, private: &TokenStream, function: &str) -> TokenStream {
     match &method.output {
         Output::Unit => {
             let function = Ident::new(function, proc_macro2::Span::call_site());

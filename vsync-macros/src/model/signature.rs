@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Update,
     Query,
     OnView,
+    Request,
 }
 
 impl Kind {
@@ -27,6 +28,7 @@ impl Kind {
             Kind::Update => "an update",
             Kind::Query => "a query",
             Kind::OnView => "an `#[on_view]` method",
+            Kind::Request => "a request",
         }
     }
 }
@@ -38,11 +40,13 @@ pub(crate) struct Read {
     pub(crate) output: Output,
     pub(crate) usable: bool,
     pub(crate) stub: Stub,
+    /// Whether the result is declared as an `Effect` of this.
+    pub(crate) effect: bool,
 }
 
 /// Reads the signature of an update or query of the type `ty`.
 pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) -> Read {
-    let mut usable = qualifiers(sig, kind.article(), errors);
+    let mut usable = qualifiers(sig, kind, errors);
     receiver(sig, kind, errors);
     let mut ctx = false;
     let mut args = Vec::new();
@@ -50,7 +54,8 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
     for (index, typed) in typed(sig).enumerate() {
         match context(&typed.ty) {
             Some(found) => {
-                let good = kind == Kind::Update && index == 0 && found == Context::Good;
+                let takes = matches!(kind, Kind::Update | Kind::Request);
+                let good = takes && index == 0 && found == Context::expected(kind);
                 ctx |= good;
                 if !good {
                     misplaced_context(typed, found, kind, errors);
@@ -68,21 +73,28 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
     // rustc reports names that are there twice, wherever they are: once is enough.
     let mut names = std::collections::HashSet::new();
     usable &= args.iter().all(|arg: &Arg| names.insert(arg.name.clone()));
-    let output = match output(&sig.output, ty, errors) {
+    if kind == Kind::Request && !ctx && !sig.inputs.iter().any(is_context) {
+        errors.push(&sig.ident, REQUEST_CONTEXT);
+    }
+    let (declared, effect) = match kind {
+        Kind::Request => without_effect(&sig.output),
+        _ => (sig.output.clone(), false),
+    };
+    let output = match output(&declared, ty, errors) {
         Some(output) => output,
         None => {
             usable = false;
             Output::Unit
         }
     };
-    Read { ctx, args, output, usable, stub }
+    Read { ctx, args, output, usable, stub, effect }
 }
 
 /// Reads the signature of the `#[on_view]` method; gives whether it takes a context.
 pub(crate) fn on_view(sig: &Signature, errors: &mut Errors) -> bool {
     const FORM: &str = "write `fn view(&mut self, ctx: &Ctx<Self>, view: &View)`; the context may \
                         be left out";
-    qualifiers(sig, Kind::OnView.article(), errors);
+    qualifiers(sig, Kind::OnView, errors);
     receiver(sig, Kind::OnView, errors);
     if let ReturnType::Type(_, ty) = &sig.output {
         errors.push(ty, "an `#[on_view]` method gives nothing");
@@ -108,8 +120,13 @@ fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
 }
 
 /// `async`, `unsafe`, generics and their like. Gives whether code can be made for it all the same.
-fn qualifiers(sig: &Signature, what: &str, errors: &mut Errors) -> bool {
-    if let Some(token) = &sig.asyncness {
+fn qualifiers(sig: &Signature, kind: Kind, errors: &mut Errors) -> bool {
+    let what = kind.article();
+    if kind == Kind::Request {
+        if sig.asyncness.is_none() {
+            errors.push(sig.fn_token, "a request is async: write `async fn`");
+        }
+    } else if let Some(token) = &sig.asyncness {
         let why = format!("{what} cannot be async: it runs to its end at one point of the order");
         errors.push(token, why);
     }
@@ -131,9 +148,12 @@ fn qualifiers(sig: &Signature, what: &str, errors: &mut Errors) -> bool {
 }
 
 fn receiver(sig: &Signature, kind: Kind, errors: &mut Errors) {
+    if kind == Kind::Request {
+        return no_receiver(sig, errors);
+    }
     let (form, other) = match kind {
         Kind::Update | Kind::OnView => ("&mut self", "it may change the state"),
-        Kind::Query => ("&self", "it reads the state"),
+        Kind::Query | Kind::Request => ("&self", "it reads the state"),
     };
     let Some(receiver) = sig.receiver() else {
         let why = format!("{} takes `{form}`: {other}", kind.article());
@@ -163,6 +183,21 @@ fn receiver(sig: &Signature, kind: Kind, errors: &mut Errors) {
     errors.push(receiver_tokens(receiver), why);
 }
 
+/// A request has the state at arm's length only: it runs while updates go on.
+fn no_receiver(sig: &Signature, errors: &mut Errors) {
+    if let Some(receiver) = sig.receiver() {
+        let why = "a request has no `self`, since updates go on while it runs: it reads with \
+                   `ctx.read(…)` and changes with `ctx.update()`";
+        errors.push(receiver_tokens(receiver), why);
+    }
+}
+
+const REQUEST_CONTEXT: &str = "a request takes `ctx: &RequestCtx<Self>` first";
+
+fn is_context(input: &FnArg) -> bool {
+    matches!(input, FnArg::Typed(typed) if context(&typed.ty).is_some())
+}
+
 fn is_self(ty: &Type) -> bool {
     matches!(ty, Type::Path(path) if path.path.is_ident("Self"))
 }
@@ -178,8 +213,19 @@ enum Context {
     Good,
     /// `&mut Ctx<…>` or `Ctx<…>`.
     NotShared,
-    /// `&QueryCtx` or `&RequestCtx<…>`.
+    /// `&RequestCtx<…>`.
+    Request,
+    /// `&mut RequestCtx<…>` or `RequestCtx<…>`.
+    RequestNotShared,
+    /// `&QueryCtx`.
     Other,
+}
+
+impl Context {
+    /// The context of such a method; what takes none is not asked.
+    fn expected(kind: Kind) -> Context {
+        if kind == Kind::Request { Context::Request } else { Context::Good }
+    }
 }
 
 fn context(ty: &Type) -> Option<Context> {
@@ -192,7 +238,9 @@ fn context(ty: &Type) -> Option<Context> {
     match last_name(inner)?.as_str() {
         "Ctx" if shared => Some(Context::Good),
         "Ctx" => Some(Context::NotShared),
-        "QueryCtx" | "RequestCtx" => Some(Context::Other),
+        "RequestCtx" if shared => Some(Context::Request),
+        "RequestCtx" => Some(Context::RequestNotShared),
+        "QueryCtx" => Some(Context::Other),
         _ => None,
     }
 }
@@ -200,6 +248,11 @@ fn context(ty: &Type) -> Option<Context> {
 fn misplaced_context(typed: &PatType, found: Context, kind: Kind, errors: &mut Errors) {
     let why = match (found, kind) {
         (Context::Other, _) => "this context is not supported yet",
+        (Context::RequestNotShared, Kind::Request) => "the context is `ctx: &RequestCtx<Self>`",
+        (_, Kind::Request) => REQUEST_CONTEXT,
+        (Context::Request | Context::RequestNotShared, _) => {
+            "only a `#[request]` has a `RequestCtx`"
+        }
         (_, Kind::Query) => {
             "a query has no `Ctx`: it runs at one replica, outside the order of updates"
         }
@@ -253,6 +306,29 @@ fn argument(typed: &PatType, ty: &Type, kind: Kind, errors: &mut Errors) -> Opti
     let ident = ident?;
     let name = ident.unraw().to_string();
     Some(Arg { ident, name, ty: without_self(&*typed.ty, ty) })
+}
+
+/// What a request is declared to give, without the `Effect` around it.
+fn without_effect(output: &ReturnType) -> (ReturnType, bool) {
+    let ReturnType::Type(arrow, declared) = output else { return (output.clone(), false) };
+    match effect_of(declared) {
+        Some(inner) => (ReturnType::Type(*arrow, Box::new(inner.clone())), true),
+        None => (output.clone(), false),
+    }
+}
+
+fn effect_of(ty: &Type) -> Option<&Type> {
+    let path = match ty {
+        Type::Path(path) => path,
+        Type::Group(group) => return effect_of(&group.elem),
+        _ => return None,
+    };
+    let last = path.path.segments.last().filter(|last| last.ident == "Effect")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match (arguments.args.first()?, arguments.args.len()) {
+        (GenericArgument::Type(inner), 1) => Some(inner),
+        _ => None,
+    }
 }
 
 fn output(output: &ReturnType, ty: &Type, errors: &mut Errors) -> Option<Output> {

@@ -14,14 +14,22 @@ struct Options<'a> {
     name: Option<String>,
     version: u32,
     event: Option<Path>,
+    requests: Option<&'a Opt>,
     from: Option<Path>,
     past: bool,
     krate: Option<&'a Opt>,
 }
 
 fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
-    let mut read =
-        Options { name: None, version: 1, event: None, from: None, past: false, krate: None };
+    let mut read = Options {
+        name: None,
+        version: 1,
+        event: None,
+        requests: None,
+        from: None,
+        past: false,
+        krate: None,
+    };
     for option in options {
         match option.name.to_string().as_str() {
             "name" => match option.string(errors) {
@@ -36,6 +44,7 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
             },
             "crate" => read.krate = Some(option),
             "event" => read.event = option.path(errors),
+            "requests" => read.requests = Some(option),
             "from" => read.from = option.path(errors),
             "past" if option.value.is_some() => errors.push(option, "`past` has no value"),
             "past" => read.past = true,
@@ -43,7 +52,7 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
                 &option.name,
                 format!(
                     "unknown option `{other}`; a struct has `name`, `version`, `from`, `past`, \
-                     `event` and `crate`"
+                     `event`, `requests` and `crate`"
                 ),
             ),
         }
@@ -58,15 +67,18 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
 
 /// Reads a struct and takes this macro's attributes off it.
 pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors) -> State {
-    let Options { name, version, event, from, past, krate } = read_options(&options, errors);
+    let Options { name, version, event, requests, from, past, krate } =
+        read_options(&options, errors);
     let name = name.unwrap_or_else(|| item.ident.unraw().to_string());
     let krate = parse::krate(krate, errors);
+    let requests = requests.and_then(|option| policy(option, &krate, errors));
     let expandable = check_generics(&item, errors);
     let mut model = State {
         krate,
         name,
         version,
         event,
+        requests,
         from,
         past,
         fields: Vec::new(),
@@ -78,6 +90,29 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     fields(&mut item, &mut model, errors);
     model.item = item;
     model
+}
+
+/// Who coordinates requests: a policy by its name, or a function that names a rank.
+fn policy(option: &Opt, krate: &TokenStream, errors: &mut Errors) -> Option<TokenStream> {
+    let policy = quote::quote!(#krate::__private::Policy);
+    if let Some(syn::Expr::Path(path)) = &option.value {
+        return Some(quote::quote!(#policy::Named(#path)));
+    }
+    let text = option.string(errors)?;
+    Some(match text.value().as_str() {
+        "rendezvous" => quote::quote!(#policy::Rendezvous),
+        "primary" => quote::quote!(#policy::Primary),
+        "load" => quote::quote!(#policy::Load),
+        "active" => quote::quote!(#policy::Active),
+        other => {
+            let why = format!(
+                "unknown policy \"{other}\": write `requests = \"rendezvous\"`, `\"primary\"`, \
+                 `\"load\"`, `\"active\"`, or the name of a function"
+            );
+            errors.push(&text, why);
+            return None;
+        }
+    })
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {

@@ -122,6 +122,8 @@ pub(crate) trait Answering: Send + Sync {
     fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Seen, Stability), Unanswered>;
     /// The level of an encoded update, if this type can carry it out.
     fn level(&self, update: &[u8]) -> Result<Level, ApplyError>;
+    /// Whether this type can begin an encoded request now.
+    fn request(&self, call: &[u8]) -> Result<(), ApplyError>;
     /// Identity of the type.
     fn schema(&self) -> u64;
     /// The type as it is here.
@@ -237,6 +239,14 @@ impl<S: Replicated> Answering for Shared<S> {
         // A `Deserialize` of the user's that panics must not end the answering.
         let decoded = catch_unwind(|| S::decode(update).map(|update| S::method(&update).level));
         decoded.unwrap_or(Err(ApplyError::NoMethod))
+    }
+
+    fn request(&self, call: &[u8]) -> Result<(), ApplyError> {
+        let decoded =
+            catch_unwind(|| S::decode_request(call).map(|request| S::request_method(&request)));
+        let method = decoded.unwrap_or(Err(ApplyError::NoMethod))?;
+        let active = self.seat.version().unwrap_or(S::VERSION);
+        method.check(active).map_err(ApplyError::Version)
     }
 
     fn schema(&self) -> u64 {

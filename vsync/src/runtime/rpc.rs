@@ -69,6 +69,13 @@ pub(crate) enum Ask {
     },
 }
 
+impl Ask {
+    /// Whether the answer may take long, without work for this node.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(self, Ask::Request { request, .. } if request.is_long())
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -127,6 +134,8 @@ pub(crate) enum Answer {
     },
     /// The request may be carried out still, or may have been.
     UnderWay(String),
+    /// The request is under way: ask again for its answer, of members that are known by then.
+    Pending(Seen),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,0 +1,7 @@
+//! Requests: one member answers for the group, and whoever fails, the answer is one and its effects
+//! are applied once.
+
+mod answers;
+mod desk;
+mod faults;
+mod policies;
