@@ -62,6 +62,8 @@ use crate::parse::Errors;
 /// - `past`: the struct is an earlier version itself, kept for its checkpoints; it has no methods.
 ///   Say `name` and `version`, and `from` if there was one before.
 /// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
+/// - `requests = "rendezvous"`, `"primary"`, `"load"`, `"active"`, or a function: who coordinates
+///   its requests.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
@@ -81,19 +83,25 @@ use crate::parse::Errors;
 ///     one.
 ///   - `until = 4`: it may be called until version 4 is active.
 /// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.
+/// - `#[request]`: an `async fn` without `self` that takes `ctx: &RequestCtx<Self>` first, then
+///   arguments by value. It runs at one member, which is succeeded when it fails; what it changes
+///   by `ctx.update()` and what it answers are one update. Declared to give an `Effect<T>`, it may
+///   leave its answer to an update. Also with `id`, `since` and `until`.
+///   - `key = argument`: requests with the same argument have the same coordinator.
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///
 /// # Ids
 /// Without `id = …` a method's id is a hash of its name, so that methods may be reordered and
 /// added: 32-bit FNV-1a of the name's bytes, modulo 2²¹ − 128, plus 128. It takes two or three
 /// bytes on the wire. Ids below 128 take one; only `id = …` gives them. Two methods of a type with
-/// one id are an error, updates and queries together.
+/// one id are an error, updates, queries and requests together.
 ///
 /// # Generated
-/// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update and query;
-/// `SectorUpdate` and `SectorQuery`, with a variant each; implementations of `State` and
-/// `Replicated`. Documentation, `#[cfg]` and `#[deprecated]` of the methods come along. An `impl`
-/// in another module than its struct must have the struct, its handle and its client in scope.
+/// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update, query and
+/// request; `SectorUpdate`, `SectorQuery` and `SectorRequest`, with a variant each; implementations
+/// of `State` and `Replicated`. Documentation, `#[cfg]` and `#[deprecated]` of the methods come
+/// along. An `impl` in another module than its struct must have the struct, its handle and its
+/// client in scope.
 ///
 /// Generated items keep lints like `missing_docs` and `dead_code` quiet, which works where these
 /// are denied but not where they are forbidden. (`forbid(unsafe_code)` is fine: there is none.)

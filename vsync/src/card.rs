@@ -173,8 +173,8 @@ impl Card {
         self.states.iter().any(|(known, _)| *known == version)
     }
 
-    /// What callers of an update or a request must agree on, in one line: in what order it is delivered, and in
-    /// which versions, is the group's business.
+    /// What callers of an update or a request must agree on, in one line: in what order it is
+    /// delivered, and in which versions, is the group's business.
     pub(crate) fn update(&self, id: u32) -> Option<String> {
         let found = self.methods.iter().find(|method| method.id == id);
         let update = found.filter(|method| method.delivery.is_some())?;

@@ -32,8 +32,9 @@ const LEASE: u64 = 300_000_000;
 /// The pause before this member tries again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A request that a member's handle asks for. As a client's ([`RemoteRequest`]) it is answered once;
-/// it is ordered by this member, and goes on when this node was excluded and is a member again.
+/// A request that a member's handle asks for. As a client's ([`RemoteRequest`]) it is answered
+/// once; it is ordered by this member, and goes on when this node was excluded and is a member
+/// again.
 ///
 /// [`RemoteRequest`]: crate::RemoteRequest
 #[must_use = "nothing is sent before this is awaited"]

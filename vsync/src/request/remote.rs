@@ -212,9 +212,9 @@ impl<S: Replicated, V, O> fmt::Debug for RemoteRequest<S, V, O> {
 }
 
 impl<S: Replicated> RemoteGroup<S> {
-    /// Ends the request with this [key](RemoteRequest::key), if it is still under way: whoever waits
-    /// for it is told so, and it never has an effect. `false` if there is none, or it was answered
-    /// before.
+    /// Ends the request with this [key](RemoteRequest::key), if it is still under way: whoever
+    /// waits for it is told so, and it never has an effect. `false` if there is none, or it was
+    /// answered before.
     ///
     /// # Errors
     /// [`ClientError`] where no member says what came of it within 10 seconds.

@@ -354,3 +354,189 @@ impl Saved {
         pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vsync_core::wire::{self, NodeId};
+
+    use super::super::sessions::{Begun, Refusal, SessionId, Sessions};
+    use super::*;
+
+    const GROUP: u64 = 7;
+
+    fn view(nodes: &[u64]) -> View {
+        let member = |node: &u64| wire::Member {
+            id: id(*node),
+            meta: bytes::Bytes::new(),
+            nonce: 0,
+            transfer: None,
+        };
+        let members: Vec<_> = nodes.iter().map(member).collect();
+        View::new(&wire::View { number: 1, active: members.len(), members }, &[], &[], &[])
+    }
+
+    fn id(node: u64) -> MemberId {
+        MemberId { node: NodeId(node), entry: 1 }
+    }
+
+    fn numbered(session: u64, number: u64, acknowledged: u64) -> RequestId {
+        let session = SessionId { group: GROUP, number: session };
+        RequestId::Numbered { session, number, acknowledged }
+    }
+
+    fn wanted(id: RequestId, patience: Micros) -> Wanted {
+        Wanted { id, call: vec![1, 2, 3], key: None, patience }
+    }
+
+    fn begin(pending: &mut Pending, number: u64, policy: Policy, view: &View) -> Name {
+        let id = numbered(1, number, 0);
+        pending.begin(wanted(id.clone(), 100), 5, 1000, (policy, "price", view));
+        Name::from(&id)
+    }
+
+    fn chosen(pending: &Pending, name: &Name) -> (Option<MemberId>, u32) {
+        let entry = pending.get(name).expect("pending");
+        (entry.chosen, entry.attempt)
+    }
+
+    #[test]
+    fn an_attempt_is_counted_when_its_coordinator_is_gone() {
+        let mut pending = Pending::default();
+        let name = begin(&mut pending, 1, Policy::Primary, &view(&[1, 2, 3]));
+        let install = |pending: &mut Pending, nodes: &[u64]| {
+            pending.installed(Policy::Primary, |_| "price", &view(nodes));
+        };
+        assert_eq!(chosen(&pending, &name), (Some(id(1)), 1));
+        install(&mut pending, &[1, 2, 3, 4]);
+        assert_eq!(chosen(&pending, &name), (Some(id(1)), 1), "a joiner takes nothing");
+        install(&mut pending, &[2, 3, 4]);
+        assert_eq!(chosen(&pending, &name), (Some(id(2)), 2));
+        assert_eq!(pending.loads(), &BTreeMap::from([(id(2), 1)]));
+        // Who has the table from a checkpoint of this view is told of the view once more.
+        let mut loaded = pending.saved().pending();
+        install(&mut loaded, &[2, 3, 4]);
+        assert_eq!(chosen(&loaded, &name), (Some(id(2)), 2));
+        assert_eq!((loaded.loads(), loaded.bytes()), (pending.loads(), pending.bytes()));
+        assert_eq!(loaded.due(), pending.due());
+    }
+
+    #[test]
+    fn load_goes_to_who_has_the_least() {
+        let mut pending = Pending::default();
+        let before = view(&[1, 2, 3]);
+        let names: Vec<_> =
+            (0..9).map(|number| begin(&mut pending, number, Policy::Load, &before)).collect();
+        assert!(pending.loads().values().all(|load| *load == 3), "{:?}", pending.loads());
+        pending.end(names[0].clone(), 1, Recorded::Late).expect("pending");
+        pending.installed(Policy::Load, |_| "price", &view(&[1, 3]));
+        assert_eq!(pending.loads().values().copied().collect::<Vec<_>>(), [4, 4]);
+    }
+
+    #[test]
+    fn what_is_over_leaves_nothing() {
+        let mut pending = Pending::default();
+        let name = begin(&mut pending, 1, Policy::Rendezvous, &view(&[1, 2]));
+        pending.step(&name, 0, Done { hash: 1, result: vec![0; 50] });
+        assert_eq!(pending.due(), Some(1100));
+        assert_eq!(pending.late(1099), None);
+        assert_eq!(pending.late(1100), Some(name.clone()));
+        assert!(pending.end(name.clone(), 7, Recorded::Late).is_some());
+        assert!(pending.end(name.clone(), 8, Recorded::Cancelled).is_none(), "once");
+        assert_eq!((pending.len(), pending.bytes(), pending.due()), (0, 0, None));
+        assert!(pending.loads().is_empty());
+        let news = [News::Begun(name.clone()), News::Ended(7, name, Recorded::Late)];
+        assert_eq!(pending.take_news(), news);
+        assert!(!pending.has_news());
+    }
+
+    #[test]
+    fn a_step_is_known_by_its_number_and_its_content() {
+        let mut pending = Pending::default();
+        let name = begin(&mut pending, 1, Policy::Rendezvous, &view(&[1]));
+        let work = Work::Updates(vec![vec![1], vec![2, 3]], Some(0));
+        let others = [
+            Work::Updates(vec![vec![1, 2], vec![3]], Some(0)),
+            Work::Updates(vec![vec![1], vec![2, 3]], Some(1)),
+            Work::Updates(vec![vec![1], vec![2, 3]], None),
+            Work::Found(vec![1]),
+        ];
+        assert_eq!(pending.stepped(&name, 1, work.hash()), None, "in any order");
+        pending.step(&name, 1, Done { hash: work.hash(), result: vec![9] });
+        let known = pending.stepped(&name, 1, work.hash());
+        assert_eq!(known, Some(Stepped::Done(vec![9])));
+        for other in others {
+            assert_eq!(pending.stepped(&name, 1, other.hash()), Some(Stepped::Differs));
+        }
+        assert_eq!(pending.stepped(&name, STEPS, 0), Some(Stepped::Differs), "too many");
+        let over = Name::Key(vec![1]);
+        assert_eq!(pending.stepped(&over, 0, 0), Some(Stepped::Over));
+    }
+
+    #[test]
+    fn one_name_is_pending_or_recorded_or_neither() {
+        let mut sessions = Sessions::default();
+        sessions.open(GROUP, 500, 0);
+        let view = view(&[1, 2]);
+        let first = numbered(1, 1, 0);
+        assert_eq!(sessions.begin(&first, 5, GROUP, 0), Begun::CarryOut);
+        let by = (Policy::Rendezvous, "price", &view);
+        sessions.pending.begin(wanted(first.clone(), 100), 5, 0, by);
+        assert_eq!(sessions.begin(&first, 5, GROUP, 10), Begun::Pending);
+        let other = sessions.begin(&first, 6, GROUP, 10);
+        assert_eq!(other, Begun::Refused(Refusal::OtherContent));
+        // A client that does not wait any more still has its request carried out; nothing is kept.
+        assert_eq!(sessions.begin(&numbered(1, 2, 1), 7, GROUP, 10), Begun::CarryOut);
+        let late = sessions.begin(&first, 5, GROUP, 10);
+        assert_eq!(late, Begun::Refused(Refusal::Acknowledged));
+        let ended = sessions.pending.end(Name::from(&first), 3, Recorded::Late).expect("pending");
+        let before = sessions.saved();
+        sessions.record(&ended.id, ended.hash, Recorded::Late, 20);
+        assert_eq!(sessions.saved(), before);
+        assert_eq!(sessions.due(), Some(510), "the lease, renewed");
+    }
+
+    #[test]
+    fn the_lease_of_a_session_ends_its_requests() {
+        let mut sessions = Sessions::default();
+        let view = view(&[1, 2]);
+        for session in 1..=2 {
+            sessions.open(GROUP, 100 * session, 0);
+            for number in 1..=2 {
+                let id = numbered(session, number, 0);
+                let by = (Policy::Rendezvous, "price", &view);
+                sessions.pending.begin(wanted(id, 1_000_000), 5, 0, by);
+            }
+        }
+        assert_eq!(sessions.due(), Some(100));
+        assert_eq!(sessions.expire(100), [1]);
+        let names = sessions.pending.of_session(1);
+        assert_eq!(names, [Name::Numbered(1, 1), Name::Numbered(1, 2)]);
+    }
+
+    #[test]
+    fn what_is_kept_for_answers_is_bounded() {
+        let mut sessions = Sessions::default();
+        sessions.open(GROUP, 1_000_000, 0);
+        let view = view(&[1, 2]);
+        let mut number = 0;
+        let refused = loop {
+            number += 1;
+            let id = numbered(1, number, 0);
+            match sessions.begin(&id, 5, GROUP, 0) {
+                Begun::CarryOut => {
+                    let call = vec![0; 1 << 20];
+                    let wanted = Wanted { call, ..wanted(id, 1_000_000) };
+                    let by = (Policy::Rendezvous, "price", &view);
+                    sessions.pending.begin(wanted, 5, 0, by);
+                }
+                other => break other,
+            }
+        };
+        assert_eq!(refused, Begun::Refused(Refusal::Full));
+        assert!((50..65).contains(&number), "{number} of a MiB each");
+        let short = Recorded::Result(vec![0; ANSWER]);
+        assert_eq!(sessions.fitting(short.clone()), short, "room was kept for it");
+        let long = sessions.fitting(Recorded::Result(vec![0; 4 << 20]));
+        assert_eq!(long, Recorded::TooLarge(4 << 20));
+    }
+}

@@ -3,5 +3,6 @@
 
 mod answers;
 mod desk;
+mod example;
 mod faults;
 mod policies;
