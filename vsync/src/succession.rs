@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 
 use crate::card;
-use crate::replicated::Replicated;
+use crate::replicated::{Method, Replicated};
 use crate::state::{CheckpointError, State, version_is};
 
 /// A type that can be made from its earlier version.
@@ -71,10 +71,15 @@ pub fn earlier<Old: State>() -> Vec<(u32, Vec<String>)> {
 /// # Panics
 /// If one is: while the program is compiled.
 pub const fn methods_of_version<S: Replicated>() {
+    of_version(S::UPDATES, S::VERSION);
+    of_version(S::REQUESTS, S::VERSION);
+}
+
+const fn of_version(methods: &[Method], version: u32) {
     let mut at = 0;
-    while at < S::UPDATES.len() {
+    while at < methods.len() {
         assert!(
-            S::UPDATES[at].since <= S::VERSION,
+            methods[at].since <= version,
             "`since` names a version after that of the struct: raise its `version`"
         );
         at += 1;

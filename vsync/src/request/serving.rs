@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{GroupError, NotApplied, Unknown};
 use crate::gateway::submit;
@@ -18,9 +18,9 @@ use crate::runtime::seat::Seat;
 use crate::runtime::sessions::Committed;
 use crate::steward::Registered;
 
-/// How long a client's question may wait for a request: it asks again then, which also says that it
-/// is still there.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a client's question may wait for a request, its ordering included: it asks again then,
+/// which also says that it is still there. It does not wait for longer than that for a member.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Has a request ordered, and waits for its answer.
 pub(crate) async fn perform(registered: &Registered, wanted: Wanted) -> Answer {
@@ -36,11 +36,12 @@ pub(crate) async fn perform(registered: &Registered, wanted: Wanted) -> Answer {
         Err(ApplyError::Version(why)) => return Answer::Unavailable(why.to_string()),
         Err(error) => return Answer::BadQuery(error.to_string()),
     }
+    let until = Instant::now() + PATIENCE;
     // Before it is ordered: it may be over before that is known here.
     let mut waiting = seat.desk.wait(Name::from(&wanted.id));
     let answer = submit(registered, Inner::Request(Box::new(wanted)), false).await;
     let Answer::Committed { committed: Committed::Pending, .. } = answer else { return answer };
-    match timeout(PATIENCE, waiting.outcome()).await {
+    match timeout_at(until, waiting.outcome()).await {
         Ok(Some(recorded)) => {
             let seen = seat.seen().unwrap_or_default();
             Answer::Committed { committed: Committed::Recorded(recorded), seen }

@@ -160,6 +160,26 @@ async fn without_a_quorum_the_outcome_is_not_guessed() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_excluded_is_answered_when_it_is_one_again() {
+    within(async {
+        let stage = Stage::new(true);
+        let (cluster, members) = members(4, &stage).await;
+        let asked = ask(members[0].bump(1).timeout(Duration::from_secs(50)));
+        stage.begun(1).await;
+        (1..4).for_each(|other| cluster.cut(0, other));
+        view_of(&members[1], 3).await;
+        (1..4).for_each(|other| cluster.heal(0, other));
+        view_of(&members[1], 4).await;
+        stage.release();
+        assert_eq!(asked.await.expect("no panic").expect("answered"), 1);
+        for member in &members {
+            assert_eq!(value(member).await, 1, "once");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn steps_are_made_once() {
     within(async {
         let stage = Stage::new(true);

@@ -64,6 +64,11 @@ impl Cluster {
         }
     }
 
+    /// How many members there are.
+    pub(crate) fn size(&self) -> usize {
+        self.members.len()
+    }
+
     /// How many requests each coordinates.
     pub(crate) async fn loads(&mut self) -> Result<Vec<u64>, String> {
         let mut loads = Vec::new();

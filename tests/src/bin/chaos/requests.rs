@@ -69,10 +69,11 @@ async fn work(
 }
 
 /// Kills whoever coordinates the most, again and again.
-async fn kill(args: &Args, cluster: &mut Cluster, shift: &Shift) -> Result<(), String> {
+async fn kill(args: &Args, cluster: &mut Cluster, shift: &Shift) -> Result<u64, String> {
     let mut dice = Dice::new(args.seed);
     let begun = Instant::now();
-    for kill in 1..=args.kills {
+    let (mut killed, mut said) = (0, 0);
+    while killed < args.kills {
         sleep(Duration::from_millis(dice.below(50))).await;
         let victim = loop {
             let loads = cluster.loads().await?;
@@ -81,17 +82,28 @@ async fn kill(args: &Args, cluster: &mut Cluster, shift: &Shift) -> Result<(), S
                 break index;
             }
             if shift.over.load(Ordering::SeqCst) {
-                return Ok(());
+                return Ok(killed);
             }
         };
         cluster.kill(victim).await?;
+        killed += 1;
+        // Of five the other three are still a quorum.
+        let other = (cluster.size() >= 5 && dice.chance(200)).then(|| {
+            (victim + 1 + dice.below(cluster.size() as u64 - 1) as usize) % cluster.size()
+        });
+        if let Some(other) = other {
+            cluster.kill(other).await?;
+            killed += 1;
+            cluster.restart(other).await?;
+        }
         cluster.restart(victim).await?;
-        if kill % 20 == 0 || kill == args.kills {
+        if killed >= said + 20 {
+            said = killed;
             let (time, asked) = (begun.elapsed(), shift.clock.load(Ordering::SeqCst) / 2);
-            println!("{kill} kills in {:.1} s, {asked} requests", time.as_secs_f64());
+            println!("{killed} kills in {:.1} s, {asked} requests", time.as_secs_f64());
         }
     }
-    Ok(())
+    Ok(killed)
 }
 
 pub(crate) async fn run(args: &Args) -> Result<(), String> {
@@ -111,7 +123,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), String> {
         tokio::select! {
             killed = &mut killing => (killed, None),
             // A client ends early only if it was told something wrong.
-            first = working.join_next() => (Ok(()), first),
+            first = working.join_next() => (Ok(0), first),
         }
     };
     let took = begun.elapsed();
@@ -127,7 +139,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), String> {
     while let Some(done) = working.join_next().await {
         take(done)?;
     }
-    killed?;
+    let killed = killed?;
     judge(&told.ops)?;
     let fresh = cluster.client().await?;
     let sum = fresh.value().timeout(LIMIT).await.map_err(|error| error.to_string())?;
@@ -136,8 +148,8 @@ pub(crate) async fn run(args: &Args) -> Result<(), String> {
     }
     let attempts = fresh.attempts().timeout(LIMIT).await.map_err(|error| error.to_string())?;
     recorded(&fresh, &told.keyed).await?;
-    let rate = args.kills as f64 / took.as_secs_f64();
-    println!("{} kills in {:.1} s: {rate:.2} a second", args.kills, took.as_secs_f64());
+    let rate = killed as f64 / took.as_secs_f64();
+    println!("{killed} kills in {:.1} s: {rate:.2} a second", took.as_secs_f64());
     println!("{sum} requests of {} clients, each answered once, one after the other", args.clients);
     println!("{} recorded replies asked for again: the same", told.keyed.len());
     println!("answered by attempt: {attempts:?}");
