@@ -191,3 +191,7 @@ fn apply<S: Replicated>(
 pub(crate) fn text(panic: &(dyn std::any::Any + Send)) -> String {
     panic_text(panic).chars().take(TEXT / 4).collect()
 }
+
+#[cfg(test)]
+#[path = "requests/tests.rs"]
+mod tests;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use vsync::{ClientCallError, ClientError};
+use vsync::{Card, ClientCallError, ClientError};
 
-use crate::desk::{SoldOut, Stage, ask, desk, members, value, within};
+use crate::desk::{Desk, SoldOut, Stage, ask, desk, members, value, within};
 
 #[tokio::test]
 async fn clients_and_members_are_answered() {
@@ -25,6 +25,14 @@ async fn clients_and_members_are_answered() {
         }
     })
     .await;
+}
+
+#[test]
+fn a_card_says_what_is_asked_for_and_who_answers() {
+    let card = Card::of::<Desk>();
+    let text = card.to_string();
+    assert!(text.contains("\nrequest twice id 5 by rendezvous\n  -> u32 #"), "{text}");
+    assert_eq!(text.parse(), Ok(card));
 }
 
 #[tokio::test]

@@ -180,6 +180,50 @@ async fn a_member_that_is_excluded_is_answered_when_it_is_one_again() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_leaves_hands_over() {
+    within(async {
+        let stage = Stage::new(true);
+        let (mut cluster, members) = members(4, &stage).await;
+        let asked = ask(desk(&cluster).await.bump(1).timeout(Duration::from_secs(50)));
+        let first = stage.begun(1).await.pop().expect("an attempt").node;
+        let leaving = cluster.take(first).expect("it runs");
+        leaving.shutdown(Duration::from_secs(20)).await;
+        assert_eq!(stage.begun(2).await[1].attempt, 2);
+        stage.release();
+        assert_eq!(asked.await.expect("no panic").expect("answered"), 1);
+        let asked = members[first].bump(1).await;
+        assert!(
+            matches!(asked, Err(ClientCallError::NotApplied(ClientError::Closed))),
+            "{asked:?}"
+        );
+        assert_eq!(value(&members[(first + 1) % 4]).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waits_for_long_asks_again_and_again() {
+    within(async {
+        let stage = Stage::new(true);
+        let (cluster, members) = members(3, &stage).await;
+        let call = desk(&cluster).await.bump(1).timeout(Duration::from_secs(50));
+        let (far, near) = (ask(call), ask(members[0].bump(1).timeout(Duration::from_secs(50))));
+        stage.begun(2).await;
+        // Longer than a question waits for its answer.
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+        assert!(!far.is_finished() && !near.is_finished());
+        stage.release();
+        let mut values = BTreeSet::new();
+        for asked in [far, near] {
+            values.insert(asked.await.expect("no panic").expect("answered"));
+        }
+        assert_eq!(values, [1, 2].into());
+        assert_eq!(stage.begun(2).await.len(), 2, "each has begun once");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn steps_are_made_once() {
     within(async {
         let stage = Stage::new(true);
