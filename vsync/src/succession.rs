@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 
 use crate::card;
-use crate::replicated::{Method, Replicated};
+use crate::replicated::Replicated;
 use crate::state::{CheckpointError, State, version_is};
 
 /// A type that can be made from its earlier version.
@@ -71,15 +71,18 @@ pub fn earlier<Old: State>() -> Vec<(u32, Vec<String>)> {
 /// # Panics
 /// If one is: while the program is compiled.
 pub const fn methods_of_version<S: Replicated>() {
-    of_version(S::UPDATES, S::VERSION);
-    of_version(S::REQUESTS, S::VERSION);
-}
-
-const fn of_version(methods: &[Method], version: u32) {
     let mut at = 0;
-    while at < methods.len() {
+    while at < S::UPDATES.len() {
         assert!(
-            methods[at].since <= version,
+            S::UPDATES[at].since <= S::VERSION,
+            "`since` names a version after that of the struct: raise its `version`"
+        );
+        at += 1;
+    }
+    at = 0;
+    while at < S::REQUESTS.len() {
+        assert!(
+            S::REQUESTS[at].since <= S::VERSION,
             "`since` names a version after that of the struct: raise its `version`"
         );
         at += 1;
