@@ -14,11 +14,6 @@ impl Board {
     #[update(order = "fifo", role = "writer")]
     fn written(&mut self) {}
 
-    #[request]
-    async fn price(ctx: &RequestCtx<Self>, quote: u64) -> u64 {
-        quote
-    }
-
     #[merge]
     fn merge(&mut self, other: Self) {}
 }

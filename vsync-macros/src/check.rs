@@ -13,7 +13,8 @@ const RESERVED: [&str; 2] = ["group", "clone"];
 pub(crate) fn methods(model: &mut Methods, errors: &mut Errors) {
     let mut duplicates = Vec::new();
     let mut unusable = Vec::new();
-    let all: Vec<&Method> = model.updates.iter().chain(&model.queries).collect();
+    let all: Vec<&Method> =
+        model.updates.iter().chain(&model.queries).chain(&model.requests).collect();
     for (index, method) in all.iter().enumerate() {
         if RESERVED.contains(&method.name.as_str()) {
             let why = format!("`{}` is a method of the handles: take another name", method.name);
@@ -45,7 +46,8 @@ pub(crate) fn methods(model: &mut Methods, errors: &mut Errors) {
     for name in duplicates {
         keep_first(model, &name);
     }
-    for method in model.updates.iter_mut().chain(&mut model.queries) {
+    let queries = model.queries.iter_mut();
+    for method in model.updates.iter_mut().chain(queries).chain(&mut model.requests) {
         method.usable &= !unusable.contains(&method.name);
         // The handles have such a method already.
         if RESERVED.contains(&method.name.as_str()) {
@@ -84,7 +86,7 @@ fn keep_first(model: &mut Methods, name: &str) {
         _ => true,
     });
     let mut seen = false;
-    for list in [&mut model.updates, &mut model.queries] {
+    for list in [&mut model.updates, &mut model.queries, &mut model.requests] {
         list.retain(|method| method.name != name || !std::mem::replace(&mut seen, true));
     }
 }

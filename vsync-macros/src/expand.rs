@@ -7,6 +7,7 @@ mod dispatch;
 mod handles;
 mod messages;
 mod plain;
+mod requests;
 mod state;
 mod versions;
 
@@ -54,12 +55,14 @@ pub(crate) fn methods(model: &model::Methods, good: bool) -> TokenStream {
     let messages = messages::types(&block);
     let dispatch = dispatch::implementation(&block);
     let handles = handles::methods(&block);
+    let effects = requests::effects(&block);
     quote! {
         #item
         const _: () = {
             #messages
             #dispatch
             #handles
+            #effects
         };
     }
 }
@@ -101,5 +104,19 @@ impl Block<'_> {
 
     fn queries(&self) -> impl Iterator<Item = &Method> {
         self.model.queries.iter().filter(|method| method.usable)
+    }
+
+    fn requests(&self) -> impl Iterator<Item = &Method> {
+        self.model.requests.iter().filter(|method| method.usable)
+    }
+
+    /// Whether the type has requests, also under a `cfg`.
+    fn has_requests(&self) -> bool {
+        self.good && self.requests().next().is_some()
+    }
+
+    /// All of them, in the order in which they are described.
+    fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.updates().chain(self.queries()).chain(self.requests())
     }
 }

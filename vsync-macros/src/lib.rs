@@ -64,6 +64,8 @@ use crate::parse::Errors;
 ///   Say `name` and `version`, and `from` if there was one before.
 /// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
 /// - `published`: clients may read these events, which therefore travel.
+/// - `requests = "rendezvous"`, `"primary"`, `"load"`, `"active"`, or a function: who coordinates
+///   its requests.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
@@ -86,18 +88,23 @@ use crate::parse::Errors;
 ///   `id = …`.
 ///   - `scatter, gather = merge`: the members divide its work, by the share in its context;
 ///     `merge`, a `fn(Vec<R>) -> R`, makes one answer of theirs, which come in rank order.
+/// - `#[request]`: an `async fn` without `self` that takes `ctx: &RequestCtx<Self>` first, then
+///   arguments by value. It runs at one member, which is succeeded when it fails; what it changes
+///   by `ctx.update()` and what it answers are one update. Declared to give an `Effect<T>`, it may
+///   leave its answer to an update. Also with `id`, `since` and `until`.
+///   - `key = argument`: requests with the same argument have the same coordinator.
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///
 /// # Ids
 /// Without `id = …` a method's id is a hash of its name, so that methods may be reordered and
 /// added: 32-bit FNV-1a of the name's bytes, modulo 2²¹ − 128, plus 128. It takes two or three
 /// bytes on the wire. Ids below 128 take one; only `id = …` gives them. Two methods of a type with
-/// one id are an error, updates and queries together.
+/// one id are an error, updates, queries and requests together.
 ///
 /// # Generated
-/// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update and query;
-/// `SectorUpdate` and `SectorQuery`, with a variant each; implementations of `State` and
-/// `Replicated`. For instance, of
+/// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update, query
+/// and request; `SectorUpdate`, `SectorQuery` and `SectorRequest`, with a variant each;
+/// implementations of `State` and `Replicated`. For instance, of
 ///
 /// ```ignore
 /// #[replicated]

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) event: Option<Path>,
     /// Whether clients may read what is emitted.
     pub(crate) published: bool,
+    /// Who coordinates its requests: an expression of that policy.
+    pub(crate) requests: Option<TokenStream>,
     /// The version before.
     pub(crate) from: Option<Path>,
     /// Whether it is itself an earlier version, kept for its checkpoints.
@@ -73,6 +75,7 @@ pub(crate) struct Methods {
     pub(crate) base: Option<Base>,
     pub(crate) updates: Vec<Method>,
     pub(crate) queries: Vec<Method>,
+    pub(crate) requests: Vec<Method>,
     /// More than one only under different `cfg`s.
     pub(crate) on_view: Vec<OnView>,
 }
@@ -87,7 +90,7 @@ pub(crate) struct Base {
     pub(crate) generics: Generics,
 }
 
-/// An update or a query.
+/// An update, a query or a request.
 pub(crate) struct Method {
     /// Documentation and `#[deprecated]`: for the handles' methods and the variant.
     pub(crate) docs: Vec<Attribute>,
@@ -104,12 +107,22 @@ pub(crate) struct Method {
     pub(crate) output: Output,
     /// What gathers the answers of a query whose work the members divide.
     pub(crate) gather: Option<ExprPath>,
-    /// How an update is delivered; queries have none.
+    /// How an update is delivered, or a request's `Commit`; queries have none.
     pub(crate) delivery: Option<Delivery>,
+    /// What only a request has.
+    pub(crate) request: Option<Request>,
     /// Whether its arguments and result are good enough to generate code for it.
     pub(crate) usable: bool,
     /// What the handles have instead, for the sake of callers, if it is not usable.
     pub(crate) stub: Option<Stub>,
+}
+
+/// What a request has that no other method has.
+pub(crate) struct Request {
+    /// The argument by which its coordinator is chosen.
+    pub(crate) key: Option<Ident>,
+    /// Whether its answer may be what one of its updates gives: it is declared as an `Effect`.
+    pub(crate) effect: bool,
 }
 
 /// A method's generics and the types of its arguments, whatever they are.

@@ -38,17 +38,17 @@ pub(crate) struct Asking<'a> {
 
 /// What is known of the attempts of one call.
 #[derive(Debug)]
-struct Attempts {
+pub(crate) struct Attempts {
     /// One has ended without a word on what became of it.
-    unknown: bool,
+    pub(crate) unknown: bool,
     /// One is under way.
-    under_way: bool,
+    pub(crate) under_way: bool,
     /// What the last one met.
     last: String,
 }
 
 impl Attempts {
-    fn new() -> Attempts {
+    pub(crate) fn new() -> Attempts {
         Attempts { unknown: false, under_way: false, last: "nobody was asked".to_owned() }
     }
 
@@ -187,7 +187,7 @@ impl Asking<'_> {
     }
 
     /// A number in the session, which is opened if there is none.
-    async fn ticket<S: Replicated>(&self) -> Result<Ticket, ClientError> {
+    pub(crate) async fn ticket<S: Replicated>(&self) -> Result<Ticket, ClientError> {
         let late = |_| ClientError::Timeout { last: "too many calls are under way".to_owned() };
         let opening = timeout_at(self.deadline, self.route.opening.lock()).await.map_err(late)?;
         if self.route.session().is_none() {
@@ -207,13 +207,13 @@ impl Asking<'_> {
         timeout_at(self.deadline, session.ticket()).await.map_err(late)
     }
 
-    fn request<S: Replicated>(&self, request: Request) -> Ask {
+    pub(crate) fn request<S: Replicated>(&self, request: Request) -> Ask {
         let line = line(request.update(), |id| self.card.update(id));
         Ask::Request { group: self.group.to_owned(), schema: schema::<S>(), line, request }
     }
 
     /// Asks until somebody answers or the deadline comes.
-    async fn until_answered<S: Replicated>(
+    pub(crate) async fn until_answered<S: Replicated>(
         &self,
         ask: &Ask,
         attempts: &mut Attempts,
@@ -227,7 +227,10 @@ impl Asking<'_> {
             }
         };
         if let Ok(answer) = timeout_at(self.deadline, answered).await {
-            if let Answer::Result { seen, .. } | Answer::Committed { seen, .. } = &answer {
+            if let Answer::Result { seen, .. }
+            | Answer::Committed { seen, .. }
+            | Answer::Pending(seen) = &answer
+            {
                 self.route.raise(seen);
             }
             return Ok(answer);
@@ -326,7 +329,9 @@ impl Asking<'_> {
             Ok(Ok(Answer::UnderWay(why))) => attempts.lost(at(&why)),
             Ok(Ok(answer)) => {
                 attempts.under_way = false;
-                if let Answer::Result { .. } | Answer::Committed { .. } = &answer {
+                if let Answer::Result { .. } | Answer::Committed { .. } | Answer::Pending(_) =
+                    &answer
+                {
                     self.route.answered(peer.clone());
                 }
                 return Met::Answer(answer);
@@ -339,7 +344,7 @@ impl Asking<'_> {
     }
 
     /// What is wrong where the answer is none.
-    fn error<S: Replicated>(&self, answer: Answer, call: &[u8]) -> ClientError {
+    pub(crate) fn error<S: Replicated>(&self, answer: Answer, call: &[u8]) -> ClientError {
         let name = self.group.to_owned();
         match answer {
             Answer::NoSuchGroup => ClientError::NoSuchGroup { name },
@@ -386,7 +391,7 @@ fn kind(line: &str) -> Option<&str> {
     line.split_once(' ').map(|(kind, _)| kind)
 }
 
-fn refused(why: Refusal) -> ClientError {
+pub(crate) fn refused(why: Refusal) -> ClientError {
     match why {
         Refusal::Expired | Refusal::Acknowledged => ClientError::Expired,
         Refusal::OtherContent => ClientError::OtherContent,

@@ -81,8 +81,9 @@ struct Part {
 struct Entry {
     name: String,
     id: u32,
-    /// Of an update: order and level. A query has none.
+    /// Of an update: order and level. Of a request: who coordinates it. A query has none.
     delivery: Option<(String, String)>,
+    request: bool,
     since: u32,
     until: Option<u32>,
     /// Of a query: whether the members divide its work.
@@ -131,17 +132,25 @@ impl Card {
         updates.sort_by_key(|method| method.id);
         let mut queries: Vec<_> = S::QUERIES.iter().collect();
         queries.sort();
+        let mut requests: Vec<_> = S::REQUESTS.iter().collect();
+        requests.sort_by_key(|method| method.id);
         let updates = updates.into_iter().map(|method| {
             let delivery = Some((order(method.class).to_owned(), level(method.level).to_owned()));
             let (since, until) = (method.since, method.until);
-            (method.id, method.name, delivery, since, until)
+            (method.id, method.name, delivery, false, since, until)
         });
-        let queries = queries.into_iter().map(|(id, name)| (*id, *name, None, 1, None));
-        let methods = updates.chain(queries).map(|(id, name, delivery, since, until)| {
+        let queries = queries.into_iter().map(|(id, name)| (*id, *name, None, false, 1, None));
+        let requests = requests.into_iter().map(|method| {
+            let delivery = Some((S::REQUESTS_BY.to_string(), String::new()));
+            (method.id, method.name, delivery, true, method.since, method.until)
+        });
+        let all = updates.chain(queries).chain(requests);
+        let methods = all.map(|(id, name, delivery, request, since, until)| {
             let mut entry = Entry {
                 name: name.to_owned(),
                 id,
                 delivery,
+                request,
                 since,
                 until,
                 scattered: S::SCATTERED.contains(&id),
@@ -181,12 +190,12 @@ impl Card {
         self.states.iter().any(|(known, _)| *known == version)
     }
 
-    /// What callers of an update must agree on, in one line: in what order it is delivered, and in
-    /// which versions, is the group's business.
+    /// What callers of an update or a request must agree on, in one line: in what order it is
+    /// delivered, and in which versions, is the group's business.
     pub(crate) fn update(&self, id: u32) -> Option<String> {
         let found = self.methods.iter().find(|method| method.id == id);
         let update = found.filter(|method| method.delivery.is_some())?;
-        let mut line = format!("update {}", update.name);
+        let mut line = format!("{} {}", update.kind(), update.name);
         for part in update.arguments.iter().chain(&update.result) {
             line.push_str(&part.to_string());
         }
@@ -380,7 +389,11 @@ impl Entry {
     }
 
     fn kind(&self) -> &'static str {
-        if self.delivery.is_some() { "update" } else { "query" }
+        match self.delivery {
+            Some(_) if self.request => "request",
+            Some(_) => "update",
+            None => "query",
+        }
     }
 
     fn called(&self) -> String {
@@ -412,7 +425,9 @@ impl Entry {
         if let (Some((order, level)), Some((other, other_level))) =
             (&self.delivery, &there.delivery)
         {
-            if order != other {
+            if order != other && self.request {
+                found.push(format!("{called} is coordinated by {order} here, by {other} there"));
+            } else if order != other {
                 found.push(format!("{called} has the order {order} here, {other} there"));
             }
             if level != other_level {

@@ -155,6 +155,11 @@ impl<S> Ctx<S> {
         self.timers.borrow_mut().take(TimerId(timer))
     }
 
+    /// The update's number in its sender's lane.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
     /// The group's number.
     pub(crate) fn group(&self) -> GroupId {
         self.group

@@ -394,6 +394,11 @@ pub enum ClientError {
         /// The update's method id.
         id: u32,
     },
+    /// The members do not know the request: they run another version.
+    UnknownRequest {
+        /// The request's method id.
+        id: u32,
+    },
     /// The group has forgotten this client's session, with all that it could say of the call: the
     /// lease has ended, or the group was made anew.
     Expired,
@@ -429,7 +434,17 @@ pub enum ClientError {
         /// What the last attempt met.
         last: String,
     },
-    /// The client was closed.
+    /// The request was not answered before its deadline, and never will be: it has no effect.
+    Deadline,
+    /// The request was cancelled before it was answered: it has no effect.
+    Cancelled,
+    /// The request's handler panicked, with this message. Nothing of the request was applied (but
+    /// [steps](crate::RequestCtx::step) that were made before).
+    HandlerPanicked(String),
+    /// What the request's handler has answered, or the updates that it made, cannot be applied:
+    /// too large, not to be encoded or decoded, or of another version. None of them was.
+    Commit(String),
+    /// The client, or the group at this node, was closed.
     Closed,
 }
 
@@ -450,6 +465,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::UnknownQuery { id } => write!(f, "the group knows no query {id:#x}"),
             ClientError::UnknownUpdate { id } => write!(f, "the group knows no update {id:#x}"),
+            ClientError::UnknownRequest { id } => write!(f, "the group knows no request {id:#x}"),
             ClientError::Expired => f.write_str("the group has forgotten this session"),
             ClientError::OtherContent => {
                 f.write_str("something else was asked for under this name")
@@ -466,7 +482,11 @@ impl fmt::Display for ClientError {
             ClientError::NoSuchMember(target) => target.nobody(f),
             ClientError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
             ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
-            ClientError::Closed => f.write_str("the client is closed"),
+            ClientError::Deadline => f.write_str("the deadline came before the answer"),
+            ClientError::Cancelled => f.write_str("the request was cancelled"),
+            ClientError::HandlerPanicked(why) => write!(f, "the handler panicked: {why}"),
+            ClientError::Commit(why) => write!(f, "the request's effects cannot be: {why}"),
+            ClientError::Closed => f.write_str("closed"),
         }
     }
 }

@@ -13,9 +13,11 @@ use vsync_core::engine::Level;
 
 use crate::error::{GroupError, NotApplied};
 use crate::replicated::ApplyError;
+use crate::request::serving;
 use crate::runtime::callers::{Told, Waiter};
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::pending::{Name, Wanted};
 use crate::runtime::rpc::Answer;
 use crate::runtime::seat::Seat;
 use crate::runtime::sessions::{Commit, Committed, Recorded};
@@ -36,14 +38,24 @@ pub(crate) enum Request {
     Open(u64),
     /// An update, carried out once.
     Commit(Commit),
+    /// A request, answered once, whoever coordinates it.
+    Perform(Wanted),
+    /// The request of this key is not wanted any more.
+    Cancel(Vec<u8>),
 }
 
 impl Request {
-    /// The update in it; nothing if there is none.
+    /// Whether it may take longer than the ordering of an update does.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(self, Request::Perform(_))
+    }
+
+    /// The update or request in it; nothing if there is none.
     pub(crate) fn update(&self) -> &[u8] {
         match self {
             Request::Commit(commit) => &commit.update,
-            Request::Members | Request::Open(_) => &[],
+            Request::Perform(wanted) => &wanted.call,
+            Request::Members | Request::Open(_) | Request::Cancel(_) => &[],
         }
     }
 }
@@ -66,11 +78,13 @@ pub(crate) async fn answer(registered: &Registered, request: Request) -> Answer 
             };
             submit(registered, Inner::Commit(Box::new(commit)), stable).await
         }
+        Request::Perform(wanted) => serving::perform(registered, wanted).await,
+        Request::Cancel(key) => submit(registered, Inner::Cancel(Name::Key(key)), false).await,
     }
 }
 
 /// Has it ordered, and waits until it is stable.
-async fn submit(registered: &Registered, inner: Inner, stable: bool) -> Answer {
+pub(crate) async fn submit(registered: &Registered, inner: Inner, stable: bool) -> Answer {
     let seat = &registered.seat;
     let Some(Sending { method, update }) = inner.sending(stable) else {
         return Answer::BadQuery("it cannot be encoded".to_owned());

@@ -81,6 +81,7 @@ mod remote;
 mod remote_call;
 mod replicated;
 pub mod report;
+mod request;
 mod rng;
 mod runtime;
 mod scatter;
@@ -119,6 +120,10 @@ pub use query_ctx::QueryCtx;
 pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
 pub use remote_call::{RemoteCall, RemoteCallFuture};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
+pub use request::{
+    Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, RequestInfo,
+    Responded, Responding,
+};
 pub use rng::Rng;
 pub use scatter::{Scatter, ScatterSome, Scattered};
 pub use seen::Seen;

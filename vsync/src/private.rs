@@ -23,6 +23,11 @@ pub use crate::remote_call::RemoteCall;
 pub use crate::replicated::{
     ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
 };
+use crate::request::{Answered, Called, Kind};
+pub use crate::request::{
+    Effect, Effects, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, Responded,
+    Responding,
+};
 pub use crate::scatter::Scatter;
 pub use crate::shape::{Probe, Shaped, Unshaped, shape_with};
 pub use crate::state::{CheckpointError, Past, State};
@@ -386,6 +391,93 @@ where
     let mut bytes = Vec::new();
     let encoded = S::encode(update, &mut bytes).map(|()| bytes);
     RemoteCall::new(group.clone(), encoded)
+}
+
+/// What a member's handle gives for a request.
+pub fn request<S, V, O>(group: &Group<S>, request: &S::Request) -> RequestCall<S, V, O>
+where
+    S: Replicated,
+{
+    RequestCall::new(group.clone(), Called::new::<S>(request))
+}
+
+/// What a client's handle gives for a request.
+pub fn remote_request<S, V, O>(
+    group: &RemoteGroup<S>,
+    request: &S::Request,
+) -> RemoteRequest<S, V, O>
+where
+    S: Replicated,
+{
+    RemoteRequest::new(group.clone(), Called::new::<S>(request))
+}
+
+/// An update that a request makes.
+pub fn effect<S: Replicated, R>(effects: &Effects<S>, update: &S::Update) -> Effect<R> {
+    effects.push(update)
+}
+
+/// Hash of the argument by which a request's coordinator is chosen.
+pub fn key<T: Encodes>(key: &T) -> Option<u64> {
+    let mut bytes = Vec::new();
+    // What does not encode is refused with the request itself.
+    key.encode(&mut bytes).ok().map(|()| xxhash_rust::xxh3::xxh3_64(&bytes))
+}
+
+/// The handler of a request.
+pub fn responding<F>(handler: F) -> Responding
+where
+    F: Future<Output = Responded> + Send + 'static,
+{
+    Box::pin(handler)
+}
+
+/// What a handler has answered; checked as in [`reply`].
+pub fn respond<R>(answer: R) -> Responded
+where
+    R: Encodes + Decodes + Sends,
+{
+    let mut bytes = Vec::new();
+    let answer = Answered::Value(answer.encode(&mut bytes).map(|()| bytes));
+    Responded { answer, refused: false }
+}
+
+/// What a handler has answered that may say no.
+pub fn respond_fallible<V, E>(answer: Result<V, E>) -> Responded
+where
+    V: Encodes + Decodes + Sends,
+    E: Encodes + Decodes + Sends,
+{
+    let mut bytes = Vec::new();
+    let encoded = encode_result(&answer, &mut bytes).map(|()| bytes);
+    Responded { answer: Answered::Value(encoded), refused: answer.is_err() }
+}
+
+/// What a handler has answered that leaves the answer to an update.
+pub fn respond_effect<R>(answer: Effect<R>) -> Responded
+where
+    R: Encodes + Decodes + Sends,
+{
+    match answer.kind {
+        Kind::Value(value) => respond(value),
+        Kind::Of(buffer, index) => {
+            Responded { answer: Answered::Of(buffer, index), refused: false }
+        }
+    }
+}
+
+/// The same, where the update may say no.
+pub fn respond_effect_fallible<V, E>(answer: Effect<Result<V, E>>) -> Responded
+where
+    V: Encodes + Decodes + Sends,
+    E: Encodes + Decodes + Sends,
+{
+    match answer.kind {
+        Kind::Value(value) => respond_fallible(value),
+        Kind::Of(buffer, index) => {
+            Responded { answer: Answered::Of(buffer, index), refused: false }
+        }
+    }
 }
 
 /// A context for tests of generated code: the update is sent by the member of `rank` at `time`.

@@ -14,7 +14,7 @@ use crate::error::{ClientCallError, ClientError};
 use crate::optimistic::Fallible;
 use crate::remote::{RemoteGroup, whole};
 use crate::replicated::{EncodeError, Replicated};
-use crate::runtime::sessions::Recorded;
+use crate::request::outcome;
 
 /// An update that a client asks for: it is carried out once, however often it has to be sent, and
 /// awaiting it gives its result when that is stable.
@@ -69,13 +69,7 @@ impl<S: Replicated, V, O> RemoteCall<S, V, O> {
         let asking = self.group.asking(self.limit);
         let recorded = asking.update::<S>(update, self.key).await;
         match recorded {
-            Ok(Recorded::Result(bytes)) => Ok(bytes),
-            Ok(Recorded::Panicked(why)) => Err(ClientCallError::Panicked(why)),
-            Ok(Recorded::TooLarge(size)) => Err(ClientCallError::NoResult(format!(
-                "it has {size} bytes, the limit is {}",
-                crate::runtime::sessions::REPLY
-            ))),
-            Ok(Recorded::Unencodable(why)) => Err(ClientCallError::NoResult(why)),
+            Ok(recorded) => outcome(recorded),
             Err(lost) if lost.unknown => Err(ClientCallError::Unknown(lost.why)),
             Err(lost) => Err(ClientCallError::NotApplied(lost.why)),
         }

@@ -6,7 +6,8 @@ use std::fmt;
 use vsync_core::engine::{Class, Level};
 
 use crate::error::NotApplied;
-use crate::{Ctx, Group, QueryCtx, RemoteGroup, State, View};
+use crate::request::{Effects, Responding};
+use crate::{Ctx, Group, QueryCtx, RemoteGroup, RequestCtx, State, View};
 
 /// One update method of a replicated type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,12 @@ pub trait Replicated: State {
     /// A query as a value: one variant per query method, its arguments as fields.
     type Query: 'static;
 
+    /// A request as a value: one variant per request method, its arguments as fields.
+    type Request: 'static;
+
+    /// What requests change the state with: one method per update.
+    type Effects: From<Effects<Self>>;
+
     /// What members use: one method per update and query.
     type Handle: Clone + From<Group<Self>>;
 
@@ -89,7 +96,10 @@ pub trait Replicated: State {
     /// The ids of the queries whose work the members divide.
     const SCATTERED: &'static [u32] = &[];
 
-    /// What all these methods take and give: the updates, then the queries.
+    /// The request methods.
+    const REQUESTS: &'static [Method] = &[];
+
+    /// What all these methods take and give: the updates, then the queries, then the requests.
     const SIGNATURES: &'static [Signature];
 
     /// The shapes of what the [signatures](Replicated::SIGNATURES) take and give: of each its
@@ -156,9 +166,40 @@ pub trait Replicated: State {
     /// The query that [`encode_query`](Replicated::encode_query) wrote.
     fn decode_query(query: &[u8]) -> Result<Self::Query, ApplyError>;
 
+    /// The method that a request calls.
+    fn request_method(_: &Self::Request) -> &'static Method {
+        unreachable!("{NO_REQUESTS}")
+    }
+
+    /// Appends a request's wire form: the method's id as a varint, then the arguments.
+    fn encode_request(_: &Self::Request, _: &mut Vec<u8>) -> Result<(), EncodeError> {
+        unreachable!("{NO_REQUESTS}")
+    }
+
+    /// The request that [`encode_request`](Replicated::encode_request) wrote.
+    fn decode_request(request: &[u8]) -> Result<Self::Request, ApplyError> {
+        match postcard::take_from_bytes(request) {
+            Ok((id, _)) => Err(ApplyError::UnknownMethod { id }),
+            Err(_) => Err(ApplyError::NoMethod),
+        }
+    }
+
+    /// Hash of the argument by which a request's coordinator is chosen, if it has one.
+    fn request_key(_: &Self::Request) -> Option<u64> {
+        None
+    }
+
+    /// Runs the handler of a request.
+    fn respond(_: RequestCtx<Self>, _: Self::Request) -> Responding {
+        unreachable!("{NO_REQUESTS}")
+    }
+
     /// Calls the `#[on_view]` method, if there is one.
     fn on_view(&mut self, ctx: &Ctx<Self>, view: &View);
 }
+
+/// Of its request type there is no value then.
+const NO_REQUESTS: &str = "a type without requests";
 
 /// Whether some versions of a type do not have all of its updates.
 const fn bounded(updates: &[Method]) -> bool {

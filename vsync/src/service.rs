@@ -24,6 +24,8 @@ const AT_ONCE: usize = 256;
 const WAITING: usize = 1024;
 /// Most shares of members' queries that are being done at one time.
 const SHARES: usize = 1024;
+/// Most requests that are waited for at one time: they take as long as their handlers do.
+const REQUESTS: usize = 4096;
 /// Bytes of answers that a client may leave unread; beyond that it gets none.
 const UNREAD: usize = 32 << 20;
 
@@ -52,6 +54,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let shares = Room::new(SHARES, SHARES);
     // They wait most of the time.
     let subscribers = Room::new(SUBSCRIBERS, SUBSCRIBERS);
+    let requests = Room::new(REQUESTS, REQUESTS);
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
@@ -63,6 +66,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
         let room = match ask {
             Ask::Member(_) => &shares,
             Ask::Events { .. } => &subscribers,
+            ref ask if ask.is_long() => &requests,
             _ => &questions,
         };
         let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {

@@ -142,9 +142,13 @@ struct Numbers {
 }
 
 impl Session {
-    fn new(id: SessionId) -> Session {
+    pub(crate) fn new(id: SessionId) -> Session {
         let numbers = Mutex::new(Numbers { next: 1, open: BTreeSet::new() });
         Session { id, numbers, free: Notify::new() }
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
     }
 
     fn numbers(&self) -> MutexGuard<'_, Numbers> {

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::request::Policy;
+
 /// A type whose values can be replicated: it has a name, a version and checkpoints.
 ///
 /// Written by `#[replicated]` on the struct.
@@ -37,6 +39,8 @@ pub trait State: Sized + Send + 'static {
         let _ = event;
         Err("the type does not publish its events".to_owned())
     }
+    /// Who coordinates its [requests](crate::RequestCtx): given by `requests = …`.
+    const REQUESTS_BY: Policy = Policy::Rendezvous;
 
     /// The fields of its checkpoint, in order: name, and type as it is written.
     const FIELDS: &'static [(&'static str, &'static str)];

@@ -79,6 +79,14 @@ pub const fn methods_of_version<S: Replicated>() {
         );
         at += 1;
     }
+    at = 0;
+    while at < S::REQUESTS.len() {
+        assert!(
+            S::REQUESTS[at].since <= S::VERSION,
+            "`since` names a version after that of the struct: raise its `version`"
+        );
+        at += 1;
+    }
 }
 
 /// The way back from a state to its earlier version, if there is one.

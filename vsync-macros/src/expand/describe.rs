@@ -62,7 +62,7 @@ pub(super) fn published(event: &Path, private: &TokenStream) -> TokenStream {
 
 /// The shapes of what the methods take and give.
 pub(super) fn method_shapes(block: &Block<'_>, private: &TokenStream) -> TokenStream {
-    let methods = block.updates().chain(block.queries()).map(|method| {
+    let methods = block.methods().map(|method| {
         let cfgs = &method.cfgs;
         let args = method.args.iter().map(|arg| shape(private, &arg.ty));
         let result = match &method.output {
@@ -85,7 +85,7 @@ pub(super) fn method_shapes(block: &Block<'_>, private: &TokenStream) -> TokenSt
 
 /// The signatures of all methods.
 pub(super) fn signatures(block: &Block<'_>, private: &TokenStream) -> TokenStream {
-    let signatures = block.updates().chain(block.queries()).map(|method| {
+    let signatures = block.methods().map(|method| {
         let Method { cfgs, name, args, .. } = method;
         let id = method.id.number;
         let arguments = args.iter().map(|arg| {

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use super::{Block, describe, handles, messages, plain};
+use super::{Block, describe, handles, messages, plain, requests};
 use crate::model::{self, Delivery, Method, Order, Output};
 use crate::parse;
 
@@ -21,6 +21,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
     let scattered = scattered(block, &private);
     let signatures = describe::signatures(block, &private);
     let functions = if block.good { functions(block, &private) } else { stubs(&private) };
+    let of_requests = requests::implementation(block, &private);
     let check = (block.good && block.base.generics.params.is_empty())
         .then(|| quote!(const _: () = #private::methods_of_version::<#ty>();));
     quote! {
@@ -37,6 +38,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
             #scattered
             #signatures
             #functions
+            #of_requests
         }
     }
 }
@@ -94,7 +96,7 @@ fn scattered(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     }
 }
 
-fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
+pub(super) fn method_value(method: &Method, private: &TokenStream) -> TokenStream {
     let (id, name) = (method.id.number, &method.name);
     let usual = Delivery { order: Order::Total, stable: false, since: 1, until: None };
     let Delivery { order, stable, since, until } = method.delivery.unwrap_or(usual);
@@ -157,7 +159,7 @@ fn method_function(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     }
 }
 
-fn encode<'a>(
+pub(super) fn encode<'a>(
     block: &Block<'_>,
     private: &TokenStream,
     function: &str,
@@ -199,7 +201,7 @@ fn encode<'a>(
 }
 
 /// `path::<Ty>`, at the place of the type, for rustc's errors.
-fn spanned(ty: &Type, path: TokenStream) -> TokenStream {
+pub(super) fn spanned(ty: &Type, path: TokenStream) -> TokenStream {
     let path = respan(path, parse::place(ty));
     quote_spanned!(parse::place(ty)=> #path::<#ty>)
 }
@@ -237,7 +239,7 @@ pub(super) fn take_arguments(method: &Method, private: &TokenStream) -> TokenStr
 }
 
 /// The call that hands a result over; its types are checked by it, each at its place.
-fn hand_over(method: &Method, private: &TokenStream, function: &str) -> TokenStream {
+pub(super) fn hand_over(method: &Method, private: &TokenStream, function: &str) -> TokenStream {
     match &method.output {
         Output::Unit => {
             let function = Ident::new(function, proc_macro2::Span::call_site());

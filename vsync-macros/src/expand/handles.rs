@@ -94,6 +94,9 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
     let queries = block.queries().map(|method| query(block, method));
     let calls = block.updates().map(|method| remote_call(block, method));
     let remote = block.queries().map(|method| remote_query(block, method));
+    let requests = block.requests().map(|method| request(block, method, "RequestCall", "request"));
+    let remote_requests =
+        block.requests().map(|method| request(block, method, "RemoteRequest", "remote_request"));
     let (private, state, quiet) = (block.private(), &block.base.ty, quiet());
     let call_stubs = block.model.updates.iter().map(|method| stub(block, method, "Call"));
     let query_stubs = block.model.queries.iter().map(|method| {
@@ -101,22 +104,30 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
     });
     let remote_call_stubs =
         block.model.updates.iter().map(|method| stub(block, method, "RemoteCall"));
+    let request_stubs =
+        block.model.requests.iter().map(|method| stub(block, method, "RequestCall"));
+    let remote_request_stubs =
+        block.model.requests.iter().map(|method| stub(block, method, "RemoteRequest"));
     let remote_stubs = block.model.queries.iter().map(|method| stub(block, method, "RemoteQuery"));
     quote! {
         #quiet
         impl #impl_generics #handle #where_clause {
             #(#updates)*
             #(#queries)*
+            #(#requests)*
             #(#call_stubs)*
             #(#query_stubs)*
+            #(#request_stubs)*
         }
 
         #quiet
         impl #impl_generics #client #where_clause {
             #(#calls)*
             #(#remote)*
+            #(#remote_requests)*
             #(#remote_call_stubs)*
             #(#remote_stubs)*
+            #(#remote_request_stubs)*
         }
 
         #[automatically_derived]
@@ -150,8 +161,23 @@ fn remote_call(block: &Block<'_>, method: &Method) -> TokenStream {
     signature(block, method, &quote!(#private::RemoteCall<#ty, #answer>), &body)
 }
 
+fn request(block: &Block<'_>, method: &Method, future: &str, function: &str) -> TokenStream {
+    let private = block.private();
+    let ty = &block.base.ty;
+    let message = model::companion(block.ident, "Request");
+    let Method { variant, args, .. } = method;
+    let answer = answer(&method.output, &private);
+    let fields = args.iter().map(|arg| &arg.ident);
+    let name = |name| Ident::new(name, proc_macro2::Span::call_site());
+    let (future, function) = (name(future), name(function));
+    let body = quote! {
+        #private::#function(self.group(), &#message::#variant { #(#fields,)* })
+    };
+    signature(block, method, &quote!(#private::#future<#ty, #answer>), &body)
+}
+
 /// What awaiting a call of a method gives: its value, and whether it may say no.
-fn answer(output: &Output, private: &TokenStream) -> TokenStream {
+pub(super) fn answer(output: &Output, private: &TokenStream) -> TokenStream {
     match output {
         Output::Unit => quote!(()),
         Output::Plain(value) => quote!(#value),
@@ -230,7 +256,7 @@ pub(super) fn declared(output: &Output) -> TokenStream {
     }
 }
 
-fn signature(
+pub(super) fn signature(
     block: &Block<'_>,
     method: &Method,
     output: &TokenStream,
@@ -259,6 +285,7 @@ fn signature(
 /// One line for the documentation of a handle's method.
 fn kind(method: &Method) -> String {
     match method.delivery {
+        _ if method.request.is_some() => " Request.".to_owned(),
         None if method.gather.is_some() => " Query, its work divided among the members.".to_owned(),
         None => " Query.".to_owned(),
         Some(delivery) => {

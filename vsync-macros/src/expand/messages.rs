@@ -23,7 +23,7 @@ pub(super) fn aliases(model: &model::State) -> TokenStream {
             param.colon_token = None;
         }
     }
-    let aliases = ["Update", "Query"].map(|suffix| {
+    let aliases = ["Update", "Query", "Request"].map(|suffix| {
         let alias = model::companion(ident, suffix);
         let associated = proc_macro2::Ident::new(suffix, ident.span());
         let what = suffix.to_lowercase();
@@ -41,14 +41,20 @@ pub(super) fn aliases(model: &model::State) -> TokenStream {
 }
 
 fn plural(what: &str) -> &'static str {
-    if what == "query" { "queries" } else { "updates" }
+    match what {
+        "query" => "queries",
+        "request" => "requests",
+        _ => "updates",
+    }
 }
 
 /// Both enums.
 pub(super) fn types(block: &Block<'_>) -> TokenStream {
     let updates = message(block, "Update", block.updates());
     let queries = message(block, "Query", block.queries());
-    quote!(#updates #queries)
+    // Most types have none.
+    let requests = block.has_requests().then(|| message(block, "Request", block.requests()));
+    quote!(#updates #queries #requests)
 }
 
 fn message<'a>(

@@ -26,6 +26,10 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             impl #impl_generics #private::Emits<#event> for #ident #ty_generics #bounds {}
         }
     });
+    let policy = model
+        .requests
+        .as_ref()
+        .map(|policy| quote!(const REQUESTS_BY: #private::Policy = #policy;));
     let fields = describe::fields(model);
     let publishes = model.event.as_ref().filter(|_| model.published).map(|event| {
         quote! {
@@ -67,6 +71,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
             #fields
+            #policy
             type Event = #event;
             #publish
 

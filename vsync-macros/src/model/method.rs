@@ -7,7 +7,7 @@ use syn::{
 };
 
 use super::signature::{self, Kind};
-use super::{Base, Delivery, Id, Method, Methods, OnView, Order};
+use super::{Base, Delivery, Id, Method, Methods, OnView, Order, Request};
 use crate::names;
 use crate::parse::{self, Errors, Opt};
 
@@ -17,7 +17,7 @@ pub(crate) fn methods(item: ItemImpl, options: Vec<Opt>, errors: &mut Errors) ->
     for option in &options {
         match option.name.to_string().as_str() {
             "crate" => krate = Some(option),
-            other @ ("name" | "version" | "from" | "event") => {
+            other @ ("name" | "version" | "from" | "event" | "requests") => {
                 errors.push(&option.name, format!("`{other}` goes on the struct"));
             }
             other => errors.push(
@@ -34,6 +34,7 @@ pub(crate) fn methods(item: ItemImpl, options: Vec<Opt>, errors: &mut Errors) ->
         base,
         updates: Vec::new(),
         queries: Vec::new(),
+        requests: Vec::new(),
         on_view: Vec::new(),
     };
     let mut items = std::mem::take(&mut model.item.items);
@@ -137,7 +138,7 @@ fn take_role(function: &mut ImplItemFn, errors: &mut Errors) -> Option<(Role, At
             return parse::not_conditional(attribute, &ROLES, errors);
         };
         if found.is_some() {
-            errors.push(attribute, "a method is one of `update`, `query` and `on_view`");
+            errors.push(attribute, "a method is one of `update`, `query`, `request` and `on_view`");
         } else {
             found = Some((role, attribute.clone()));
         }
@@ -196,7 +197,21 @@ fn read(function: &mut ImplItemFn, model: &mut Methods, errors: &mut Errors) {
             }
             model.on_view.push(OnView { ident: function.sig.ident.clone(), cfgs, ctx });
         }
-        Role::Request => errors.push(&attribute, "`#[request]` is not supported yet"),
+        Role::Request => {
+            let read = request_options(&options, errors);
+            let mut request = method(function, &base.ty, Kind::Request, read.id, errors);
+            if let Some(key) = &read.key
+                && !request.args.iter().any(|arg| arg.ident == *key)
+                && request.usable
+            {
+                errors.push(key, KEY);
+                request.usable = false;
+            }
+            if let Some(own) = &mut request.request {
+                own.key = read.key;
+            }
+            model.requests.push(Method { delivery: Some(read.delivery), ..request });
+        }
         Role::Merge => errors.push(&attribute, "`#[merge]` is not supported yet"),
     }
 }
@@ -229,6 +244,7 @@ fn method(
         output: signature.output,
         gather: None,
         delivery: None,
+        request: (kind == Kind::Request).then_some(Request { key: None, effect: signature.effect }),
         usable: signature.usable,
         stub: Some(signature.stub),
     }
@@ -375,4 +391,47 @@ fn query_options(options: &[Opt], errors: &mut Errors) -> (Given, Scatter) {
         _ => {}
     }
     (id, Scatter { asked: scatter.is_some(), gather: function.filter(|_| scatter.is_some()) })
+}
+
+const KEY: &str = "the key is an argument of the request: write `key = argument`";
+
+/// The options of a request.
+struct RequestOptions {
+    id: Given,
+    key: Option<Ident>,
+    delivery: Delivery,
+}
+
+fn request_options(options: &[Opt], errors: &mut Errors) -> RequestOptions {
+    let usual = Delivery { order: Order::Total, stable: false, since: 1, until: None };
+    let mut read = RequestOptions { id: None, key: None, delivery: usual };
+    for option in options {
+        match option.name.to_string().as_str() {
+            "id" => read.id = given_id(option, errors),
+            "since" => read.delivery.since = read_version(option, errors).unwrap_or(1),
+            "until" => read.delivery.until = read_version(option, errors),
+            "key" => match &option.value {
+                Some(syn::Expr::Path(path)) if path.path.get_ident().is_some() => {
+                    read.key = path.path.get_ident().cloned();
+                }
+                _ => errors.push(option, KEY),
+            },
+            other @ ("order" | "level") => errors.push(
+                &option.name,
+                format!("a request has no `{other}`: its updates are applied as one total update"),
+            ),
+            other => errors.push(
+                &option.name,
+                format!("unknown option `{other}`; a request has `key`, `id`, `since` and `until`"),
+            ),
+        }
+    }
+    let Delivery { since, until, .. } = read.delivery;
+    if let Some(until) = until.filter(|until| *until <= since) {
+        let why = format!("the version {until} has it no more, but it is there since {since}");
+        for option in options.iter().filter(|option| option.name == "until") {
+            errors.push(&option.value, &why);
+        }
+    }
+    read
 }

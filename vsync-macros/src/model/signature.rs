@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Update,
     Query,
     OnView,
+    Request,
 }
 
 impl Kind {
@@ -27,6 +28,7 @@ impl Kind {
             Kind::Update => "an update",
             Kind::Query => "a query",
             Kind::OnView => "an `#[on_view]` method",
+            Kind::Request => "a request",
         }
     }
 }
@@ -38,11 +40,13 @@ pub(crate) struct Read {
     pub(crate) output: Output,
     pub(crate) usable: bool,
     pub(crate) stub: Stub,
+    /// Whether the result is declared as an `Effect` of this.
+    pub(crate) effect: bool,
 }
 
 /// Reads the signature of an update or query of the type `ty`.
 pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) -> Read {
-    let mut usable = qualifiers(sig, kind.article(), errors);
+    let mut usable = qualifiers(sig, kind, errors);
     receiver(sig, kind, errors);
     let mut ctx = false;
     let mut args = Vec::new();
@@ -68,21 +72,28 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
     // rustc reports names that are there twice, wherever they are: once is enough.
     let mut names = std::collections::HashSet::new();
     usable &= args.iter().all(|arg: &Arg| names.insert(arg.name.clone()));
-    let output = match output(&sig.output, ty, errors) {
+    if kind == Kind::Request && !ctx && !sig.inputs.iter().any(is_context) {
+        errors.push(&sig.ident, REQUEST_CONTEXT);
+    }
+    let (declared, effect) = match kind {
+        Kind::Request => without_effect(&sig.output),
+        _ => (sig.output.clone(), false),
+    };
+    let output = match output(&declared, ty, errors) {
         Some(output) => output,
         None => {
             usable = false;
             Output::Unit
         }
     };
-    Read { ctx, args, output, usable, stub }
+    Read { ctx, args, output, usable, stub, effect }
 }
 
 /// Reads the signature of the `#[on_view]` method; gives whether it takes a context.
 pub(crate) fn on_view(sig: &Signature, errors: &mut Errors) -> bool {
     const FORM: &str = "write `fn view(&mut self, ctx: &Ctx<Self>, view: &View)`; the context may \
                         be left out";
-    qualifiers(sig, Kind::OnView.article(), errors);
+    qualifiers(sig, Kind::OnView, errors);
     receiver(sig, Kind::OnView, errors);
     if let ReturnType::Type(_, ty) = &sig.output {
         errors.push(ty, "an `#[on_view]` method gives nothing");
@@ -109,8 +120,13 @@ fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
 }
 
 /// `async`, `unsafe`, generics and their like. Gives whether code can be made for it all the same.
-fn qualifiers(sig: &Signature, what: &str, errors: &mut Errors) -> bool {
-    if let Some(token) = &sig.asyncness {
+fn qualifiers(sig: &Signature, kind: Kind, errors: &mut Errors) -> bool {
+    let what = kind.article();
+    if kind == Kind::Request {
+        if sig.asyncness.is_none() {
+            errors.push(sig.fn_token, "a request is async: write `async fn`");
+        }
+    } else if let Some(token) = &sig.asyncness {
         let why = format!("{what} cannot be async: it runs to its end at one point of the order");
         errors.push(token, why);
     }
@@ -132,9 +148,12 @@ fn qualifiers(sig: &Signature, what: &str, errors: &mut Errors) -> bool {
 }
 
 fn receiver(sig: &Signature, kind: Kind, errors: &mut Errors) {
+    if kind == Kind::Request {
+        return no_receiver(sig, errors);
+    }
     let (form, other) = match kind {
         Kind::Update | Kind::OnView => ("&mut self", "it may change the state"),
-        Kind::Query => ("&self", "it reads the state"),
+        Kind::Query | Kind::Request => ("&self", "it reads the state"),
     };
     let Some(receiver) = sig.receiver() else {
         let why = format!("{} takes `{form}`: {other}", kind.article());
@@ -162,6 +181,21 @@ fn receiver(sig: &Signature, kind: Kind, errors: &mut Errors) {
         _ => format!("{} takes `{form}`", kind.article()),
     };
     errors.push(receiver_tokens(receiver), why);
+}
+
+/// A request has the state at arm's length only: it runs while updates go on.
+fn no_receiver(sig: &Signature, errors: &mut Errors) {
+    if let Some(receiver) = sig.receiver() {
+        let why = "a request has no `self`, since updates go on while it runs: it reads with \
+                   `ctx.read(…)` and changes with `ctx.update()`";
+        errors.push(receiver_tokens(receiver), why);
+    }
+}
+
+const REQUEST_CONTEXT: &str = "a request takes `ctx: &RequestCtx<Self>` first";
+
+fn is_context(input: &FnArg) -> bool {
+    matches!(input, FnArg::Typed(typed) if context(&typed.ty).is_some())
 }
 
 fn is_self(ty: &Type) -> bool {
@@ -194,7 +228,11 @@ enum Of {
 impl Context {
     /// What such a method may take.
     fn good(kind: Kind) -> Context {
-        let of = if kind == Kind::Query { Of::Query } else { Of::Update };
+        let of = match kind {
+            Kind::Query => Of::Query,
+            Kind::Request => Of::Request,
+            Kind::Update | Kind::OnView => Of::Update,
+        };
         Context { of, shared: true }
     }
 }
@@ -222,7 +260,10 @@ fn context(ty: &Type) -> Option<Context> {
 
 fn misplaced_context(typed: &PatType, found: Context, kind: Kind, errors: &mut Errors) {
     let why = match (found.of, kind) {
-        (Of::Request, _) => "this context is not supported yet",
+        (Of::Request, Kind::Request) if found.shared => REQUEST_CONTEXT,
+        (Of::Request, Kind::Request) => "the context is `ctx: &RequestCtx<Self>`",
+        (_, Kind::Request) => REQUEST_CONTEXT,
+        (Of::Request, _) => "only a `#[request]` has a `RequestCtx`",
         (Of::Update, Kind::Query) => {
             "a query has no `Ctx`: it runs at one replica, outside the order of updates; what it \
              may know is in `ctx: &QueryCtx`"
@@ -286,6 +327,29 @@ fn argument(typed: &PatType, ty: &Type, kind: Kind, errors: &mut Errors) -> Opti
     let ident = ident?;
     let name = ident.unraw().to_string();
     Some(Arg { ident, name, ty: without_self(&*typed.ty, ty) })
+}
+
+/// What a request is declared to give, without the `Effect` around it.
+fn without_effect(output: &ReturnType) -> (ReturnType, bool) {
+    let ReturnType::Type(arrow, declared) = output else { return (output.clone(), false) };
+    match effect_of(declared) {
+        Some(inner) => (ReturnType::Type(*arrow, Box::new(inner.clone())), true),
+        None => (output.clone(), false),
+    }
+}
+
+fn effect_of(ty: &Type) -> Option<&Type> {
+    let path = match ty {
+        Type::Path(path) => path,
+        Type::Group(group) => return effect_of(&group.elem),
+        _ => return None,
+    };
+    let last = path.path.segments.last().filter(|last| last.ident == "Effect")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match (arguments.args.first()?, arguments.args.len()) {
+        (GenericArgument::Type(inner), 1) => Some(inner),
+        _ => None,
+    }
 }
 
 fn output(output: &ReturnType, ty: &Type, errors: &mut Errors) -> Option<Output> {

@@ -15,6 +15,7 @@ struct Options<'a> {
     version: u32,
     event: Option<Path>,
     published: bool,
+    requests: Option<&'a Opt>,
     from: Option<Path>,
     past: bool,
     krate: Option<&'a Opt>,
@@ -27,6 +28,7 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
         version: 1,
         event: None,
         published: false,
+        requests: None,
         from: None,
         past: false,
         krate: None,
@@ -51,6 +53,7 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
                     errors.push(option, "write `published`, without a value");
                 }
             }
+            "requests" => read.requests = Some(option),
             "from" => read.from = option.path(errors),
             "past" if option.value.is_some() => errors.push(option, "`past` has no value"),
             "past" => read.past = true,
@@ -58,7 +61,7 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
                 &option.name,
                 format!(
                     "unknown option `{other}`; a struct has `name`, `version`, `from`, `past`, \
-                     `event`, `published` and `crate`"
+                     `event`, `published`, `requests` and `crate`"
                 ),
             ),
         }
@@ -81,6 +84,7 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     let read = read_options(&options, errors);
     let name = read.name.unwrap_or_else(|| item.ident.unraw().to_string());
     let krate = parse::krate(read.krate, errors);
+    let requests = read.requests.and_then(|option| policy(option, &krate, errors));
     let expandable = check_generics(&item, errors);
     let mut model = State {
         krate,
@@ -90,6 +94,7 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
         published: read.published,
         from: read.from,
         past: read.past,
+        requests,
         fields: Vec::new(),
         local: Vec::new(),
         derived: Vec::new(),
@@ -99,6 +104,29 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     fields(&mut item, &mut model, errors);
     model.item = item;
     model
+}
+
+/// Who coordinates requests: a policy by its name, or a function that names a rank.
+fn policy(option: &Opt, krate: &TokenStream, errors: &mut Errors) -> Option<TokenStream> {
+    let policy = quote::quote!(#krate::__private::Policy);
+    if let Some(syn::Expr::Path(path)) = &option.value {
+        return Some(quote::quote!(#policy::Named(#path)));
+    }
+    let text = option.string(errors)?;
+    Some(match text.value().as_str() {
+        "rendezvous" => quote::quote!(#policy::Rendezvous),
+        "primary" => quote::quote!(#policy::Primary),
+        "load" => quote::quote!(#policy::Load),
+        "active" => quote::quote!(#policy::Active),
+        other => {
+            let why = format!(
+                "unknown policy \"{other}\": write `requests = \"rendezvous\"`, `\"primary\"`, \
+                 `\"load\"`, `\"active\"`, or the name of a function"
+            );
+            errors.push(&text, why);
+            return None;
+        }
+    })
 }
 
 fn check_generics(item: &ItemStruct, errors: &mut Errors) -> bool {

@@ -18,7 +18,9 @@ impl fmt::Display for Part {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} id {}", self.kind(), self.name, self.id)?;
-        if let Some((order, level)) = &self.delivery {
+        if let Some((policy, _)) = self.delivery.as_ref().filter(|_| self.request) {
+            write!(f, " by {policy}")?;
+        } else if let Some((order, level)) = &self.delivery {
             write!(f, " order {order} level {level}")?;
         }
         if self.since > 1 {
@@ -102,15 +104,17 @@ impl Card {
 /// The line of a method.
 fn method(line: &str) -> Option<Entry> {
     let mut words = line.split(' ');
-    let update = match words.next()? {
-        "update" => true,
-        "query" => false,
+    let (update, request) = match words.next()? {
+        "update" => (true, false),
+        "query" => (false, false),
+        "request" => (true, true),
         _ => return None,
     };
     let mut entry = Entry {
         name: words.next()?.to_owned(),
         id: 0,
         delivery: update.then(Default::default),
+        request,
         since: 1,
         until: None,
         scattered: false,
@@ -126,6 +130,7 @@ fn method(line: &str) -> Option<Entry> {
         match (key, &mut entry.delivery) {
             ("id", _) => entry.id = value.parse().ok()?,
             ("order", Some((order, _))) => *order = value.to_owned(),
+            ("by", Some((policy, _))) if request => *policy = value.to_owned(),
             ("level", Some((_, level))) => *level = value.to_owned(),
             ("since", _) => entry.since = value.parse().ok()?,
             ("until", _) => entry.until = Some(value.parse().ok()?),

@@ -15,6 +15,7 @@ use super::commits;
 use super::compare::{self, Digest};
 use super::inner::Inner;
 use super::replica::panic_text;
+use super::requests;
 use super::seat::Seat;
 use super::sessions::Sessions;
 use super::verdicts::{Place, Verdict};
@@ -167,7 +168,14 @@ impl<'a> Walk<'a> {
             Some(Inner::Commit(commit)) => {
                 commits::carry_out(state, ctx, &commit, sessions, reply)?;
             }
-            Some(Inner::Expire) => sessions.expire(ctx.time()),
+            Some(Inner::Expire) => {
+                let over = sessions.expire(ctx.time());
+                requests::expire(ctx, over, sessions);
+            }
+            Some(Inner::Request(wanted)) => requests::begin(ctx, *wanted, sessions, reply),
+            Some(Inner::Step(step)) => requests::step(state, ctx, *step, sessions, reply)?,
+            Some(Inner::Finish(finish)) => requests::finish(state, ctx, *finish, sessions)?,
+            Some(Inner::Cancel(name)) => requests::cancel(ctx, name, sessions, reply),
         }
         Ok(())
     }

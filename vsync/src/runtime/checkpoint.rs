@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{sessions, timers::Saved};
+use super::{pending, sessions, timers::Saved};
 use crate::state::{CheckpointError, State};
 
 /// How every checkpoint ends.
@@ -34,6 +34,8 @@ pub(crate) struct Beside {
     pub(crate) active: u32,
     /// What clients have asked for.
     pub(crate) sessions: sessions::Saved,
+    /// The requests that are under way.
+    pub(crate) pending: pending::Saved,
 }
 
 /// A checkpoint, taken apart.

@@ -6,12 +6,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::apply::{Stop, panicked};
 use super::replica::panic_text;
-use super::sessions::{Begun, Commit, Committed, Recorded, Sessions};
+use super::sessions::{Begun, Commit, Committed, Recorded, Refusal, Sessions};
 use crate::Ctx;
 use crate::replicated::{Replicated, Reply};
 
 /// Most bytes that are kept of what a panic says.
-const TEXT: usize = 1024;
+pub(super) const TEXT: usize = 1024;
 
 /// Carries a client's update out, unless that was done before; the reply is the recorded one.
 pub(super) fn carry_out<S: Replicated>(
@@ -31,6 +31,11 @@ pub(super) fn carry_out<S: Replicated>(
         }
         Begun::Refused(why) => {
             reply.put(Committed::Refused(why));
+            return Ok(());
+        }
+        // What is pending is a request: no update has its content.
+        Begun::Pending => {
+            reply.put(Committed::Refused(Refusal::OtherContent));
             return Ok(());
         }
     }

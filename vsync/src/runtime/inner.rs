@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vsync_core::engine::{Class, Level};
 
 use super::compare::Digest;
+use super::pending::{Finish, Name, Step, Wanted};
 use super::sessions::Commit;
 use super::verdicts::{Place, Verdict};
 use crate::replicated::Method;
@@ -28,8 +29,16 @@ pub(crate) enum Inner {
     Open(u64),
     /// Carry a client's update out, unless that was done before.
     Commit(Box<Commit>),
-    /// Forget the sessions and keys whose leases have ended.
+    /// Forget the sessions and keys whose leases have ended, and end the requests that are late.
     Expire,
+    /// This request is under way.
+    Request(Box<Wanted>),
+    /// A part of a request's work is done.
+    Step(Box<Step>),
+    /// A request is done.
+    Finish(Box<Finish>),
+    /// This request is not wanted any more.
+    Cancel(Name),
 }
 
 /// One that is to be sent.

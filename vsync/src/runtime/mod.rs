@@ -2,6 +2,7 @@
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
 mod apply;
+pub(crate) mod attempts;
 mod away;
 pub(crate) mod callers;
 pub(crate) mod checkpoint;
@@ -9,6 +10,7 @@ pub(crate) mod clock;
 mod commits;
 mod compare;
 mod counts;
+pub(crate) mod desk;
 mod driver;
 pub(crate) mod dropped;
 mod emitted;
@@ -18,7 +20,9 @@ pub(crate) mod inner;
 pub(crate) mod outbox;
 #[cfg(test)]
 mod outcomes;
+pub(crate) mod pending;
 pub(crate) mod replica;
+pub(crate) mod requests;
 pub(crate) mod ring;
 pub(crate) mod rpc;
 pub(crate) mod seat;

@@ -137,6 +137,8 @@ pub(crate) trait Answering: Send + Sync {
     fn ring(&self) -> Option<&Arc<Ring>>;
     /// The level of an encoded update, if this type can carry it out.
     fn level(&self, update: &[u8]) -> Result<Level, ApplyError>;
+    /// Whether this type can begin an encoded request now.
+    fn request(&self, call: &[u8]) -> Result<(), ApplyError>;
     /// Identity of the type.
     fn schema(&self) -> u64;
     /// The type as it is here.
@@ -276,6 +278,14 @@ impl<S: Replicated> Answering for Shared<S> {
 
     fn ring(&self) -> Option<&Arc<Ring>> {
         self.feed.ring()
+    }
+
+    fn request(&self, call: &[u8]) -> Result<(), ApplyError> {
+        let decoded =
+            catch_unwind(|| S::decode_request(call).map(|request| S::request_method(&request)));
+        let method = decoded.unwrap_or(Err(ApplyError::NoMethod))?;
+        let active = self.seat.version().unwrap_or(S::VERSION);
+        method.check(active).map_err(ApplyError::Version)
     }
 
     fn schema(&self) -> u64 {

@@ -8,6 +8,7 @@ use vsync_core::engine::Delivery;
 use vsync_core::wire::{Cut, GroupId};
 
 use super::Command;
+use super::desk::Desk;
 use super::inner::{Inner, Sending};
 use super::outbox::{Left, Outbox, Tell};
 use super::rpc::Rpc;
@@ -27,6 +28,8 @@ const EVENTS: usize = 32;
 pub(crate) struct Seat {
     pub(crate) name: String,
     pub(crate) outbox: Outbox,
+    /// Requests that this node waits for.
+    pub(crate) desk: Desk,
     /// Most bytes of one update.
     pub(crate) limit: usize,
     status: Mutex<Status>,
@@ -72,6 +75,7 @@ impl Seat {
         Seat {
             name,
             outbox: Outbox::default(),
+            desk: Desk::default(),
             limit,
             status: Mutex::default(),
             version: AtomicU32::new(0),
@@ -282,6 +286,8 @@ impl Seat {
         status.blocked = false;
         status.delivered = Cut::default();
         status.stable = Cut::default();
+        drop(status);
+        self.desk.forget();
     }
 
     /// There will be no membership any more.

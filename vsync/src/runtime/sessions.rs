@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use vsync_core::wire::Micros;
 
+use super::pending::{ANSWER, Name, Pending};
+
 /// Most sessions of a group, and most keys.
 pub(crate) const SESSIONS: usize = 65_536;
 /// Most replies of one session that its client has not acknowledged.
@@ -72,6 +74,14 @@ pub(crate) enum Recorded {
     Unencodable(String),
     /// It panicked half way.
     Panicked(String),
+    /// The handler of a request panicked, and nothing was applied.
+    HandlerPanicked(String),
+    /// A request was not answered before its deadline.
+    Late,
+    /// Somebody has cancelled the request.
+    Cancelled,
+    /// What a request would have done cannot be applied.
+    NotApplied(String),
 }
 
 impl Recorded {
@@ -89,8 +99,11 @@ impl Recorded {
         ENTRY
             + match self {
                 Recorded::Result(bytes) => bytes.len(),
-                Recorded::TooLarge(_) => 0,
-                Recorded::Unencodable(text) | Recorded::Panicked(text) => text.len(),
+                Recorded::TooLarge(_) | Recorded::Late | Recorded::Cancelled => 0,
+                Recorded::Unencodable(text)
+                | Recorded::Panicked(text)
+                | Recorded::HandlerPanicked(text)
+                | Recorded::NotApplied(text) => text.len(),
             }
     }
 }
@@ -116,6 +129,10 @@ pub(crate) enum Committed {
     Opened(SessionId),
     Recorded(Recorded),
     Refused(Refusal),
+    /// The request is under way: what comes of it is told later.
+    Pending,
+    /// Whether the request was still under way.
+    Cancelled(bool),
 }
 
 /// What is to be done with a request.
@@ -124,6 +141,8 @@ pub(crate) enum Begun {
     /// It is the first of its name.
     CarryOut,
     Known(Recorded),
+    /// It is a request that is under way.
+    Pending,
     Refused(Refusal),
 }
 
@@ -163,6 +182,8 @@ struct Done {
 pub(crate) struct Sessions {
     saved: Saved,
     bytes: usize,
+    /// The requests that are under way.
+    pub(crate) pending: Pending,
     /// When the leases end.
     ends: BTreeSet<(Micros, u64)>,
     key_ends: BTreeSet<(Micros, Vec<u8>)>,
@@ -218,9 +239,28 @@ impl Sessions {
         match done {
             Some(done) if done.hash == hash => Begun::Known(done.recorded.clone()),
             Some(_) => Begun::Refused(Refusal::OtherContent),
-            // Whatever its result is, there must be room for it.
-            None if self.bytes + REPLY + KEY + ENTRY > BYTES => Begun::Refused(Refusal::Full),
-            None => Begun::CarryOut,
+            None => match self.pending.get(&Name::from(id)) {
+                Some(pending) if pending.hash == hash => Begun::Pending,
+                Some(_) => Begun::Refused(Refusal::OtherContent),
+                // Whatever its result is, there must be room for it.
+                None if !self.has_room(REPLY + KEY) => Begun::Refused(Refusal::Full),
+                None => Begun::CarryOut,
+            },
+        }
+    }
+
+    /// Whether so many bytes more can be kept.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + self.pending.bytes() + bytes + ENTRY <= BYTES
+    }
+
+    /// What can be kept of a request's answer: a short one always, for which room was kept free.
+    pub(crate) fn fitting(&self, recorded: Recorded) -> Recorded {
+        match recorded {
+            Recorded::Result(bytes) if bytes.len() > ANSWER && !self.has_room(bytes.len()) => {
+                Recorded::TooLarge(bytes.len() as u64)
+            }
+            other => other,
         }
     }
 
@@ -244,7 +284,10 @@ impl Sessions {
         let done = Done { hash, recorded };
         match id {
             RequestId::Numbered { session, number, .. } => {
-                if let Some(session) = self.saved.sessions.get_mut(&session.number) {
+                // What is acknowledged already, nobody waits for any more.
+                if let Some(session) = self.saved.sessions.get_mut(&session.number)
+                    && *number > session.acknowledged
+                {
                     session.replies.insert(*number, done);
                     self.bytes += bytes;
                 }
@@ -258,12 +301,14 @@ impl Sessions {
         }
     }
 
-    /// Forgets whose lease has ended at `now`.
-    pub(crate) fn expire(&mut self, now: Micros) {
+    /// Forgets whose lease has ended at `now`; gives the sessions.
+    pub(crate) fn expire(&mut self, now: Micros) -> Vec<u64> {
         self.asked = false;
+        let mut over = Vec::new();
         while let Some(name) = ended(&mut self.ends, now) {
             if let Some(session) = self.saved.sessions.remove(&name) {
                 self.bytes -= session.bytes();
+                over.push(name);
             }
         }
         while let Some(key) = ended(&mut self.key_ends, now) {
@@ -271,19 +316,20 @@ impl Sessions {
                 self.bytes -= keyed.done.recorded.bytes() + key.len();
             }
         }
+        over
     }
 
-    /// When the first lease ends that this node has not asked to be ended.
+    /// When the first lease or deadline ends that this node has not asked to be ended.
     pub(crate) fn due(&self) -> Option<Micros> {
         if self.asked {
             return None;
         }
         let session = self.ends.first().map(|(ends, _)| *ends);
         let key = self.key_ends.first().map(|(ends, _)| *ends);
-        session.into_iter().chain(key).min()
+        session.into_iter().chain(key).chain(self.pending.due()).min()
     }
 
-    /// Whether a lease has ended at `now`, which is asked for from here on.
+    /// Whether a lease or a deadline has ended at `now`, which is asked for from here on.
     pub(crate) fn ask(&mut self, now: Micros) -> bool {
         let due = self.due().is_some_and(|due| due <= now);
         self.asked |= due;
@@ -328,7 +374,8 @@ impl Saved {
         let keyed = |(key, keyed): (&Vec<u8>, &Keyed)| keyed.done.recorded.bytes() + key.len();
         let bytes = self.sessions.values().map(Session::bytes).sum::<usize>()
             + self.keys.iter().map(keyed).sum::<usize>();
-        Sessions { saved: self, bytes, ends, key_ends, asked: false }
+        let pending = Pending::default();
+        Sessions { saved: self, bytes, ends, key_ends, pending, asked: false }
     }
 }
 

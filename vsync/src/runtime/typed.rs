@@ -8,13 +8,16 @@ use vsync_core::engine::{Class, Delivery};
 use vsync_core::wire::{MemberId, Micros};
 
 use super::apply::{Walk, panicked};
+use super::attempts::Attempts;
 use super::callers::Takes;
 use super::checkpoint::{self, Beside, Parts};
 use super::clock::wall;
 use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
+use super::pending::News;
 use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
+use super::requests;
 use super::sessions::Sessions;
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
@@ -33,6 +36,8 @@ pub(crate) struct Typed<S: Replicated> {
     /// Until then: the timers that were loaded.
     timers: Timers,
     sessions: Sessions,
+    /// The handlers of requests that run here.
+    attempts: Attempts<S>,
     /// How many events the view's beginning has emitted.
     emitted: u64,
     /// Whether this node is the view's coordinator.
@@ -51,11 +56,13 @@ pub(crate) struct Typed<S: Replicated> {
 impl<S: Replicated> Typed<S> {
     /// Compared with the others' after each `compare` updates; never at 0.
     pub(crate) fn new(shared: Arc<Shared<S>>, compare: u64) -> Typed<S> {
+        let attempts = Attempts::new(&shared);
         Typed {
             shared,
             ctx: None,
             timers: Timers::default(),
             sessions: Sessions::default(),
+            attempts,
             emitted: 0,
             coordinates: false,
             active: S::VERSION,
@@ -93,8 +100,8 @@ impl<S: Replicated> Typed<S> {
     /// What a checkpoint holds beside the state.
     fn beside(&self) -> Beside {
         let timers = self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers);
-        let sessions = self.sessions.saved();
-        Beside { emitted: self.emitted, timers, active: self.active, sessions }
+        let (sessions, pending) = (self.sessions.saved(), self.sessions.pending.saved());
+        Beside { emitted: self.emitted, timers, active: self.active, sessions, pending }
     }
 
     /// Updates of a range have failed here, and its sender has spoken of others.
@@ -137,6 +144,42 @@ impl<S: Replicated> Typed<S> {
     fn has_applied(&self, place: Place) -> bool {
         let status = self.shared.seat.status();
         place.update.is_none_or(|(rank, seq)| seq < status.delivered.count(rank as usize))
+    }
+
+    /// Requests have begun or ended: their handlers follow, and whoever waits for them.
+    fn act_on_news(&mut self, rank: usize) {
+        let seat = &self.shared.seat;
+        let (me, view) = {
+            let status = seat.status();
+            (status.me, status.view.clone())
+        };
+        for news in self.sessions.pending.take_news() {
+            match (news, me, &view) {
+                (News::Begun(name), Some(me), Some(view)) => {
+                    self.attempts.begin(name, &self.sessions.pending, me, view);
+                }
+                (News::Begun(_), ..) => {}
+                (News::Ended(seq, name, recorded), ..) => {
+                    self.attempts.end(&name);
+                    seat.desk.ended(rank, seq, name, recorded);
+                }
+            }
+        }
+        seat.desk.loaded(self.sessions.pending.loads(), self.sessions.pending.len());
+        // What is stable already will not become so again.
+        let stable = seat.status().stable.clone();
+        seat.desk.stable(&stable);
+    }
+
+    /// A view has begun: requests of who is gone go to others.
+    fn hand_over(&mut self, view: &View) {
+        let pending = &mut self.sessions.pending;
+        pending.installed(S::REQUESTS_BY, requests::method::<S>, view);
+        let seat = &self.shared.seat;
+        seat.desk.installed();
+        seat.desk.loaded(pending.loads(), pending.len());
+        let me = seat.status().me;
+        self.attempts.installed(pending, me, view);
     }
 
     /// Runs the `#[on_view]` method. If it panics, what it has changed stays, as after an update.
@@ -199,6 +242,9 @@ impl<S: Replicated> Replica for Typed<S> {
             self.unstable.keep(range.view, range.rank, kept);
             self.stabilised();
         }
+        if self.sessions.pending.has_news() {
+            self.act_on_news(range.rank);
+        }
         walked.map_err(Broken)?;
         self.comparison.applied::<S>(range.count.into(), self.coordinates);
         if walk.is_plain() && !self.verdicts.is_open() {
@@ -255,6 +301,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
         self.ctx = Some(ctx);
+        self.hand_over(view);
         self.begin_comparison(view, told);
         done.and(agreed.map_err(Broken))
     }
@@ -277,6 +324,8 @@ impl<S: Replicated> Replica for Typed<S> {
         self.emitted = beside.emitted;
         self.timers = beside.timers.timers(wall());
         self.sessions = beside.sessions.sessions();
+        self.sessions.pending = beside.pending.pending();
+        self.attempts.stop();
         self.ctx = None;
         let shared = Arc::clone(&self.shared);
         Box::new(move || shared.load(version, &state))
@@ -286,6 +335,10 @@ impl<S: Replicated> Replica for Typed<S> {
         if !self.unstable.is_empty() {
             let status = self.shared.seat.status();
             self.unstable.release(&status.stable, &self.shared.feed);
+        }
+        if self.shared.seat.desk.is_waiting() {
+            let stable = self.shared.seat.status().stable.clone();
+            self.shared.seat.desk.stable(&stable);
         }
     }
 
@@ -334,6 +387,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.ctx = None;
         self.timers = Timers::default();
         self.sessions = Sessions::default();
+        self.attempts.stop();
         self.emitted = 0;
         self.coordinates = false;
         self.verdicts.begin(0);
@@ -347,6 +401,8 @@ impl<S: Replicated> Replica for Typed<S> {
 impl<S: Replicated> Drop for Typed<S> {
     fn drop(&mut self) {
         self.shared.feed.close();
+        self.attempts.stop();
+        self.shared.seat.desk.forget();
     }
 }
 
