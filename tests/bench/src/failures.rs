@@ -44,6 +44,10 @@ const SOON: Duration = Duration::from_millis(300);
 /// Microseconds between samples.
 const EVERY: u64 = 5_000;
 
+/// Rows of the table that plots look for.
+pub(crate) const FIRST: &str = "view told, first survivor, ms";
+pub(crate) const LAST: &str = "view told, last survivor, ms";
+
 /// All rounds.
 #[derive(Serialize)]
 struct Document {
@@ -258,8 +262,8 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
     };
     let dip = |of: fn(&Dip) -> Option<f64>| move |s: &Survivor| of(s.throughput.as_ref()?);
     let rows = [
-        each("view told, first survivor, ms", &|s| s.view_ms, f64::min),
-        each("view told, last survivor, ms", &|s| s.view_ms, f64::max),
+        each(FIRST, &|s| s.view_ms, f64::min),
+        each(LAST, &|s| s.view_ms, f64::max),
         each("view in the state, last survivor, ms", &|s| s.installed_ms, f64::max),
         each("active again after it continued, ms", &|s| s.again_ms, f64::max),
         each("usual updates/s, slowest survivor", &dip(|d| Some(d.usual)), f64::min),

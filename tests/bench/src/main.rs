@@ -7,6 +7,8 @@ mod cluster;
 mod compare;
 mod count;
 mod failures;
+#[cfg(feature = "plot")]
+mod figures;
 mod groups;
 mod joins;
 mod latency;
@@ -35,8 +37,10 @@ fn main() -> ExitCode {
         Command::Joins(options) => joins::run(&options),
         #[cfg(feature = "plot")]
         Command::Plot(options) => plot::run(&options),
+        #[cfg(feature = "plot")]
+        Command::Figures(options) => figures::run(&options),
         #[cfg(not(feature = "plot"))]
-        Command::Plot(_) => references::with_features(&["plot"]),
+        Command::Plot(_) | Command::Figures(_) => references::with_features(&["plot"]),
         Command::Actor(options) => actor::run(&options),
         Command::Groups(options) => groups::run(&options),
         Command::Count(options) => count::run(&options),

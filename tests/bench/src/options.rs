@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Joins(JoinsOptions),
     /// A plot (SVG) of what these have printed with `--json`.
     Plot(PlotOptions),
+    /// All figures of the book's chapter: measures, and draws what came of it.
+    Figures(FiguresOptions),
     /// Many groups on the same nodes: joining, idling, streaming, and the death of a member.
     Groups(GroupsOptions),
     /// A fixed piece of work, for a tool that counts instructions.
@@ -152,7 +154,7 @@ pub(crate) struct PlotOptions {
     /// The SVG file to write.
     #[arg(long)]
     pub(crate) out: std::path::PathBuf,
-    /// Files with what `stream --json` or `compare --json` has printed, any number in each.
+    /// Files with what other commands have printed with `--json`, any number in each.
     #[arg(required = true)]
     pub(crate) files: Vec<std::path::PathBuf>,
 }
@@ -164,6 +166,18 @@ pub(crate) enum Kind {
     Throughput,
     /// The time of an awaited call.
     Latency,
+    /// The same, percentile by percentile.
+    Distribution,
+    /// The time to the next view when a member fails (of `failures`), as members grow.
+    Views,
+    /// The same in simulated groups (of `scale --what view` of the package `vsync-tests`).
+    Law,
+    /// The time of a join and its parts, and bytes per second (of `joins`), as the state grows.
+    Joins,
+    /// Updates applied at every member, per second (of `groups`), as groups grow.
+    Groups,
+    /// Ours ÷ theirs (of `compare`).
+    Ratios,
 }
 
 /// What grows along a plot.
@@ -173,6 +187,47 @@ pub(crate) enum Axis {
     /// Bytes per update.
     Size,
     Senders,
+    /// Awaited calls per sender.
+    InFlight,
+}
+
+/// The figures of the chapter.
+#[derive(Args, Clone)]
+pub(crate) struct FiguresOptions {
+    /// The directory to write NAME.json and NAME.svg into.
+    #[arg(long)]
+    pub(crate) out: std::path::PathBuf,
+    /// Only these figures.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub(crate) only: Vec<Figure>,
+    /// One round of a second with few points: enough to see that all of it works.
+    #[arg(long, conflicts_with_all = ["seconds", "rounds"])]
+    pub(crate) quick: bool,
+    /// Seconds measured in each run, after a second to warm up.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// How often each is measured.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Measure nothing: draw anew what the JSON files in the directory hold.
+    #[arg(long, conflicts_with = "quick")]
+    pub(crate) from_json: bool,
+}
+
+/// A figure of the chapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Figure {
+    ThroughputMembers,
+    ThroughputSize,
+    ThroughputSenders,
+    LatencyDistribution,
+    LatencyLoad,
+    ViewChange,
+    ViewChangeLaw,
+    Joins,
+    Groups,
+    Ratios,
 }
 
 /// A load, and how long.
@@ -449,6 +504,7 @@ impl Workload {
         let order = format!("{:?}", self.order).to_lowercase();
         let sends = match self.senders {
             Senders::All => "all send".to_owned(),
+            Senders::Some(1) => "1 sends".to_owned(),
             Senders::Some(some) => format!("{some} send"),
         };
         let mode = match in_flight {

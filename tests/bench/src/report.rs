@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::latency::{Counts, Latencies, Summary};
+use crate::latency::{Counts, Latencies, Percentile, Summary};
 use crate::options::{System, Workload};
 
 /// One member's figures, for the measured window.
@@ -54,6 +54,9 @@ pub(crate) struct Outcome {
     pub(crate) memory: u64,
     /// Of awaited calls, microseconds.
     pub(crate) latency: Option<Summary>,
+    /// The same, as a curve.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) percentiles: Vec<Percentile>,
     #[serde(skip)]
     pub(crate) reports: Vec<Report>,
 }
@@ -90,6 +93,7 @@ impl Outcome {
             lost,
             memory: reports.iter().map(|report| report.memory).max().unwrap_or(0),
             latency: latencies.summary(),
+            percentiles: latencies.curve(),
             reports,
         })
     }

@@ -4,28 +4,40 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::scale::{Scale, short, time};
-use super::{Point, Series};
-use crate::options::{Axis, Kind};
+use super::scale::{Law, Scale};
+use super::{Look, Point, Series, Unit, places};
 
 /// All that is drawn.
+#[derive(Debug)]
 pub(super) struct Plot {
-    pub(super) kind: Kind,
-    pub(super) x: Axis,
-    /// What holds for all curves.
+    pub(super) title: String,
+    /// What holds for all curves, and what the bars are.
     pub(super) said: String,
+    pub(super) x: Side,
+    pub(super) y: Side,
     pub(super) series: Vec<Series>,
-    /// All x that there are, growing.
-    pub(super) places: Vec<f64>,
+    /// Where a line is drawn across all.
+    pub(super) line: Option<f64>,
 }
 
-const SIZE: (u32, u32) = (860, 440);
+/// What is along an axis.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) name: &'static str,
+    pub(super) unit: Unit,
+}
+
+const SIZE: (u32, u32) = (860, 420);
+/// Room above for what is shown.
+const HEADING: u32 = 34;
+/// Text below the title that is not cut.
+const HEADING_TEXT: usize = 125;
 /// Room at the right for what the curves are.
-const LEGEND: u32 = 190;
+const LEGEND: u32 = 196;
 /// Text of a legend that is not cut.
 const LEGEND_TEXT: usize = 24;
 const LINE: i32 = 18;
-const GREY: RGBColor = RGBColor(0x88, 0x88, 0x88);
+const GREY: RGBColor = RGBColor(0x80, 0x80, 0x80);
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0x2f, 0x81, 0xf7),
     RGBColor(0xe8, 0x71, 0x0a),
@@ -51,49 +63,58 @@ fn colour(index: usize) -> RGBColor {
     COLOURS[index % COLOURS.len()]
 }
 
-/// The plot as a document.
-pub(super) fn svg(plot: &Plot) -> Result<String, String> {
+/// The plots below one another, as a document.
+pub(super) fn svg(plots: &[Plot]) -> Result<String, String> {
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let (title, rest) = root.split_vertically(52);
-        heading(&title, plot)?;
-        let (left, right) = rest.split_horizontally(SIZE.0 - LEGEND);
-        curves(&left, plot)?;
-        legend(&right, plot)?;
+        let size = (SIZE.0, SIZE.1 * plots.len() as u32);
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        for (plot, area) in plots.iter().zip(root.split_evenly((plots.len(), 1))) {
+            let below = wrapped(&plot.said, HEADING_TEXT);
+            let height = HEADING + LINE as u32 * below.len() as u32;
+            let (title, rest) = area.split_vertically(height);
+            heading(&title, &plot.title, below)?;
+            let (left, right) = rest.split_horizontally(SIZE.0 - LEGEND);
+            curves(&left, plot)?;
+            legend(&right, plot)?;
+        }
         root.present().map_err(text)?;
     }
     Ok(svg)
 }
 
-fn heading(area: &Area<'_>, plot: &Plot) -> Result<(), String> {
-    let (what, bars) = match plot.kind {
-        Kind::Throughput => ("Updates applied at every member", "median; bars: least and most"),
-        Kind::Latency => ("Time of an awaited call", "median; bars: 10th and 99th percentile"),
+fn heading(area: &Area<'_>, title: &str, below: Vec<String>) -> Result<(), String> {
+    area.draw(&Text::new(title, (14, 10), font(17))).map_err(text)?;
+    for (line, said) in below.into_iter().enumerate() {
+        let place = (14, HEADING as i32 + LINE * line as i32);
+        area.draw(&Text::new(said, place, font(13))).map_err(text)?;
+    }
+    Ok(())
+}
+
+/// The axes for these curves.
+fn scales(plot: &Plot) -> (Scale, Scale) {
+    let places = places(&plot.series);
+    let x = match &plot.x.unit {
+        Unit::Percent => Scale::percentiles(places.last().copied().unwrap_or(0.0)),
+        Unit::Names(names) => Scale::names(names.len()),
+        _ => Scale::exact(&places),
     };
-    let below = format!("{} ({bars})", plot.said);
-    area.draw(&Text::new(what, (14, 10), font(17))).map_err(text)?;
-    area.draw(&Text::new(below, (14, 33), font(13))).map_err(text)
+    let points = plot.series.iter().flat_map(|series| &series.points);
+    let y = points.flat_map(|point| [point.low, point.y, point.high]).chain(plot.line);
+    (x, Scale::of(y))
 }
 
 fn curves(area: &Area<'_>, plot: &Plot) -> Result<(), String> {
-    let points = || plot.series.iter().flat_map(|series| &series.points);
-    let x = Scale::exact(&plot.places);
-    let y = Scale::of(points().flat_map(|point| [point.low, point.y, point.high]));
+    let (x, y) = scales(plot);
     let mut chart = ChartBuilder::on(area)
         .margin_top(10)
         .margin_left(8)
         .margin_right(16)
         .x_label_area_size(46)
-        .y_label_area_size(74)
+        .y_label_area_size(78)
         .build_cartesian_2d(x.clone(), y.clone())
         .map_err(text)?;
-    let x_label = |value: &f64| value.round().to_string();
-    let y_label = |value: &f64| match plot.kind {
-        Kind::Throughput => short(*value),
-        Kind::Latency => time(*value),
-    };
-    let (x_name, y_name) = (x_name(plot.x, &x), y_name(plot.kind, &y));
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -102,47 +123,59 @@ fn curves(area: &Area<'_>, plot: &Plot) -> Result<(), String> {
         .axis_style(GREY)
         .label_style(font(13))
         .axis_desc_style(font(14))
-        .x_desc(x_name)
-        .y_desc(y_name)
-        .x_label_formatter(&x_label)
-        .y_label_formatter(&y_label)
+        .x_desc(name(&plot.x, &x))
+        .y_desc(name(&plot.y, &y))
+        .x_label_formatter(&|value| plot.x.unit.label(*value))
+        .y_label_formatter(&|value| plot.y.unit.label(*value))
         .draw()
         .map_err(text)?;
+    if let Some(line) = plot.line {
+        let ends = [(x.value(x.from), line), (x.value(x.to), line)];
+        chart.draw_series([PathElement::new(ends, GREY.stroke_width(2))]).map_err(text)?;
+    }
+    let number = plot.series.len();
     for (index, series) in plot.series.iter().enumerate() {
         let colour = colour(index);
-        let middle = || series.points.iter().map(|point| (point.x, point.y));
-        let line = LineSeries::new(middle(), colour.stroke_width(2));
-        chart.draw_series(line).map_err(text)?;
+        let step = if matches!(plot.x.unit, Unit::Names(_)) { 0.03 } else { 0.007 };
+        // Beside those of the other curves, which they would hide.
+        let beside = (index as f64 - (number as f64 - 1.0) / 2.0) * step * (x.to - x.from);
+        let beside = if series.look == Look::Curve { 0.0 } else { beside };
+        let place = |point: &Point| x.value(x.place(point.x) + beside);
+        let middle = || series.points.iter().map(|point| (place(point), point.y));
+        if series.look != Look::Dots {
+            let line = LineSeries::new(middle(), colour.stroke_width(2));
+            chart.draw_series(line).map_err(text)?;
+        }
+        if series.look == Look::Curve {
+            continue;
+        }
         let bar = |point: &Point| {
-            let ends = [(point.x, point.low), (point.x, point.high)];
+            let ends = [(place(point), point.low), (place(point), point.high)];
             PathElement::new(ends, colour.mix(0.6).stroke_width(2))
         };
         chart.draw_series(series.points.iter().map(bar)).map_err(text)?;
         let dots = PointSeries::<_, _, Circle<_, _>, _>::new(middle(), 4, colour.filled());
         chart.draw_series(dots).map_err(text)?;
+        if matches!(plot.x.unit, Unit::Names(_)) {
+            // Nobody reads a factor off an axis. Away from the line, which would strike it out.
+            // At the side where the next curve's dot is not.
+            let (side, beside) =
+                if index + 1 < number { (HPos::Right, -7) } else { (HPos::Left, 7) };
+            let style = font(12).pos(Pos::new(side, VPos::Center));
+            let number = |point: &Point| {
+                let below = plot.line.map_or(0, |line| if point.y < line { 9 } else { -9 });
+                let label = Text::new(plot.y.unit.label(point.y), (beside, below), style.clone());
+                EmptyElement::at((place(point), point.y)) + label
+            };
+            chart.draw_series(series.points.iter().map(number)).map_err(text)?;
+        }
     }
     Ok(())
 }
 
-fn x_name(axis: Axis, scale: &Scale) -> String {
-    let name = match axis {
-        Axis::Members => "members",
-        Axis::Size => "payload of an update, bytes",
-        Axis::Senders => "members that send",
-    };
-    format!("{name}{}", kind_of(scale))
-}
-
-fn y_name(kind: Kind, scale: &Scale) -> String {
-    let name = match kind {
-        Kind::Throughput => "updates per second",
-        Kind::Latency => "time",
-    };
-    format!("{name}{}", kind_of(scale))
-}
-
-fn kind_of(scale: &Scale) -> &'static str {
-    if scale.logarithmic { " (logarithmic)" } else { "" }
+fn name(side: &Side, scale: &Scale) -> String {
+    let law = if scale.law == Law::Logarithmic { " (logarithmic)" } else { "" };
+    format!("{}{law}", side.name)
 }
 
 /// Beside the curves, where it hides none of them.
@@ -150,10 +183,14 @@ fn legend(area: &Area<'_>, plot: &Plot) -> Result<(), String> {
     let mut y = 18;
     for (index, series) in plot.series.iter().enumerate() {
         let colour = colour(index);
-        let sample = PathElement::new([(4, y), (28, y)], colour.stroke_width(2));
-        area.draw(&sample).map_err(text)?;
-        area.draw(&Circle::new((16, y), 4, colour.filled())).map_err(text)?;
-        for line in wrapped(&series.label) {
+        if series.look != Look::Dots {
+            let sample = PathElement::new([(4, y), (28, y)], colour.stroke_width(2));
+            area.draw(&sample).map_err(text)?;
+        }
+        if series.look != Look::Curve {
+            area.draw(&Circle::new((16, y), 4, colour.filled())).map_err(text)?;
+        }
+        for line in wrapped(&series.label, LEGEND_TEXT) {
             let style = font(13).pos(Pos::new(HPos::Left, VPos::Center));
             area.draw(&Text::new(line, (36, y), style)).map_err(text)?;
             y += LINE;
@@ -163,12 +200,12 @@ fn legend(area: &Area<'_>, plot: &Plot) -> Result<(), String> {
     Ok(())
 }
 
-/// In lines that fit beside the plot.
-fn wrapped(label: &str) -> Vec<String> {
+/// In lines of at most so many characters, unless a word has more.
+fn wrapped(label: &str, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in label.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= LEGEND_TEXT => {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
                 line.push(' ');
                 line.push_str(word);
             }

@@ -57,6 +57,13 @@ const FEATURES: [(&str, bool); 4] = [
     ("plot", cfg!(feature = "plot")),
 ];
 
+/// Whether the program can run this one as it is.
+#[cfg(feature = "plot")]
+pub(crate) fn is_built_in(system: System) -> bool {
+    let name = system.to_string();
+    FEATURES.iter().all(|&(feature, present)| present || feature != name)
+}
+
 /// Makes sure that the program can run these: a crate that is not built in is built now, and the
 /// command starts over. They are no part of the usual build, which they would slow.
 pub(crate) fn built_in(systems: &[System]) -> Result<(), String> {

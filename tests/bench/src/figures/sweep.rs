@@ -1,0 +1,235 @@
+//! What each figure consists of.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::options::{Axis, Figure, Kind, System};
+
+/// A program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    /// This one.
+    Bench,
+    /// The simulation of many members, `scale` of the package `vsync-tests`.
+    Scale,
+}
+
+/// A command.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) program: Program,
+    /// Whose absence is no failure, unless it is ours.
+    pub(super) system: System,
+    pub(super) arguments: Vec<String>,
+    /// It is ended after so long.
+    pub(super) limit: Duration,
+}
+
+/// Commands, and how often all of them are run, one after the other.
+pub(super) struct Sweep {
+    pub(super) runs: Vec<Run>,
+    pub(super) in_turn: u32,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = match self.program {
+            Program::Bench => "vsync-bench",
+            Program::Scale => "scale",
+        };
+        write!(f, "{program} {}", self.arguments.join(" "))
+    }
+}
+
+/// How the figure is drawn.
+pub(super) fn drawn(figure: Figure) -> (Kind, Axis) {
+    match figure {
+        Figure::ThroughputMembers => (Kind::Throughput, Axis::Members),
+        Figure::ThroughputSize => (Kind::Throughput, Axis::Size),
+        Figure::ThroughputSenders => (Kind::Throughput, Axis::Senders),
+        Figure::LatencyDistribution => (Kind::Distribution, Axis::Members),
+        Figure::LatencyLoad => (Kind::Latency, Axis::InFlight),
+        Figure::ViewChange => (Kind::Views, Axis::Members),
+        Figure::ViewChangeLaw => (Kind::Law, Axis::Members),
+        Figure::Joins => (Kind::Joins, Axis::Members),
+        Figure::Groups => (Kind::Groups, Axis::Members),
+        Figure::Ratios => (Kind::Ratios, Axis::Members),
+    }
+}
+
+/// Beyond what a command measures it may take so long, also on a slow machine.
+const GRACE: u64 = 100;
+
+/// A command of this program that measures so many seconds in all, waiting included.
+fn bench(system: System, seconds: u64, line: &str) -> Run {
+    let arguments = line.split(' ').map(str::to_owned).collect();
+    let limit = Duration::from_secs(GRACE + 3 * seconds);
+    Run { program: Program::Bench, system, arguments, limit }
+}
+
+/// All of them, or the first and the last.
+fn points<T: Copy>(all: &[T], quick: bool) -> Vec<T> {
+    match all {
+        [first, .., last] if quick => vec![*first, *last],
+        _ => all.to_vec(),
+    }
+}
+
+/// The commands of a figure.
+pub(super) fn of(figure: Figure, quick: bool, rounds: u32, seconds: u64) -> Sweep {
+    let stream = |system: System, rest: String| {
+        let line = format!("stream --json --system {system} --seconds {seconds} {rest}");
+        bench(system, seconds, &line)
+    };
+    let in_turn = |runs: Vec<Run>| Sweep { runs, in_turn: rounds };
+    // Those repeat their runs themselves.
+    let once = |runs: Vec<Run>| Sweep { runs, in_turn: 1 };
+    match figure {
+        Figure::ThroughputMembers => in_turn(
+            points(&[2, 3, 4, 6, 8], quick)
+                .into_iter()
+                .flat_map(|n| {
+                    [
+                        stream(System::Vsync, format!("--members {n}")),
+                        stream(System::Vsync, format!("--members {n} --order fifo")),
+                        stream(System::Quinn, format!("--members {n}")),
+                    ]
+                })
+                .collect(),
+        ),
+        Figure::ThroughputSize => in_turn(
+            points(&[16, 128, 1 << 10, 8 << 10, 64 << 10], quick)
+                .into_iter()
+                .flat_map(|size| {
+                    let sized = |system| stream(system, format!("--size {size}"));
+                    [System::Vsync, System::Quinn].map(sized)
+                })
+                .collect(),
+        ),
+        Figure::ThroughputSenders => in_turn(
+            points(&[1, 2, 3, 4], quick)
+                .into_iter()
+                .flat_map(|some| {
+                    let sent = |system| stream(system, format!("--senders {some}"));
+                    [System::Vsync, System::Omnipaxos].map(sent)
+                })
+                .collect(),
+        ),
+        Figure::LatencyDistribution => {
+            let alone = "--in-flight 1 --senders 1 --size 64";
+            let ours = |what: &str| stream(System::Vsync, format!("{alone} {what}"));
+            in_turn(vec![
+                ours("--order total --level stable"),
+                ours("--order fifo --level stable"),
+                ours("--order fifo --level optimistic"),
+                stream(System::Quinn, alone.to_owned()),
+            ])
+        }
+        Figure::LatencyLoad => in_turn(
+            points(&[1, 16, 64, 256, 1024], quick)
+                .into_iter()
+                .map(|some| stream(System::Vsync, format!("--in-flight {some}")))
+                .collect(),
+        ),
+        Figure::ViewChange => once(failures(quick, rounds)),
+        Figure::ViewChangeLaw => once(vec![simulated(quick)]),
+        Figure::Joins => once(joins(quick, rounds)),
+        Figure::Groups => once(groups(quick, seconds)),
+        Figure::Ratios => once(ratios(quick, rounds, seconds)),
+    }
+}
+
+fn failures(quick: bool, rounds: u32) -> Vec<Run> {
+    let one = |n: u32| {
+        let line =
+            format!("failures --json --how kill --load half --members {n} --rounds {rounds}");
+        bench(System::Vsync, 8 * u64::from(rounds), &line)
+    };
+    points(&[3, 4, 5, 6, 8], quick).into_iter().map(one).collect()
+}
+
+/// With timers so long that a change of the largest group is over before it would be repeated.
+fn simulated(quick: bool) -> Run {
+    let most = if quick { "100" } else { "100,256,1000" };
+    let line = format!(
+        "--what view --json --members 2,4,8,16,32,64,{most} --heartbeat 10000 --retry 10000"
+    );
+    let arguments = line.split(' ').map(str::to_owned).collect();
+    let limit = Duration::from_secs(600);
+    Run { program: Program::Scale, system: System::Vsync, arguments, limit }
+}
+
+fn joins(quick: bool, rounds: u32) -> Vec<Run> {
+    let (some, most) = if quick { ("1k", "1M") } else { ("1k,16k,256k,4M,64M", "256M") };
+    let line = |state: &str| format!("joins --json --rounds {rounds} --state {state}");
+    let seconds = 8 * u64::from(rounds);
+    // The rate of one stream is that of the largest state's, which it is compared with.
+    vec![
+        bench(System::Vsync, 5 * seconds, &line(some)),
+        bench(System::Vsync, 2 * seconds, &format!("{} --against-quinn", line(most))),
+    ]
+}
+
+fn groups(quick: bool, seconds: u64) -> Vec<Run> {
+    let one = |groups: u32| {
+        let line = format!("groups --json --groups {groups} --seconds {seconds}");
+        bench(System::Vsync, 20 * seconds, &line)
+    };
+    points(&[1, 10, 100, 1000], quick).into_iter().map(one).collect()
+}
+
+fn ratios(quick: bool, rounds: u32, seconds: u64) -> Vec<Run> {
+    // Slower and slower, as far as it was known when this was written.
+    let all = [
+        System::Quinn,
+        System::Omnipaxos,
+        System::Openraft,
+        System::Udp,
+        System::Etcd,
+        System::Postgres,
+        System::Corosync,
+    ];
+    let one = |system: System| {
+        // Awaited calls are compared where they are answered as ours are: in memory, by a quorum.
+        let awaited = match system {
+            System::Omnipaxos | System::Openraft => "--awaited 1024",
+            _ => "--stream-only",
+        };
+        let line = format!(
+            "compare --json --against {system} {awaited} --rounds {rounds} --seconds {seconds}"
+        );
+        bench(system, 4 * u64::from(rounds) * (seconds + 5), &line)
+    };
+    let all = if quick { &all[..2] } else { &all[..] };
+    all.iter().copied().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Cli;
+    use clap::{Parser, ValueEnum};
+
+    #[test]
+    fn every_figure_has_commands_that_this_program_takes() {
+        for &figure in Figure::value_variants() {
+            for quick in [true, false] {
+                let Sweep { runs, in_turn } = of(figure, quick, 2, 1);
+                assert!(!runs.is_empty() && in_turn > 0, "{figure:?}");
+                for run in runs.iter().filter(|run| run.program == Program::Bench) {
+                    let line = std::iter::once("vsync-bench".to_owned());
+                    let parsed = Cli::try_parse_from(line.chain(run.arguments.clone()));
+                    assert!(parsed.is_ok(), "{run}: {:?}", parsed.err());
+                    assert!(run.arguments.contains(&"--json".to_owned()), "{run}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_quick_sweep_has_the_first_point_and_the_last() {
+        assert_eq!(points(&[1, 2, 3], true), [1, 3]);
+        assert_eq!(points(&[1, 2, 3], false), [1, 2, 3]);
+        assert_eq!(points(&[1], true), [1]);
+    }
+}
