@@ -9,16 +9,22 @@ use std::path::{Path, PathBuf};
 const HEAD: &str = "\
 # Errors of the macro
 
-What `#[replicated]` says, and where it points. All errors of an item come in one pass, and what
-stands behind one is not reported for its sake. This page is made of the compiler's own words in
-`tests/ui/`, and a test compares it.
+What `#[replicated]` says, where it points, and what to do about it. All errors of an item come in
+one pass, and what stands behind one is not reported for its sake. This page is made of the
+compiler's own words in `tests/ui/`, and a test compares it.
 ";
 
-/// What a case is about: its first line.
-fn title(source: &Path) -> String {
-    let source = fs::read_to_string(source).expect("a case");
-    let first = source.lines().next().and_then(|line| line.strip_prefix("//! "));
-    first.expect("a case begins with what it is about").trim_end_matches('.').to_owned()
+/// What a case is about, its first line; and what to do about it, the lines behind that.
+fn title_and_cure(case: &Path) -> (String, String) {
+    let source = fs::read_to_string(case).expect("a case");
+    let mut words = source.lines().map_while(|line| line.strip_prefix("//! "));
+    let title = words.next().expect("a case begins with what it is about").trim_end_matches('.');
+    let cure = words.collect::<Vec<_>>().join("\n");
+    let cure = cure.strip_prefix("Cure: ").filter(|cure| cure.ends_with('.'));
+    let cure = cure.unwrap_or_else(|| panic!("{}: no `//! Cure: …`", case.display()));
+    let mut letters = cure.chars();
+    let first = letters.next().map_or(String::new(), |first| first.to_uppercase().to_string());
+    (title.to_owned(), first + letters.as_str())
 }
 
 /// The code that an error points at: after its place and an empty margin, a line of code and a line
@@ -44,7 +50,8 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     for case in cases {
         let said = fs::read_to_string(&case).expect("what is said");
-        let _ = write!(page, "\n## {}\n\n```text\n", title(&case.with_extension("rs")));
+        let (title, cure) = title_and_cure(&case.with_extension("rs"));
+        let _ = write!(page, "\n## {title}\n\n{cure}\n\n```text\n");
         let lines: Vec<&str> = said.lines().collect();
         let errors = lines.iter().enumerate().filter(|(_, line)| line.starts_with("error"));
         let starts: Vec<usize> = errors.map(|(at, _)| at).collect();

@@ -5,9 +5,10 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use vsync::__private::{Class, Level, ctx};
+use vsync::__private::{Class, Level, ctx, query_ctx};
 use vsync::{
-    ApplyError, CheckpointError, Ctx, QueryError, Replicated, Reply, State, View, replicated,
+    ApplyError, CheckpointError, Ctx, QueryCtx, QueryError, Replicated, Reply, State, View,
+    replicated,
 };
 use vsync_core::wire::{self, MemberId, NodeId};
 
@@ -86,6 +87,11 @@ fn view(members: u64) -> wire::View {
         transfer: None,
     };
     wire::View { number: 3, members: (1..=members).map(member).collect(), active: members as usize }
+}
+
+/// The only member's.
+fn alone() -> QueryCtx {
+    query_ctx(&view(1), 0, (0, 1))
 }
 
 fn encoded<S: Replicated>(update: &S::Update) -> Vec<u8> {
@@ -218,25 +224,25 @@ fn a_query_is_answered_in_bytes() {
     let find = SectorQuery::Find { flight: 0, near: Some("LGA".to_owned()) };
     Sector::encode_query(&find, &mut query).expect("encodes");
     let mut out = Vec::new();
-    sector.query(&query, &mut out).expect("answers");
+    sector.query(&alone(), &query, &mut out).expect("answers");
     let answer: Result<Plan, Refused> = postcard::from_bytes(&out).expect("as serde writes it");
     assert_eq!(answer, Ok(plan(4)));
 
     out.clear();
-    sector.query(&[9], &mut out).expect("answers");
+    sector.query(&alone(), &[9], &mut out).expect("answers");
     assert_eq!(out, [1]);
     out.clear();
     let find = SectorQuery::Find { flight: 0, near: None };
     query.clear();
     Sector::encode_query(&find, &mut query).expect("encodes");
-    sector.query(&query, &mut out).expect("answers");
+    sector.query(&alone(), &query, &mut out).expect("answers");
     let answer: Result<Plan, Refused> = postcard::from_bytes(&out).expect("as serde writes it");
     assert_eq!(answer, Err(Refused::Full));
 
-    let unknown = sector.query(&[7], &mut out);
+    let unknown = sector.query(&alone(), &[7], &mut out);
     assert_eq!(unknown, Err(QueryError::Decode(ApplyError::UnknownMethod { id: 7 })));
     query.push(1);
-    let leftover = sector.query(&query, &mut out);
+    let leftover = sector.query(&alone(), &query, &mut out);
     assert_eq!(
         leftover,
         Err(QueryError::Decode(ApplyError::Leftover { method: "find", bytes: 1 }))
@@ -297,7 +303,7 @@ fn what_cannot_be_encoded_is_named() {
     assert!(matches!(error, CheckpointError::Save { field: "load", .. }), "{error}");
     let mut query = Vec::new();
     Mule::encode_query(&MuleQuery::Show, &mut query).expect("no arguments");
-    let error = mule.query(&query, &mut Vec::new()).expect_err("cannot be answered");
+    let error = mule.query(&alone(), &query, &mut Vec::new()).expect_err("cannot be answered");
     assert!(matches!(error, QueryError::Result { method: "show", .. }), "{error}");
 }
 

@@ -1,4 +1,6 @@
 //! What travels borrows nothing, and is a value.
+//! Cure: take `String`, `Vec<T>` or another type that owns what it has, and give such a value back;
+//! `BTreeMap` for `HashMap`. What only this process needs is no argument.
 #![allow(unused_variables, dead_code)]
 
 use std::borrow::Cow;

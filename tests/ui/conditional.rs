@@ -1,4 +1,6 @@
 //! All nodes must agree on what is replicated: a `cfg` goes on the whole item.
+//! Cure: say it without a condition: the same for all nodes. To leave a method or the whole type
+//! out of a build, put `#[cfg(…)]` on it, in all programs of the group alike.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{View, replicated};

@@ -1,4 +1,6 @@
 //! Where a context goes, and where there is none.
+//! Cure: put `ctx: &Ctx<Self>` behind `&mut self`, before the arguments, and nothing in between. A
+//! query takes `ctx: &QueryCtx`; what it needs of an update's context the update puts into the state.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{Ctx, replicated};

@@ -1,4 +1,6 @@
 //! Fields that are derived from others must say how, and may be nothing else.
+//! Cure: write `#[derived(with = Self::function)]`, with `fn function(&self) -> FieldType`, once and
+//! without `#[local]`. A `BTreeMap` stands for a `HashMap` here, too: updates may go through it.
 
 use std::collections::{BTreeMap, HashMap};
 

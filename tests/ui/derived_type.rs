@@ -1,4 +1,5 @@
 //! What computes a derived field gives a value of its type.
+//! Cure: name a function that takes `&Self` and gives the field's very type.
 
 use vsync::replicated;
 

@@ -1,4 +1,6 @@
 //! One name, one id and one variant for each method.
+//! Cure: rename one of the two, or give it another `id = …`. Names that the handles have for
+//! themselves (`group`, `clone`) are taken.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

@@ -1,4 +1,6 @@
 //! What a type emits, and what it cannot.
+//! Cure: name one type with `event = MyType` on the struct, and emit values of it: an enum, if
+//! there are several sorts.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{Ctx, replicated};

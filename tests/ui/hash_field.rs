@@ -1,4 +1,6 @@
 //! Hashed collections iterate in another order at every replica.
+//! Cure: use `BTreeMap` and `BTreeSet`. Only a hashed collection that no update depends on, such as a
+//! cache of this process, may be `#[local]`.
 #![allow(unused_variables, dead_code)]
 
 use std::collections::{HashMap, HashSet};

@@ -1,4 +1,5 @@
 //! A state owns what it has.
+//! Cure: own the value (`String`, `Vec<T>`, `Arc<T>`), and take the lifetime off struct and `impl`.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

@@ -1,4 +1,6 @@
 //! What a macro makes inside the block would not be seen.
+//! Cure: write the methods out, or let the macro make the whole item: `#[replicated] impl Board { …
+//! }`. Helpers that a macro makes go into an `impl` block of their own.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

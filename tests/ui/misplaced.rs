@@ -1,4 +1,6 @@
 //! Where the attribute goes, and with what options.
+//! Cure: put `#[replicated]` on the struct, with its options there, and on one inherent `impl`
+//! block; an enum goes into a struct as a field.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

@@ -1,4 +1,6 @@
 //! The form of an `#[on_view]` method.
+//! Cure: write one method `#[on_view] fn view(&mut self, ctx: &Ctx<Self>, view: &View)`, without
+//! options and without a result.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{Ctx, View, replicated};

@@ -1,4 +1,6 @@
 //! Ways in which an unstable value might get out without a word that says so.
+//! Cure: wait, with `.stable().await`, before the value leaves; or write out that it may leave
+//! early, with `peek` or `into_unstable("why")`.
 #![allow(unused_variables, dead_code)]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,6 @@
 //! Options that cannot be read: what may be among them is not said to be missing.
+//! Cure: write options as `name = value`, with commas, each once; strings in quotes, numbers
+//! without.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

@@ -1,4 +1,6 @@
 //! The order of an update: unknown, missing, of a wrong form; and its other options.
+//! Cure: write `#[update(order = "fifo")]`, `"causal"` or `"total"`, in quotes. If in doubt,
+//! `"total"`.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

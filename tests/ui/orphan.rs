@@ -1,4 +1,6 @@
 //! Methods whose `impl` block is not annotated.
+//! Cure: put `#[replicated]` on the `impl` block and on the struct: `update`, `query` and `on_view`
+//! mean something only there.
 #![allow(unused_variables, dead_code)]
 
 struct Board {

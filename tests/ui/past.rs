@@ -1,4 +1,6 @@
 //! Earlier versions: what they may be, and what must lead from one to the next.
+//! Cure: keep the earlier struct as `#[replicated(past, name = "…", version = 1)]`, and write `impl
+//! From<BookV1> for Book`.
 
 use vsync::replicated;
 

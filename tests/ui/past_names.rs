@@ -1,4 +1,5 @@
 //! Versions of one type have one name, and rise.
+//! Cure: give all versions one `name = "…"`, and each a higher `version` than the one before.
 
 use vsync::replicated;
 

@@ -1,4 +1,6 @@
 //! Options and fields that an earlier version cannot have.
+//! Cure: write `past` alone, with `name` and `version` and, from the third version on, `from`; keep
+//! only the fields that are in its checkpoints.
 
 use vsync::replicated;
 

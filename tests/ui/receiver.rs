@@ -1,4 +1,5 @@
 //! What `self` must be.
+//! Cure: take `&mut self` in an update and `&self` in a query.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

@@ -1,4 +1,5 @@
 //! A request runs beside the group: it is async, has no `self`, and takes its context first.
+//! Cure: write `async fn`, leave `self` out, and take `ctx: &RequestCtx<Self>` first.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{Ctx, RequestCtx, replicated};

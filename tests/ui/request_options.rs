@@ -1,4 +1,5 @@
 //! The options of a request, and of who coordinates a type's requests.
+//! Cure: name an argument as the key, a policy for the struct, and no order: the updates of a request are one.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{RequestCtx, replicated};

@@ -1,4 +1,5 @@
 //! A handler moves between threads where it waits.
+//! Cure: let go of what is not `Send` before the `.await`, or use `Arc` in place of `Rc`.
 #![allow(unused_variables, dead_code)]
 
 use std::rc::Rc;

@@ -1,4 +1,5 @@
 //! What a request takes and gives travels.
+//! Cure: derive serde's `Serialize` and `Deserialize` for what a request takes and gives.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{Effect, RequestCtx, replicated};

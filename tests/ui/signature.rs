@@ -1,4 +1,6 @@
 //! Arguments and results must travel; methods must be plain.
+//! Cure: write plain methods: named arguments of known types, by value, and such a result. Take
+//! generic, async and borrowed parts into a helper in another `impl` block.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

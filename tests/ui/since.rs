@@ -1,4 +1,6 @@
 //! From which version on and until which one a method is there.
+//! Cure: count versions from 1; `since` is at most the struct's `version`, `until` is above
+//! `since`; a query has neither.
 
 use vsync::replicated;
 

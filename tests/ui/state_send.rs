@@ -1,4 +1,5 @@
 //! A state moves between threads, with all its fields.
+//! Cure: take types that may move between threads: `Arc` for `Rc`, atomics or a `Mutex` for cells.
 #![allow(unused_variables, dead_code)]
 
 use std::rc::Rc;

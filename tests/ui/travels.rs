@@ -1,4 +1,6 @@
 //! Arguments, results and fields that are not `Serialize`, `Deserialize` or `Send`.
+//! Cure: derive `Serialize` and `Deserialize` (serde's) for what travels; a field that cannot have
+//! them is `#[local]`.
 #![allow(unused_variables, dead_code)]
 
 use std::collections::BTreeMap;

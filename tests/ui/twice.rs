@@ -1,4 +1,6 @@
 //! One annotated `impl` block per type; generated names are taken.
+//! Cure: a type has one `#[replicated] impl` block: put all annotated methods into it. Plain
+//! methods may stand in others.
 #![allow(unused_variables, dead_code)]
 
 use vsync::replicated;

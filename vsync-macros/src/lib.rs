@@ -12,6 +12,7 @@ mod expand;
 mod model;
 mod names;
 mod parse;
+mod sim_test;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +65,7 @@ use crate::parse::Errors;
 /// - `event = SectorEvent`: what its updates may emit; a type that is `Clone` and `Send`.
 /// - `requests = "rendezvous"`, `"primary"`, `"load"`, `"active"`, or a function: who coordinates
 ///   its requests.
+/// - `published`: clients may read these events, which therefore travel.
 /// - `crate = "…"`: where `vsync` is, if it was renamed; also on the `impl`.
 /// - `#[local]` on a field: not part of the replicated state. It is in no checkpoint and keeps the
 ///   value that was given to `join`.
@@ -82,7 +84,10 @@ use crate::parse::Errors;
 ///   - `since = 2`: it may be called when version 2 of the type is active in the group, or a later
 ///     one.
 ///   - `until = 4`: it may be called until version 4 is active.
-/// - `#[query]`: takes `&self` and arguments by value; also with `id = …`.
+/// - `#[query]`: takes `&self`, then perhaps `ctx: &QueryCtx`, then arguments by value; also with
+///   `id = …`.
+///   - `scatter, gather = merge`: the members divide its work, by the share in its context;
+///     `merge`, a `fn(Vec<R>) -> R`, makes one answer of theirs, which come in rank order.
 /// - `#[request]`: an `async fn` without `self` that takes `ctx: &RequestCtx<Self>` first, then
 ///   arguments by value. It runs at one member, which is succeeded when it fails; what it changes
 ///   by `ctx.update()` and what it answers are one update. Declared to give an `Effect<T>`, it may
@@ -99,9 +104,56 @@ use crate::parse::Errors;
 /// # Generated
 /// For a struct `Sector`: `SectorHandle` and `SectorClient`, with a method per update, query and
 /// request; `SectorUpdate`, `SectorQuery` and `SectorRequest`, with a variant each; implementations
-/// of `State` and `Replicated`. Documentation, `#[cfg]` and `#[deprecated]` of the methods come
-/// along. An `impl` in another module than its struct must have the struct, its handle and its
-/// client in scope.
+/// of `State` and `Replicated`. For instance, of
+///
+/// ```ignore
+/// #[replicated]
+/// #[derive(Default)]
+/// pub struct Counter {
+///     count: u64,
+/// }
+///
+/// #[replicated]
+/// impl Counter {
+///     #[update(order = "total")]
+///     pub fn add(&mut self, amount: u64) -> u64 { /* … */ }
+///     #[update(order = "fifo")]
+///     pub fn reset(&mut self, ctx: &Ctx<Self>) -> Result<(), Refused> { /* … */ }
+///     #[query]
+///     pub fn above(&self, least: u64) -> bool { /* … */ }
+/// }
+/// ```
+/// is made, beside what is written there,
+///
+/// ```ignore
+/// /// What `node.group("…").join(Counter::default())` gives a member. Cheap to clone.
+/// pub struct CounterHandle { /* … */ }
+/// impl CounterHandle {
+///     pub fn group(&self) -> &Group<Counter>;
+///     pub fn add(&self, amount: u64) -> Call<Counter, u64>;
+///     pub fn reset(&self) -> Call<Counter, (), Fallible<Refused>>;
+///     pub fn above(&self, least: u64) -> Query<Counter, bool>;
+/// }
+///
+/// /// What `client.group::<CounterClient>("…")` gives a client. Cheap to clone.
+/// pub struct CounterClient { /* … */ }
+/// impl CounterClient {
+///     pub fn group(&self) -> &RemoteGroup<Counter>;
+///     pub fn add(&self, amount: u64) -> RemoteCall<Counter, u64>;
+///     pub fn reset(&self) -> RemoteCall<Counter, (), Fallible<Refused>>;
+///     pub fn above(&self, least: u64) -> RemoteQuery<Counter, bool>;
+/// }
+///
+/// /// Updates as values: for timers (`Ctx::after`) and tests.
+/// pub enum CounterUpdate { Add { amount: u64 }, Reset }
+/// /// Queries as values.
+/// pub enum CounterQuery { Above { least: u64 } }
+///
+/// impl State for Counter { /* … */ }       // name, version, checkpoints
+/// impl Replicated for Counter { /* … */ }  // methods, messages, handles
+/// ```
+/// Documentation, `#[cfg]` and `#[deprecated]` of the methods come along. An `impl`
+/// in another module than its struct must have the struct, its handle and its client in scope.
 ///
 /// Generated items keep lints like `missing_docs` and `dead_code` quiet, which works where these
 /// are denied but not where they are forbidden. (`forbid(unsafe_code)` is fine: there is none.)
@@ -111,6 +163,38 @@ pub fn replicated(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     replicate(options.into(), item.into()).into()
+}
+
+/// Makes a test of a function that says what is to be simulated: groups of a replicated type, with
+/// faults, seed after seed.
+///
+/// The function takes nothing and gives a `vsync::testing::Simulation` back. Needs the feature
+/// `testing`.
+///
+/// ```ignore
+/// #[vsync::sim_test(seeds = 0..50, faults = Faults::all())]
+/// fn accounts_stay_in_balance() -> Simulation<Ledger> {
+///     Simulation::new(Ledger::default, |dice| LedgerUpdate::Pay { amount: dice.below(9) })
+///         .invariant("balanced", |ledger| ledger.sum() == 0)
+/// }
+/// ```
+/// A seed that fails is reported with the line that runs it again, and nothing else, from anywhere
+/// in the workspace:
+///
+/// ```text
+/// VSYNC_SEED=17 cargo test -p bank ledger::accounts_stay_in_balance
+/// ```
+///
+/// # Options
+/// `seeds`, `members`, `length` and `faults` are those of the simulation, and override what the
+/// function says of them; `crate = "…"` is where `vsync` is, if it was renamed. Attributes such as
+/// `#[ignore]` go along.
+#[proc_macro_attribute]
+pub fn sim_test(
+    options: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    sim_test::sim_test(options.into(), item.into()).into()
 }
 
 /// The attribute as a function on tokens.

@@ -5,7 +5,7 @@ mod signature;
 mod state;
 
 use proc_macro2::{Ident, TokenStream};
-use syn::{Attribute, Generics, ItemImpl, ItemStruct, Member, Path, Type, Visibility};
+use syn::{Attribute, ExprPath, Generics, ItemImpl, ItemStruct, Member, Path, Type, Visibility};
 
 pub(crate) use method::{companion, methods};
 pub(crate) use state::state;
@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) event: Option<Path>,
     /// Who coordinates its requests: an expression of that policy.
     pub(crate) requests: Option<TokenStream>,
+    /// Whether clients may read what is emitted.
+    pub(crate) published: bool,
     /// The version before.
     pub(crate) from: Option<Path>,
     /// Whether it is itself an earlier version, kept for its checkpoints.
@@ -99,10 +101,12 @@ pub(crate) struct Method {
     pub(crate) name: String,
     pub(crate) variant: Ident,
     pub(crate) id: Id,
-    /// Whether it takes `&Ctx<Self>`.
+    /// Whether it takes `&Ctx<Self>`, or a query `&QueryCtx`.
     pub(crate) ctx: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
+    /// What gathers the answers of a query whose work the members divide.
+    pub(crate) gather: Option<ExprPath>,
     /// How an update is delivered, or a request's `Commit`; queries have none.
     pub(crate) delivery: Option<Delivery>,
     /// What only a request has.

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, Lit, LitStr, Meta, Path, Token};
+use syn::{Attribute, Expr, ExprPath, Lit, LitStr, Meta, Path, Token};
 
 /// The errors found so far. All are reported, in one pass.
 #[derive(Default)]
@@ -107,9 +107,25 @@ impl Opt {
         }
     }
 
-    fn literal(&self) -> Option<&Lit> {
+    /// The value as the name of a function.
+    pub(crate) fn function(&self, errors: &mut Errors) -> Option<ExprPath> {
         match &self.value {
-            Some(Expr::Lit(literal)) => Some(&literal.lit),
+            Some(Expr::Path(path)) => Some(path.clone()),
+            _ => {
+                errors.push(self, format!("write `{} = merge`, a function's name", self.name));
+                None
+            }
+        }
+    }
+
+    fn literal(&self) -> Option<&Lit> {
+        let mut value = self.value.as_ref()?;
+        // What a macro by example was given stands in a group without marks.
+        while let Expr::Group(group) = value {
+            value = &group.expr;
+        }
+        match value {
+            Expr::Lit(literal) => Some(&literal.lit),
             _ => None,
         }
     }

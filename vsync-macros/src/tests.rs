@@ -35,7 +35,7 @@ fn errors(options: TokenStream, item: TokenStream) -> Vec<String> {
 #[test]
 fn a_struct() {
     snapshot!(expanded(
-        quote!(name = "atc.sector", version = 2, event = atc::Event),
+        quote!(name = "atc.sector", version = 2, event = atc::Event, published),
         quote! {
             /// A sector.
             #[derive(Default)]
@@ -49,6 +49,39 @@ fn a_struct() {
             }
         }
     ));
+}
+
+/// The test that is made, as formatted code; or the errors.
+fn simulated(options: TokenStream, item: TokenStream) -> String {
+    let output = crate::sim_test::sim_test(options, item);
+    let file = syn::parse2(output.clone()).unwrap_or_else(|error| panic!("{error}: {output}"));
+    prettyplease::unparse(&file)
+}
+
+#[test]
+fn a_simulation() {
+    snapshot!(simulated(
+        quote!(seeds = 0..50, crate = "isis", faults = Faults::none()),
+        quote! {
+            /// The sum stays.
+            #[ignore = "slow"]
+            fn r#type() -> Simulation<Ledger> {
+                simulation().invariant("sum", |ledger| ledger.sum() == 0)
+            }
+        }
+    ));
+}
+
+#[test]
+fn a_simulation_that_is_refused_is_no_test() {
+    let code = simulated(
+        quote!(seeds),
+        quote!(
+            fn nothing() {}
+        ),
+    );
+    assert_eq!(code.matches("compile_error").count(), 2, "{code}");
+    assert!(!code.contains("::test]") && code.contains("fn nothing() {}"), "{code}");
 }
 
 #[test]
@@ -70,6 +103,11 @@ fn an_impl() {
                 #[query]
                 pub fn count(&self) -> usize {
                     0
+                }
+                /// Looks for it.
+                #[query(scatter, gather = Self::merge)]
+                pub fn search(&self, ctx: &QueryCtx, area: Area) -> Vec<Hit> {
+                    self.find(ctx.share(0..9), area)
                 }
                 #[on_view]
                 fn view(&mut self, view: &View) {}
@@ -154,7 +192,7 @@ fn all_errors_come_in_one_pass() {
             }
         },
     );
-    assert_eq!(found.len(), 15, "{found:#?}");
+    assert_eq!(found.len(), 16, "{found:#?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! once, whole and in the order they were sent. `Down` may lose a suffix of each class. `send`
 //! never waits, and what it takes is bounded by its caller through [`Transport::backlog`].
 
+mod address;
 mod error;
 mod inbox;
 mod memory;
@@ -21,6 +22,7 @@ mod secret;
 mod stats;
 mod transport;
 
+pub use address::check_address;
 pub use error::{ConnectError, SecretError, StartError};
 pub use memory::{Memory, MemoryNet};
 pub use peer::{Class, Event, PeerId, PeerInfo};

@@ -1,17 +1,21 @@
 //! Activating a version of a group's type.
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot};
 
 use crate::error::{GroupError, Unknown};
 use crate::group::{Group, GroupEvent};
+use crate::limited::Limited;
 use crate::replicated::Replicated;
 use crate::runtime::callers::{Told, Waiter};
 use crate::runtime::outbox::{Left, Tell};
 
 /// Why a version was not activated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ActivateError {
     /// These members' programs do not have the version; with the names of their nodes. The version
@@ -42,11 +46,38 @@ impl fmt::Display for ActivateError {
     }
 }
 
+impl fmt::Debug for ActivateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
 impl std::error::Error for ActivateError {}
 
 impl From<GroupError> for ActivateError {
     fn from(error: GroupError) -> ActivateError {
         ActivateError::Group(error)
+    }
+}
+
+/// The wait of [`Group::activate`]. Nothing is sent before the first poll.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Activate(Limited<(), ActivateError>);
+
+impl Activate {
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`], in [`ActivateError::Group`]. The
+    /// version may be activated all the same; asking again does no harm.
+    pub fn timeout(self, limit: Duration) -> Self {
+        Activate(self.0.within(limit))
+    }
+}
+
+impl Future for Activate {
+    type Output = Result<(), ActivateError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 
@@ -63,14 +94,21 @@ impl<S: Replicated> Group<S> {
     /// It is agreed on by an update in the group's total order, and takes effect with the next
     /// view, for which the group does not wait: all updates of a view, whatever their order, are
     /// applied under one version. This returns when that view is installed here. While the group
-    /// has no quorum, it waits; if it is dropped, the version may be activated all the same. A
-    /// version that is active, or below the active one, is there already.
+    /// has no quorum, it waits; give it a [`timeout`](Activate::timeout). If that ends it, or it is
+    /// dropped, the version may be activated all the same. A version that is active, or below the
+    /// active one, is there already.
     ///
     /// # Errors
     /// [`ActivateError::Lacking`], if a member's program does not have the version, or one came in
     /// meanwhile that has not: nothing has changed. [`ActivateError::Unknown`], if this program
     /// does not have it. [`ActivateError::Group`], as for calls.
-    pub async fn activate(&self, version: u32) -> Result<(), ActivateError> {
+    pub fn activate(&self, version: u32) -> Activate {
+        let group = self.clone();
+        Activate(Limited::new(None, async move { group.active(version).await }))
+    }
+
+    /// Until the version is active.
+    async fn active(&self, version: u32) -> Result<(), ActivateError> {
         if version > S::VERSION {
             return Err(ActivateError::Unknown { version, here: S::VERSION });
         }

@@ -6,12 +6,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vsync_net::PeerInfo;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::ask::Target;
 use crate::card::Card;
 use crate::client::Connection;
 use crate::error::ClientError;
 use crate::gateway::Request;
 use crate::replicated::Replicated;
 use crate::runtime::replica::schema;
+use crate::runtime::ring::Position;
 use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST};
 use crate::runtime::sessions::{Commit, Committed, KEY, Recorded, Refusal, RequestId};
 use crate::seen::Seen;
@@ -85,22 +87,43 @@ enum Met {
 }
 
 impl Asking<'_> {
-    /// Has a query answered from a state that has all of `seen` in it.
+    /// Has a query answered from a state that has all of `seen` in it, by whom `at` means.
     pub(crate) async fn query<S: Replicated>(
         &self,
         query: Vec<u8>,
         seen: Option<Seen>,
+        at: Option<Target>,
     ) -> Result<(Vec<u8>, Seen), ClientError> {
         if query.len() > LONGEST {
             return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
         }
+        self.in_time()?;
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let line = line(&query, |id| self.card.query(id));
-        let ask = Ask::Query { group, schema, line, query: query.clone(), seen };
+        let ask = Ask::Query { group, schema, line, query: query.clone(), seen, at };
         let mut attempts = Attempts::new();
         match self.until_answered::<S>(&ask, &mut attempts).await? {
             Answer::Result { bytes, seen } => Ok((bytes, seen)),
             other => Err(self.error::<S>(other, &query)),
+        }
+    }
+
+    /// Asks for what the group has emitted from a position on; the answer is that of one member,
+    /// encoded. From then on this client's queries read states that have these events in them.
+    pub(crate) async fn events<S: Replicated>(
+        &self,
+        position: Option<Position>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let (group, schema) = (self.group.to_owned(), schema::<S>());
+        let line = self.card.event().map_or(0, |line| hash(&line));
+        let ask = Ask::Events { group, schema, line, position };
+        match self.until_answered::<S>(&ask, &mut Attempts::new()).await? {
+            Answer::Result { bytes, .. } => Ok(bytes),
+            Answer::Type { there } if there != S::NAME => {
+                let (name, here) = (self.group.to_owned(), self.card.event().unwrap_or_default());
+                Err(ClientError::Type { name, here, there })
+            }
+            other => Err(self.error::<S>(other, &[])),
         }
     }
 
@@ -116,9 +139,7 @@ impl Asking<'_> {
         if update.len() > LONGEST {
             return Err(ClientError::TooLarge { size: update.len(), limit: LONGEST }.into());
         }
-        if Instant::now() >= self.deadline {
-            return Err(ClientError::Timeout { last: "it had passed already".to_owned() }.into());
-        }
+        self.in_time()?;
         loop {
             let ticket = match key {
                 None => Some(self.ticket::<S>().await?),
@@ -154,6 +175,14 @@ impl Asking<'_> {
             // Under another content's name this one was never carried out.
             let unknown = unknown && refusal != Refusal::OtherContent;
             return Err(NoReply { unknown, why: refused(refusal) });
+        }
+    }
+
+    /// An error if the deadline is over before anything was asked.
+    fn in_time(&self) -> Result<(), ClientError> {
+        match Instant::now() < self.deadline {
+            true => Ok(()),
+            false => Err(ClientError::Timeout { last: "it had passed already".to_owned() }),
         }
     }
 
@@ -330,6 +359,8 @@ impl Asking<'_> {
             }
             Answer::UnknownQuery { id } => ClientError::UnknownQuery { id },
             Answer::BadQuery(why) => ClientError::Decode(why),
+            Answer::NoSuchMember(target) => ClientError::NoSuchMember(target),
+            Answer::Missing { member, why } => ClientError::NoAnswer { member, why },
             Answer::TooLarge { size, limit } => ClientError::TooLarge {
                 size: usize::try_from(size).unwrap_or(usize::MAX),
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),
@@ -347,7 +378,12 @@ fn method(call: &[u8]) -> Option<u32> {
 /// Hash of a method's line in a card.
 pub(crate) fn line(call: &[u8], of: impl FnOnce(u32) -> Option<String>) -> u64 {
     let line = method(call).and_then(of);
-    line.map_or(0, |line| xxh3_64(line.as_bytes()))
+    line.map_or(0, |line| hash(&line))
+}
+
+/// Hash of a line in a card.
+pub(crate) fn hash(line: &str) -> u64 {
+    xxh3_64(line.as_bytes())
 }
 
 /// How a method's line begins; a type's name alone has no such word.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vsync_net::{Quic, QuicConfig, Secret, Transport};
+use vsync_net::{Quic, QuicConfig, Secret, Transport, check_address};
 
 use crate::error::StartError;
 use crate::node::Node;
+use crate::runtime::replica::RING;
 use crate::steward::Limits;
 
 /// Longest update unless configured otherwise.
@@ -49,7 +50,12 @@ impl NodeBuilder {
             expect: None,
             history: None,
             patience: Duration::from_secs(15),
-            limits: Limits { update: UPDATE, window: WINDOW, join_buffer: JOIN_BUFFER },
+            limits: Limits {
+                update: UPDATE,
+                window: WINDOW,
+                join_buffer: JOIN_BUFFER,
+                events: RING,
+            },
             silence: None,
             slow_member: None,
         }
@@ -74,7 +80,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Addresses of nodes that may be in the cluster already.
+    /// Addresses, `host:port`, of nodes that may be in the cluster already. The node's own may be
+    /// among them, but not alone.
     pub fn seeds<A: Into<String>>(mut self, seeds: impl IntoIterator<Item = A>) -> Self {
         self.seeds = seeds.into_iter().map(Into::into).collect();
         self
@@ -105,8 +112,8 @@ impl NodeBuilder {
     }
 
     /// Forms a new cluster together with the seeds, once `nodes` of them, this one included, wait
-    /// for it. All of them say so, with the same number and seeds; a cluster that is there already
-    /// is joined.
+    /// for it. All of them say so, with the same number and seeds, and none of them says
+    /// [`bootstrap`](NodeBuilder::bootstrap); a cluster that is there already is joined.
     pub fn expect(mut self, nodes: usize) -> Self {
         self.expect = Some(nodes);
         self
@@ -139,6 +146,14 @@ impl NodeBuilder {
         self
     }
 
+    /// How many bytes of the last events are kept for clients, for each group whose type publishes
+    /// them; 1 MiB by default. A subscriber that lags behind further misses the oldest. See
+    /// [`RemoteGroup::events`](crate::RemoteGroup::events).
+    pub fn event_buffer(mut self, bytes: usize) -> Self {
+        self.limits.events = bytes;
+        self
+    }
+
     /// How long a peer may be silent before it is suspected; 500 ms by default.
     pub fn failure_timeout(mut self, silence: Duration) -> Self {
         self.silence = Some(silence);
@@ -153,8 +168,9 @@ impl NodeBuilder {
 
     /// Starts the node: opens its endpoint, forms or joins the cluster.
     pub async fn start(mut self) -> Result<Node, StartError> {
-        if !self.bootstrap && self.seeds.is_empty() {
-            return Err(StartError::NoSeeds);
+        self.ways_in()?;
+        for address in self.seeds.iter().chain(&self.advertise) {
+            check_address(address).map_err(|error| StartError::Config(error.to_string()))?;
         }
         let secret = self.secret.take().ok_or(StartError::NoSecret)?.map_err(StartError::Secret)?;
         let mut config = QuicConfig::new(self.name.clone(), self.listen.clone(), secret);
@@ -170,17 +186,38 @@ impl NodeBuilder {
         self.over(Arc::new(transport)).await
     }
 
+    /// Checks that what is said of the way into a cluster is one.
+    fn ways_in(&self) -> Result<(), StartError> {
+        match self.expect {
+            Some(nodes) if self.bootstrap => Err(StartError::Config(format!(
+                "`bootstrap` and expect({nodes}) exclude each other: with `bootstrap` this node \
+                 forms the cluster alone, with `expect` together with its seeds"
+            ))),
+            Some(nodes) if self.seeds.is_empty() => Err(StartError::Config(format!(
+                "expect({nodes}) without seeds: say `.seeds([...])` with the addresses of the \
+                 {nodes} nodes, this one among them or not, the same at all of them"
+            ))),
+            None if !self.bootstrap && self.seeds.is_empty() => Err(StartError::NoSeeds),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts the node over a transport that is open already.
     pub(crate) async fn over(self, transport: Arc<dyn Transport>) -> Result<Node, StartError> {
-        if let Some(nodes) = self.expect {
-            let own = &transport.local().addr;
-            let all = 1 + self.seeds.iter().filter(|seed| *seed != own).count();
-            if self.bootstrap || nodes * 2 <= all {
-                return Err(StartError::Config(format!(
-                    "expect({nodes}) must be more than half of the {all} nodes named, and excludes \
-                     bootstrap: else two clusters could form"
-                )));
-            }
+        self.ways_in()?;
+        let own = &transport.local().addr;
+        let all = 1 + self.seeds.iter().filter(|seed| *seed != own).count();
+        if let Some(nodes) = self.expect.filter(|nodes| nodes * 2 <= all) {
+            return Err(StartError::Config(format!(
+                "expect({nodes}) must be more than half of the {all} nodes named: else two \
+                 clusters could form"
+            )));
+        }
+        if all == 1 && !self.bootstrap && self.expect != Some(1) {
+            return Err(StartError::Config(format!(
+                "the only seed, {own}, is this node itself: name the other nodes, or say \
+                 `.bootstrap()` if this one forms the cluster"
+            )));
         }
         if self.limits.update > self.limits.window / 2 {
             let (update, window) = (self.limits.update, self.limits.window);

@@ -205,6 +205,14 @@ pub struct CallFuture<S: Replicated, V, O = Infallible> {
     answer: PhantomData<fn() -> (V, O)>,
 }
 
+impl<S: Replicated, V, O> CallFuture<S, V, O> {
+    /// Gives up waiting after `limit`, as [`Call::timeout`] says; it counts from the first poll on.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.progress.limit = Some(limit);
+        self
+    }
+}
+
 impl<S: Replicated, V: Send + 'static, O: Outcome> Future for CallFuture<S, V, O> {
     type Output = Result<V, CallError<O::Refusal>>;
 
@@ -231,6 +239,14 @@ pub struct OptimisticCall<S: Replicated, V, O = Infallible> {
     answer: PhantomData<fn() -> (V, O)>,
 }
 
+impl<S: Replicated, V, O> OptimisticCall<S, V, O> {
+    /// Gives up waiting after `limit`, as [`Call::timeout`] says; it counts from the first poll on.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.progress.limit = Some(limit);
+        self
+    }
+}
+
 impl<S: Replicated, V: Send + 'static, O: Outcome> Future for OptimisticCall<S, V, O> {
     type Output = Result<Optimistic<V, O>, GroupError>;
 
@@ -253,6 +269,15 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for OptimisticCall<S, 
 #[must_use = "futures do nothing unless polled"]
 pub struct SendCall<S: Replicated> {
     progress: Progress<S, ()>,
+}
+
+impl<S: Replicated> SendCall<S> {
+    /// Gives up waiting after `limit`, as [`Call::timeout`] says; it counts from the first poll on.
+    /// Here the outcome is never [`Unknown`]: an update is accepted or it is not.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.progress.limit = Some(limit);
+        self
+    }
 }
 
 impl<S: Replicated> Future for SendCall<S> {

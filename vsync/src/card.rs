@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 
 use vsync_core::engine::{Class, Level};
+
+mod text;
 
 use crate::replicated::{Replicated, Signature};
 use crate::state::State;
@@ -62,6 +63,8 @@ pub struct Card {
     name: String,
     /// The newest first: version and fields.
     states: Vec<(u32, Vec<Part>)>,
+    /// The events, if clients may read them.
+    event: Option<Part>,
     methods: Vec<Entry>,
 }
 
@@ -83,12 +86,14 @@ struct Entry {
     request: bool,
     since: u32,
     until: Option<u32>,
+    /// Of a query: whether the members divide its work.
+    scattered: bool,
     arguments: Vec<Part>,
     result: Option<Part>,
 }
 
 /// The line at which a text is no card.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CardError {
     /// Its number, from 1.
@@ -98,6 +103,12 @@ pub struct CardError {
 impl fmt::Display for CardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {} is not that of a schema card", self.line)
+    }
+}
+
+impl fmt::Debug for CardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 
@@ -142,6 +153,7 @@ impl Card {
                 request,
                 since,
                 until,
+                scattered: S::SCATTERED.contains(&id),
                 arguments: Vec::new(),
                 result: None,
             };
@@ -155,7 +167,12 @@ impl Card {
             |lines: Vec<String>| lines.iter().filter_map(|line| Part::parse(line)).collect();
         let mut states = vec![(S::VERSION, parse(fields::<S>()))];
         states.extend(S::earlier().into_iter().map(|(version, lines)| (version, parse(lines))));
-        Card { name: S::NAME.escape_debug().to_string(), states, methods }
+        let event = S::published().map(|(ty, shape)| Part {
+            name: "event".to_owned(),
+            ty: ty.to_owned(),
+            shape,
+        });
+        Card { name: S::NAME.escape_debug().to_string(), states, event, methods }
     }
 
     /// The version of the type.
@@ -185,17 +202,29 @@ impl Card {
         Some(line)
     }
 
-    /// A query in one line.
+    /// What callers of a query must agree on, in one line: whether the members divide its work is
+    /// the group's business.
     pub(crate) fn query(&self, id: u32) -> Option<String> {
         self.methods.iter().find(|method| method.id == id && method.delivery.is_none()).map(
             |query| {
-                let mut line = query.to_string();
+                let mut line = format!("query {} id {id}", query.name);
                 for part in query.arguments.iter().chain(&query.result) {
                     line.push_str(&part.to_string());
                 }
                 line
             },
         )
+    }
+
+    /// What readers of the events must agree on, in one line; `None` if clients may read none.
+    pub(crate) fn event(&self) -> Option<String> {
+        self.event.as_ref().map(|event| format!("event {} #{}", event.ty, event.shape))
+    }
+
+    /// What members must agree on that ask each other for shares of a query, in one line.
+    pub(crate) fn share(&self, id: u32) -> Option<String> {
+        let scattered = self.methods.iter().any(|method| method.id == id && method.scattered);
+        Some(self.query(id)? + if scattered { " scatter" } else { "" })
     }
 
     /// Why programs with these cards cannot be members of one group in which `active` is the active
@@ -213,6 +242,9 @@ impl Card {
         self.compare_states(there, &mut found);
         self.compare_stamps(there, &mut found);
         let versions = (self.version(), there.version());
+        if versions.0 == versions.1 {
+            self.compare_events(there, &mut found);
+        }
         for method in &self.methods {
             match there.methods.iter().find(|other| other.id == method.id) {
                 Some(other) => method.compare(other, versions, &mut found),
@@ -249,6 +281,16 @@ impl Card {
             "{called} is causal {place}, and without it the type has no causal update: the first \
              one cannot come, nor the last one go, while programs of the other version are members"
         ));
+    }
+
+    /// Members show them for themselves, and clients are told if theirs are others.
+    fn compare_events(&self, there: &Card, found: &mut Vec<String>) {
+        match (&self.event, &there.event) {
+            (Some(here), Some(there)) => here.compare(there, "the type of events", found),
+            (Some(_), None) => found.push("events are published here, not there".to_owned()),
+            (None, Some(_)) => found.push("events are published there, not here".to_owned()),
+            (None, None) => {}
+        }
     }
 
     fn compare_states(&self, there: &Card, found: &mut Vec<String>) {
@@ -334,15 +376,6 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name.as_str() {
-            "->" => write!(f, "  -> {} #{}", self.ty, self.shape),
-            name => write!(f, "  {name}: {} #{}", self.ty, self.shape),
-        }
-    }
-}
-
 impl Entry {
     fn sign(&mut self, signature: &Signature, shapes: Vec<String>) {
         let mut shapes = shapes.into_iter();
@@ -401,6 +434,11 @@ impl Entry {
                 found.push(format!("{called} has the level {level} here, {other_level} there"));
             }
         }
+        if self.scattered != there.scattered {
+            let say = |scattered| if scattered { "scattered" } else { "not scattered" };
+            let (here, there) = (say(self.scattered), say(there.scattered));
+            found.push(format!("{called} is {here} here, {there} there"));
+        }
         if self.since != there.since {
             let (here, there) = (self.since, there.since);
             found.push(format!("{called} is since {here} here, since {there} there"));
@@ -425,116 +463,6 @@ impl Entry {
         let (here, there) = (here.unwrap_or_else(unit), there.unwrap_or_else(unit));
         here.compare(&there, &format!("the result {of}"), found);
     }
-}
-
-/// The line without what it takes and gives.
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} id {}", self.kind(), self.name, self.id)?;
-        if let Some((policy, _)) = self.delivery.as_ref().filter(|_| self.request) {
-            write!(f, " by {policy}")?;
-        } else if let Some((order, level)) = &self.delivery {
-            write!(f, " order {order} level {level}")?;
-        }
-        if self.since > 1 {
-            write!(f, " since {}", self.since)?;
-        }
-        self.until.map_or(Ok(()), |until| write!(f, " until {until}"))
-    }
-}
-
-impl fmt::Display for Card {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut states = self.states.iter();
-        if let Some((version, fields)) = states.next() {
-            writeln!(f, "type {} version {version}", self.name)?;
-            fields.iter().try_for_each(|field| writeln!(f, "{field}"))?;
-        }
-        for method in &self.methods {
-            writeln!(f, "{method}")?;
-            let parts = method.arguments.iter().chain(&method.result);
-            parts.into_iter().try_for_each(|part| writeln!(f, "{part}"))?;
-        }
-        for (version, fields) in states {
-            writeln!(f, "earlier version {version}")?;
-            fields.iter().try_for_each(|field| writeln!(f, "{field}"))?;
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for Card {
-    type Err = CardError;
-
-    fn from_str(text: &str) -> Result<Card, CardError> {
-        let mut card = Card { name: String::new(), states: Vec::new(), methods: Vec::new() };
-        let mut of_method = false;
-        for (index, line) in text.lines().enumerate() {
-            card.line(line, &mut of_method).ok_or(CardError { line: index + 1 })?;
-        }
-        if card.states.is_empty() { Err(CardError { line: 1 }) } else { Ok(card) }
-    }
-}
-
-impl Card {
-    /// One line of a text.
-    fn line(&mut self, line: &str, of_method: &mut bool) -> Option<()> {
-        if line.starts_with("  ") {
-            let part = Part::parse(line)?;
-            match (*of_method, part.name == "->") {
-                (true, true) => self.methods.last_mut()?.result = Some(part),
-                (true, false) => self.methods.last_mut()?.arguments.push(part),
-                (false, _) => self.states.last_mut()?.1.push(part),
-            }
-            return Some(());
-        }
-        *of_method = false;
-        if let Some(rest) = line.strip_prefix("type ") {
-            let (name, version) = rest.rsplit_once(" version ")?;
-            self.name = name.to_owned();
-            self.states.insert(0, (version.parse().ok()?, Vec::new()));
-        } else if let Some(version) = line.strip_prefix("earlier version ") {
-            self.states.push((version.parse().ok()?, Vec::new()));
-        } else {
-            self.methods.push(method(line)?);
-            *of_method = true;
-        }
-        Some(())
-    }
-}
-
-/// The line of a method.
-fn method(line: &str) -> Option<Entry> {
-    let mut words = line.split(' ');
-    let (update, request) = match words.next()? {
-        "update" => (true, false),
-        "query" => (false, false),
-        "request" => (true, true),
-        _ => return None,
-    };
-    let mut entry = Entry {
-        name: words.next()?.to_owned(),
-        id: 0,
-        delivery: update.then(Default::default),
-        request,
-        since: 1,
-        until: None,
-        arguments: Vec::new(),
-        result: None,
-    };
-    while let Some(key) = words.next() {
-        let value = words.next()?;
-        match (key, &mut entry.delivery) {
-            ("id", _) => entry.id = value.parse().ok()?,
-            ("order", Some((order, _))) => *order = value.to_owned(),
-            ("by", Some((policy, _))) if request => *policy = value.to_owned(),
-            ("level", Some((_, level))) => *level = value.to_owned(),
-            ("since", _) => entry.since = value.parse().ok()?,
-            ("until", _) => entry.until = Some(value.parse().ok()?),
-            _ => return None,
-        }
-    }
-    Some(entry)
 }
 
 #[cfg(test)]

@@ -1,14 +1,39 @@
 //! Errors: one small enum per operation, each variant says whether the update took effect.
+//!
+//! Their `Debug` is their text: it is what a program shows whose `main` gives the error back, and
+//! what `unwrap` says.
 
+mod start;
+
+use std::error::Error;
 use std::fmt;
 
+pub use self::start::StartError;
+use crate::ask::{Missing, Target};
 use crate::state::CheckpointError;
+use crate::view::MemberId;
 
 /// An error of the network below, as it says itself.
-pub type NetworkError = Box<dyn std::error::Error + Send + Sync>;
+pub type NetworkError = Box<dyn Error + Send + Sync>;
+
+/// An error's text, and the sources that it does not name itself.
+pub(crate) fn told(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = error.to_string();
+    f.write_str(&text)?;
+    let mut source = error.source();
+    while let Some(error) = source {
+        let why = error.to_string();
+        if !text.contains(&why) {
+            write!(f, ": {why}")?;
+            text.push_str(&why);
+        }
+        source = error.source();
+    }
+    Ok(())
+}
 
 /// Why an update or a call certainly had no effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotApplied {
     /// The encoded update is larger than the node allows.
@@ -74,11 +99,20 @@ impl fmt::Display for NotApplied {
     }
 }
 
+impl fmt::Debug for NotApplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        told(self, f)
+    }
+}
+
+impl std::error::Error for NotApplied {}
+
 /// Why it is not known whether an update took effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unknown {
-    /// The deadline came after the update was sent: it is under way.
+    /// The deadline came first: an update was sent by then, and is under way; what was read or
+    /// awaited has not become stable.
     Timeout,
     /// This membership ended while the update was under way.
     Excluded,
@@ -92,7 +126,7 @@ pub enum Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Unknown::Timeout => "the deadline came while the update was under way",
+            Unknown::Timeout => "the deadline came first: what was sent by then is under way",
             Unknown::Excluded => "this node was excluded while the update was under way",
             Unknown::Closed => "the group was closed here while the update was under way",
             Unknown::NoAnswer => "the update was delivered, but this replica could not apply it",
@@ -100,8 +134,16 @@ impl fmt::Display for Unknown {
     }
 }
 
+impl fmt::Debug for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        told(self, f)
+    }
+}
+
+impl std::error::Error for Unknown {}
+
 /// Why a call gave no value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError<E> {
     /// The application said no. The decision is stable.
@@ -115,13 +157,33 @@ pub enum CallError<E> {
     Panicked(String),
 }
 
-impl<E: fmt::Display> fmt::Display for CallError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E> CallError<E> {
+    /// The text; `refused` is that of the application.
+    fn tell(&self, f: &mut fmt::Formatter<'_>, refused: fmt::Arguments<'_>) -> fmt::Result {
         match self {
-            CallError::Refused(error) => write!(f, "refused: {error}"),
+            CallError::Refused(_) => write!(f, "refused: {refused}"),
             CallError::NotApplied(why) => write!(f, "not applied: {why}"),
             CallError::Unknown(why) => write!(f, "outcome unknown: {why}"),
             CallError::Panicked(why) => write!(f, "the update panicked half way: {why}"),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Refused(error) => self.tell(f, format_args!("{error}")),
+            _ => self.tell(f, format_args!("")),
+        }
+    }
+}
+
+/// The text, with the application's error as its own `Debug` has it.
+impl<E: fmt::Debug> fmt::Debug for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Refused(error) => self.tell(f, format_args!("{error:?}")),
+            _ => self.tell(f, format_args!("")),
         }
     }
 }
@@ -130,7 +192,7 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
 
 /// Why an operation on a group failed that has no answer of the application: an optimistic call, a
 /// `send`, a `flush`, a query.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupError {
     /// Certainly without effect.
@@ -155,6 +217,12 @@ impl fmt::Display for GroupError {
     }
 }
 
+impl fmt::Debug for GroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        told(self, f)
+    }
+}
+
 impl std::error::Error for GroupError {}
 
 impl<E> From<GroupError> for CallError<E> {
@@ -168,70 +236,8 @@ impl<E> From<GroupError> for CallError<E> {
     }
 }
 
-/// Why a node could not be started.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The builder was given neither a secret nor a transport.
-    NoSecret,
-    /// The secret could not be read.
-    Secret(String),
-    /// Neither `bootstrap` nor `seeds`: there is no way into a cluster.
-    NoSeeds,
-    /// Something the builder was given makes no sense.
-    Config(String),
-    /// The endpoint could not be opened (port taken, secret too short, address wrong).
-    Network(NetworkError),
-    /// `bootstrap` was asked for, but a seed already belongs to a cluster.
-    ClusterExists {
-        /// The seed that answered.
-        seed: String,
-    },
-    /// No seed let this node in before the deadline; the last reason of each.
-    Unreachable {
-        /// Address and reason.
-        seeds: Vec<(String, String)>,
-    },
-    /// The directory could not be joined.
-    Directory(Box<JoinError>),
-    /// The history file could not be made.
-    History(std::io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::NoSecret => {
-                f.write_str("no cluster secret: give secret_file or secret_env")
-            }
-            StartError::Secret(why) => write!(f, "cluster secret: {why}"),
-            StartError::NoSeeds => f.write_str(
-                "no seeds, and this node does not bootstrap: say `.bootstrap()` at exactly one \
-                 node and `.seeds([...])` at all others, or `.expect(n)` with the same seeds \
-                 everywhere",
-            ),
-            StartError::Config(why) => f.write_str(why),
-            StartError::Network(error) => write!(f, "network: {error}"),
-            StartError::ClusterExists { seed } => {
-                write!(f, "cannot bootstrap: {seed} already belongs to a cluster")
-            }
-            StartError::Unreachable { seeds } => {
-                f.write_str("no seed let this node in")?;
-                for (seed, why) in seeds {
-                    write!(f, "; {seed}: {why}")?;
-                }
-                Ok(())
-            }
-            StartError::Directory(error) => write!(f, "the directory: {error}"),
-            StartError::History(error) => write!(f, "the history file: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
 /// Why a group could not be created or joined.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
     /// `create` of a group that exists.
@@ -341,11 +347,16 @@ impl fmt::Display for JoinError {
     }
 }
 
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        told(self, f)
+    }
+}
+
 impl std::error::Error for JoinError {}
 
 /// Why a client's operation failed. Queries have no effect, so each may be tried again; of an
 /// update, [`ClientCallError`] says more.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientError {
     /// The secret could not be read or is too short, or no endpoint could be opened.
@@ -409,6 +420,15 @@ pub enum ClientError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The group has no such member, nor had it in the view before.
+    NoSuchMember(Target),
+    /// A member gave no answer, and no other may be asked in its place.
+    NoAnswer {
+        /// Which.
+        member: MemberId,
+        /// Why.
+        why: Missing,
+    },
     /// The deadline came; the last reason.
     Timeout {
         /// What the last attempt met.
@@ -459,6 +479,8 @@ impl fmt::Display for ClientError {
             ClientError::TooLarge { size, limit } => {
                 write!(f, "what is asked or its answer has {size} bytes, the limit is {limit}")
             }
+            ClientError::NoSuchMember(target) => target.nobody(f),
+            ClientError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
             ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
             ClientError::Deadline => f.write_str("the deadline came before the answer"),
             ClientError::Cancelled => f.write_str("the request was cancelled"),
@@ -469,10 +491,23 @@ impl fmt::Display for ClientError {
     }
 }
 
-impl std::error::Error for ClientError {}
+impl fmt::Debug for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        told(self, f)
+    }
+}
+
+impl std::error::Error for ClientError {
+    /// What is behind the error that the text names.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ClientError::Network(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 /// Why a client's update gave no value.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientCallError<E> {
     /// The application said no. The decision is stable.
@@ -490,14 +525,34 @@ pub enum ClientCallError<E> {
     NoResult(String),
 }
 
-impl<E: fmt::Display> fmt::Display for ClientCallError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E> ClientCallError<E> {
+    /// The text; `refused` is that of the application.
+    fn tell(&self, f: &mut fmt::Formatter<'_>, refused: fmt::Arguments<'_>) -> fmt::Result {
         match self {
-            ClientCallError::Refused(error) => write!(f, "refused: {error}"),
+            ClientCallError::Refused(_) => write!(f, "refused: {refused}"),
             ClientCallError::NotApplied(why) => write!(f, "not applied: {why}"),
             ClientCallError::Unknown(why) => write!(f, "outcome unknown: {why}"),
             ClientCallError::Panicked(why) => write!(f, "the update panicked half way: {why}"),
             ClientCallError::NoResult(why) => write!(f, "applied, but without a result: {why}"),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ClientCallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientCallError::Refused(error) => self.tell(f, format_args!("{error}")),
+            _ => self.tell(f, format_args!("")),
+        }
+    }
+}
+
+/// The text, with the application's error as its own `Debug` has it.
+impl<E: fmt::Debug> fmt::Debug for ClientCallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientCallError::Refused(error) => self.tell(f, format_args!("{error:?}")),
+            _ => self.tell(f, format_args!("")),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use crate::runtime::ring::Ring;
 use crate::state::State;
 
 /// How many events a reader may lag behind.
@@ -50,6 +51,13 @@ pub struct Cursor {
     pub index: u64,
 }
 
+impl Cursor {
+    /// The place behind it.
+    pub(crate) fn next(self) -> Cursor {
+        Cursor { index: self.index.saturating_add(1), ..self }
+    }
+}
+
 /// What comes out of a group's [`Events`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,20 +88,54 @@ enum Item<E> {
 pub(crate) struct Feed<E> {
     sender: OnceLock<broadcast::Sender<Item<E>>>,
     closed: AtomicBool,
+    /// Where they are kept for clients, if the type publishes them, and how they are encoded.
+    published: Option<(Arc<Ring>, Encode<E>)>,
 }
+
+/// Encodes an event.
+pub(crate) type Encode<E> = fn(&E) -> Result<Vec<u8>, String>;
 
 impl<E: Clone + Send + 'static> Feed<E> {
     pub(crate) fn new() -> Feed<E> {
-        Feed { sender: OnceLock::new(), closed: AtomicBool::new(false) }
+        Feed { sender: OnceLock::new(), closed: AtomicBool::new(false), published: None }
+    }
+
+    /// One that is also kept for clients.
+    pub(crate) fn published(ring: Arc<Ring>, encode: Encode<E>) -> Feed<E> {
+        Feed { published: Some((ring, encode)), ..Feed::new() }
+    }
+
+    /// Where clients read, if the type lets them.
+    pub(crate) fn ring(&self) -> Option<&Arc<Ring>> {
+        self.published.as_ref().map(|(ring, _)| ring)
+    }
+
+    /// A view has begun: the next event has this place at least.
+    pub(crate) fn begin(&self, next: Cursor) {
+        if let Some(ring) = self.ring() {
+            ring.begin(next);
+        }
     }
 
     /// Whether anybody reads.
     pub(crate) fn is_read(&self) -> bool {
-        self.sender.get().is_some_and(|sender| sender.receiver_count() > 0)
+        self.published.is_some()
+            || self.sender.get().is_some_and(|sender| sender.receiver_count() > 0)
     }
 
     /// Shows something to whoever reads.
     pub(crate) fn show(&self, emitted: Emitted<E>) {
+        match (&self.published, &emitted) {
+            (Some((ring, encode)), Emitted::Event { cursor, event }) => {
+                let encoded = encode(event);
+                if let Err(why) = &encoded {
+                    tracing::error!(?cursor, %why, "an event cannot be encoded for clients");
+                }
+                ring.append(*cursor, encoded.ok());
+            }
+            (Some((ring, _)), Emitted::Gap) => ring.lose(),
+            _ => {}
+        }
         self.send(Item::Emitted(emitted));
     }
 

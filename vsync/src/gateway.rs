@@ -16,16 +16,17 @@ use crate::replicated::ApplyError;
 use crate::request::serving;
 use crate::runtime::callers::{Told, Waiter};
 use crate::runtime::inner::{Inner, Sending};
-use crate::runtime::outbox::Left;
+use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::pending::{Name, Wanted};
 use crate::runtime::rpc::Answer;
+use crate::runtime::seat::Seat;
 use crate::runtime::sessions::{Commit, Committed, Recorded};
 use crate::seen::Seen;
 use crate::steward::Registered;
 
-/// How long an answer may wait for stability. The client asks another member then.
-const PATIENCE: Duration = Duration::from_millis(2500);
-/// How long a question may wait for what its client has seen elsewhere.
+/// How long an answer may wait for stability. Whoever asks asks another member then.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(2500);
+/// How long a question may wait for what the one that asks has seen elsewhere.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// What a client wants of a group beside the answers to queries.
@@ -89,7 +90,8 @@ pub(crate) async fn submit(registered: &Registered, inner: Inner, stable: bool) 
         return Answer::BadQuery("it cannot be encoded".to_owned());
     };
     let (tell, listen) = oneshot::channel();
-    let place = match seat.outbox.leave_awaited(method, &update, Waiter::Stable(tell)) {
+    let tell = Some(Tell::Answer(Waiter::Stable(tell)));
+    let place = match seat.outbox.leave_inner(method, &update, tell) {
         Left::Never(why) => return Answer::Unavailable(why.to_string()),
         Left::InLine(place) => Some(place),
         Left::Taken { wake } => {
@@ -125,9 +127,9 @@ fn settled(registered: &Registered, told: Told) -> Answer {
     Answer::Committed { committed, seen }
 }
 
-/// Waits until this member has seen what the client has. `false` if that does not come in time.
-pub(crate) async fn catch_up(registered: &Registered, seen: &Seen) -> bool {
-    timeout(CATCH_UP, registered.seat.has_seen(seen)).await.is_ok()
+/// Waits until this member has seen what whoever asks has. `false` if that does not come in time.
+pub(crate) async fn catch_up(seat: &Seat, seen: &Seen) -> bool {
+    timeout(CATCH_UP, seat.has_seen(seen)).await.is_ok()
 }
 
 #[cfg(all(test, feature = "testing"))]

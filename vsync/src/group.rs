@@ -13,9 +13,11 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::error::{GroupError, Unknown};
 use crate::events::{Emits, Events};
+use crate::limited::Limited;
 use crate::replicated::Replicated;
 use crate::runtime::Command;
 use crate::runtime::replica::Shared;
+use crate::runtime::seat::Seat;
 use crate::view::{MemberId, Reason, View};
 
 /// This node's membership in a group. Cheap to clone; stays valid when the node is excluded and
@@ -108,30 +110,14 @@ impl<S: Replicated> Group<S> {
     /// # }
     /// ```
     pub fn watch(&self, member: MemberId) -> impl Future<Output = Fate> + Send + 'static + use<S> {
-        let mut views = self.views();
-        async move {
-            while let Some(view) = views.next().await {
-                if let Some(left) = view.left().iter().find(|left| left.id == member) {
-                    return Fate::Gone(left.reason);
-                }
-                if view.rank_of(member).is_none() {
-                    return Fate::Absent;
-                }
-            }
-            Fate::Closed
-        }
+        self.views().fate(member)
     }
 
     /// What happens to the membership, beginning with the installed view.
     ///
     /// A reader that lags behind by more than some thirty events misses the oldest.
     pub fn views(&self) -> Views {
-        // Subscribed first: a view installed in between comes twice, and is then skipped.
-        let events = self.shared.seat.events();
-        let status = self.shared.seat.status();
-        // After the end there is nothing to wait for.
-        let receive = status.closed.is_none().then(|| receive(events));
-        Views { first: status.view.clone(), seen: None, receive }
+        Views::of(&self.shared.seat)
     }
 
     /// The [events](crate::Ctx::emit) of the updates that are applied here from now on, each when
@@ -161,8 +147,18 @@ impl<S: Replicated> Group<S> {
 
     /// Waits until everything delivered or sent here so far is stable. An update that still waits
     /// for its turn, its [`send`](crate::Call::send) being pending, is not sent yet.
-    pub async fn flush(&self) -> Result<(), GroupError> {
-        self.shared.seat.flush()?.wait().await
+    ///
+    /// ```no_run
+    /// # use vsync::{Group, GroupError, Replicated};
+    /// # async fn run(bank: Group<impl Replicated>) -> Result<(), GroupError> {
+    /// # use std::time::Duration;
+    /// bank.flush().timeout(Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flush(&self) -> Flush {
+        let seat = Arc::clone(&self.shared.seat);
+        Flush(Limited::new(None, async move { seat.flush()?.wait().await }))
     }
 
     /// Leaves the group: takes no more calls, and is gone when the others have everything that was
@@ -180,6 +176,26 @@ impl<S: Replicated> Group<S> {
                 Err(GroupError::Unknown(Unknown::Timeout))
             }
         }
+    }
+}
+
+/// The wait of [`Group::flush`]. It begins with the first poll.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Flush(Limited<(), GroupError>);
+
+impl Flush {
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`], if not all is stable by then.
+    pub fn timeout(self, limit: Duration) -> Self {
+        Flush(self.0.within(limit))
+    }
+}
+
+impl Future for Flush {
+    type Output = Result<(), GroupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 
@@ -238,6 +254,29 @@ fn receive(mut events: Receiver) -> Receive {
 }
 
 impl Views {
+    /// Those of a seat.
+    pub(crate) fn of(seat: &Seat) -> Views {
+        // Subscribed first: a view installed in between comes twice, and is then skipped.
+        let events = seat.events();
+        let status = seat.status();
+        // After the end there is nothing to wait for.
+        let receive = status.closed.is_none().then(|| receive(events));
+        Views { first: status.view.clone(), seen: None, receive }
+    }
+
+    /// What becomes of a member.
+    pub(crate) async fn fate(mut self, member: MemberId) -> Fate {
+        while let Some(view) = self.next().await {
+            if let Some(left) = view.left().iter().find(|left| left.id == member) {
+                return Fate::Gone(left.reason);
+            }
+            if view.rank_of(member).is_none() {
+                return Fate::Absent;
+            }
+        }
+        Fate::Closed
+    }
+
     /// The next view; other events are passed over. `None` when the membership is over for good.
     /// Cancel-safe.
     pub async fn next(&mut self) -> Option<View> {

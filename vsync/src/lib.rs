@@ -55,6 +55,8 @@
 #[path = "private.rs"]
 pub mod __private;
 mod activation;
+mod ask;
+mod asked;
 mod asking;
 mod builder;
 mod call;
@@ -68,21 +70,28 @@ pub mod error;
 mod events;
 mod gateway;
 mod group;
+mod limited;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod node;
 mod optimistic;
 mod query;
+mod query_ctx;
 mod remote;
 mod remote_call;
 mod replicated;
+pub mod report;
 mod request;
 mod rng;
 mod runtime;
+mod scatter;
 mod seen;
 mod service;
 mod session;
 mod shape;
 mod state;
 mod steward;
+mod subscription;
 mod succession;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -91,7 +100,8 @@ mod view;
 #[cfg(feature = "testing")]
 mod watch;
 
-pub use activation::ActivateError;
+pub use activation::{Activate, ActivateError};
+pub use ask::{AskError, Missing, QueryAt, Target};
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};
@@ -102,22 +112,27 @@ pub use error::{
     CallError, ClientCallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown,
 };
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
-pub use group::{Fate, Group, GroupEvent, Views};
+pub use group::{Fate, Flush, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
-pub use query::Query;
-pub use remote::{Remote, RemoteGroup, RemoteQuery};
-pub use remote_call::RemoteCall;
+pub use query::{Query, QueryFuture};
+pub use query_ctx::QueryCtx;
+pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
+pub use remote_call::{RemoteCall, RemoteCallFuture};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use request::{
     Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, RequestInfo,
     Responded, Responding,
 };
 pub use rng::Rng;
+pub use scatter::{Scatter, ScatterSome, Scattered};
 pub use seen::Seen;
 pub use state::{CheckpointError, Past, State};
+pub use subscription::{Publishes, Subscription};
 pub use timer::{TimerError, TimerId};
 pub use view::{Left, Member, MemberId, Reason, Time, View};
 pub use vsync_core::engine::{Class, DropReason, Level};
 pub use vsync_macros::replicated;
+#[cfg(feature = "testing")]
+pub use vsync_macros::sim_test;
 pub use vsync_net::Stats as NetworkStats;

@@ -57,6 +57,10 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// What a node is started with.
     pub fn builder() -> NodeBuilder {
         NodeBuilder::new()
@@ -120,8 +124,20 @@ impl Node {
                 Ok(())
             }
             Err(JoinError::Timeout { .. }) if !bootstrap => {
+                let blocked: Vec<_> = why
+                    .iter()
+                    .filter(|(_, failure)| failure.blocked)
+                    .map(|it| it.0.clone())
+                    .collect();
+                if !blocked.is_empty() {
+                    return Err(StartError::NoQuorum { seeds: blocked });
+                }
+                let own = &self.core.transport.local().addr;
                 for seed in &self.core.seeds {
-                    why.entry(seed.clone()).or_insert_with(Failure::unanswered);
+                    why.entry(seed.clone()).or_insert_with(|| match seed == own {
+                        true => Failure::itself(),
+                        false => Failure::unanswered(),
+                    });
                 }
                 let reason = |(seed, failure): (String, Failure)| (seed, failure.why);
                 Err(StartError::Unreachable { seeds: why.into_iter().map(reason).collect() })
@@ -135,8 +151,8 @@ impl Node {
         let core = &self.core;
         for seed in core.seeds.iter().filter(|seed| **seed != core.transport.local().addr) {
             let asked = tokio::time::timeout(QUESTION, core.ask_cluster(seed)).await;
-            if let Ok(Ok((_, members))) = asked
-                && !members.is_empty()
+            if let Ok(Ok(cluster)) = asked
+                && !cluster.members.is_empty()
             {
                 return Some(seed.clone());
             }
@@ -171,10 +187,16 @@ impl Node {
         self.core.transport.stats()
     }
 
-    /// What other nodes sent that the protocol dropped since this node's start, by reason; reasons
-    /// that never came are left out. Most are harmless: a message of a view that is over, or a
-    /// range whose predecessor was lost and is sent again. [`Malformed`](DropReason::Malformed) and
-    /// [`Invalid`](DropReason::Invalid) are not: no correct node sends such frames.
+    /// What other nodes sent that the protocol of the groups dropped since this node's start, by
+    /// reason; reasons that never came are left out. A frame may count more than once, for several
+    /// parts of it. Most are harmless: a message of a view that is over, or a range whose
+    /// predecessor was lost and is sent again. [`Malformed`](DropReason::Malformed),
+    /// [`Invalid`](DropReason::Invalid) and [`WrongGeneration`](DropReason::WrongGeneration) are
+    /// not: between nodes whose programs are correct none was ever seen, and each simulated run
+    /// fails that sees one.
+    ///
+    /// Not counted here is what clients send, and questions between nodes that do not decode: they
+    /// are dropped, too, and logged at the level `debug`.
     pub fn dropped(&self) -> BTreeMap<DropReason, u64> {
         self.dropped.read()
     }

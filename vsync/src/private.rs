@@ -15,7 +15,9 @@ pub use crate::ctx::Ctx;
 pub use crate::events::{Emits, NoEvents};
 pub use crate::group::Group;
 pub use crate::optimistic::Fallible;
-pub use crate::query::Query;
+use crate::query;
+pub use crate::query::{Here, Query};
+pub use crate::query_ctx::QueryCtx;
 pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
 pub use crate::remote_call::RemoteCall;
 pub use crate::replicated::{
@@ -26,14 +28,29 @@ pub use crate::request::{
     Effect, Effects, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, Responded,
     Responding,
 };
+pub use crate::scatter::Scatter;
 pub use crate::shape::{Probe, Shaped, Unshaped, shape_with};
 pub use crate::state::{CheckpointError, Past, State};
+pub use crate::subscription::Publishes;
 pub use crate::succession::{
     Back, Cloned, NoBack, NotCloned, Snapshot, Succeeds, Way, earlier, methods_of_version,
     own_version, succession,
 };
 use crate::view::Time;
 pub use crate::view::View;
+
+/// Runs what a `#[sim_test]` gives: `test` is its path, crate first, in this package.
+#[cfg(feature = "testing")]
+#[track_caller]
+pub fn sim_test<S: Replicated>(
+    simulation: crate::testing::Simulation<S>,
+    package: Option<&str>,
+    test: &str,
+) {
+    let test = test.split_once("::").map_or(test, |(_, test)| test);
+    let package = package.map_or(String::new(), |package| format!("-p {package} "));
+    simulation.called(format!("{package}{test}")).run();
+}
 
 /// A value that can be put on the wire: an argument, a result, a field of the state.
 ///
@@ -302,17 +319,58 @@ pub fn loaded(input: &[u8]) -> Result<(), CheckpointError> {
     }
 }
 
+/// Encodes an event for clients, who decode it.
+pub fn publish<E: Encodes + Decodes + Sends>(event: &E) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    event.encode(&mut out).map(|()| out)
+}
+
 /// What a member's handle gives for an update.
 pub fn call<S: Replicated, V, O>(group: &Group<S>, update: S::Update) -> Call<S, V, O> {
     Call::new(group.clone(), update)
 }
 
 /// What a member's handle gives for a query.
-pub fn query<S, R>(group: &Group<S>, read: impl FnOnce(&S) -> R + Send + 'static) -> Query<S, R>
+///
+/// `read` runs the method, `message` makes what is sent to another member.
+pub fn query<S, R, A>(
+    group: &Group<S>,
+    args: A,
+    read: impl FnOnce(&S, Here<'_>, A) -> R + Send + 'static,
+    message: impl FnOnce(A) -> S::Query + Send + 'static,
+) -> Query<S, R>
+where
+    S: Replicated,
+    R: 'static,
+    A: Send + 'static,
+{
+    Query::new(group.clone(), Box::new(query::Arguments { args, read, message }))
+}
+
+/// What a member's handle gives for a query whose work the members divide.
+pub fn scatter<S, R>(group: &Group<S>, query: &S::Query) -> Scatter<S, R>
 where
     S: Replicated,
 {
-    Query::new(group.clone(), Box::new(read))
+    let mut bytes = Vec::new();
+    let encoded = S::encode_query(query, &mut bytes).map(|()| bytes);
+    Scatter::new(group.clone(), encoded)
+}
+
+/// Makes one encoded answer of those of all shares.
+pub fn gather<R>(
+    method: &'static str,
+    gather: fn(Vec<R>) -> R,
+    shares: &[Vec<u8>],
+    out: &mut Vec<u8>,
+) -> Result<(), QueryError>
+where
+    R: Encodes + Decodes,
+{
+    let decode = |bytes: &Vec<u8>| R::decode(&mut bytes.as_slice());
+    let shares: Result<Vec<R>, String> = shares.iter().map(decode).collect();
+    let shares = shares.map_err(|why| QueryError::Share { method, why })?;
+    gather(shares).encode(out).map_err(|why| QueryError::Result { method, why })
 }
 
 /// What a client's handle gives for a query.
@@ -431,4 +489,13 @@ pub fn ctx<S>(view: &vsync_core::wire::View, rank: usize, time: Time) -> Ctx<S> 
     ctx.deliver(view.members[rank].id, rank, time, true);
     ctx.next(0);
     ctx
+}
+
+/// A context for tests of generated code: the member of `rank` answers share `index` of `count`.
+pub fn query_ctx(
+    view: &vsync_core::wire::View,
+    rank: usize,
+    (index, count): (usize, usize),
+) -> QueryCtx {
+    QueryCtx::new(View::new(view, &[], &[], &[]), Some(rank), index, count)
 }

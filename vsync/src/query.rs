@@ -1,51 +1,161 @@
-//! [`Query`]: reading the local replica.
+//! [`Query`]: reading the local replica, or another member's.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use crate::ask::{QueryAt, Target};
 use crate::error::GroupError;
 use crate::group::Group;
+use crate::limited::Limited;
 use crate::optimistic::Optimistic;
-use crate::replicated::Replicated;
+use crate::query_ctx::QueryCtx;
+use crate::replicated::{EncodeError, Replicated};
+use crate::runtime::seat::Seat;
 
-/// What reads the state.
-pub(crate) type Read<S, R> = Box<dyn FnOnce(&S) -> R + Send>;
+/// Where a query is run: what it may know of that is there for those that ask.
+#[derive(Debug)]
+pub struct Here<'a>(pub(crate) &'a Seat);
+
+impl Here<'_> {
+    /// It.
+    pub fn ctx(&self) -> QueryCtx {
+        self.0.query_ctx((0, 1)).unwrap_or_default()
+    }
+}
+
+/// A query with its arguments: it is run here, or sent.
+pub(crate) trait Asking<S: Replicated, R>: Send {
+    /// Runs the method.
+    fn read(self: Box<Self>, state: &S, here: Here<'_>) -> R;
+    /// Appends its wire form.
+    fn encode(self: Box<Self>, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+}
+
+/// Arguments, and what is made of them.
+pub(crate) struct Arguments<A, F, G> {
+    pub(crate) args: A,
+    pub(crate) read: F,
+    pub(crate) message: G,
+}
+
+impl<S, R, A, F, G> Asking<S, R> for Arguments<A, F, G>
+where
+    S: Replicated,
+    A: Send,
+    F: FnOnce(&S, Here<'_>, A) -> R + Send,
+    G: FnOnce(A) -> S::Query + Send,
+{
+    fn read(self: Box<Self>, state: &S, here: Here<'_>) -> R {
+        (self.read)(state, here, self.args)
+    }
+
+    fn encode(self: Box<Self>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        S::encode_query(&(self.message)(self.args), out)
+    }
+}
 
 /// A query of the local replica. It runs when it is awaited.
 ///
 /// `.await` waits until everything that it read is stable; [`optimistic`](Query::optimistic) reads
-/// now.
+/// now, and [`at`](Query::at) asks another member.
 #[must_use = "nothing is read before this is awaited"]
 pub struct Query<S: Replicated, R> {
     group: Group<S>,
-    read: Read<S, R>,
+    asking: Box<dyn Asking<S, R>>,
+    limit: Option<Duration>,
 }
 
 impl<S: Replicated, R> Query<S, R> {
-    pub(crate) fn new(group: Group<S>, read: Read<S, R>) -> Self {
-        Query { group, read }
+    pub(crate) fn new(group: Group<S>, asking: Box<dyn Asking<S, R>>) -> Self {
+        Query { group, asking, limit: None }
     }
 }
 
 impl<S: Replicated, R: Send + 'static> Query<S, R> {
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if what was
+    /// read has not become stable by then.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Reads now, without waiting.
     pub fn optimistic(self) -> Result<Optimistic<R>, GroupError> {
-        let (value, stability) = self.group.shared.read(self.read)?;
+        let Query { group, asking, .. } = self;
+        let shared = &group.shared;
+        let (value, stability) = shared.read(|state| asking.read(state, Here(&shared.seat)))?;
         Ok(Optimistic::new(value, stability))
+    }
+
+    /// Asks one member, by its id or by its rank in the view that is installed here: it answers
+    /// from its own replica, when what it read is stable.
+    ///
+    /// ```
+    /// # use vsync::{QueryCtx, replicated, testing::Cluster};
+    /// # #[replicated]
+    /// # #[derive(Debug, Default)]
+    /// # pub struct Load {
+    /// #     #[local]
+    /// #     here: u64,
+    /// # }
+    /// #[replicated]
+    /// impl Load {
+    ///     /// How busy the member is that answers.
+    ///     #[query]
+    ///     pub fn load(&self) -> u64 {
+    ///         self.here
+    ///     }
+    /// }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let cluster = Cluster::new(2).await;
+    /// # let first = cluster.node(0).group("load").create(Load { here: 3 }).await?;
+    /// # let second = cluster.node(1).group("load").join(Load { here: 5 }).await?;
+    ///
+    /// assert_eq!(second.load().at(0).await?, 3);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn at(self, member: impl Into<Target>) -> QueryAt<S, R> {
+        let mut query = Vec::new();
+        let encoded = self.asking.encode(&mut query).map(|()| query);
+        let at = QueryAt::new(self.group, member.into(), encoded);
+        match self.limit {
+            Some(limit) => at.timeout(limit),
+            None => at,
+        }
     }
 }
 
 impl<S: Replicated, R: Send + 'static> IntoFuture for Query<S, R> {
     type Output = Result<R, GroupError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = QueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let (value, mut stability) = self.group.shared.read(self.read)?;
+        QueryFuture(Limited::new(self.limit, async move {
+            let Query { group, asking, .. } = self;
+            let shared = &group.shared;
+            let (value, mut stability) =
+                shared.read(|state| asking.read(state, Here(&shared.seat)))?;
             stability.wait().await?;
             Ok(value)
-        })
+        }))
+    }
+}
+
+/// A [`Query`] that waits for stability.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct QueryFuture<R>(Limited<R, GroupError>);
+
+impl<R> Future for QueryFuture<R> {
+    type Output = Result<R, GroupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 

@@ -5,10 +5,12 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::ask::Target;
 use crate::asking::Asking;
 use crate::card::Card;
 use crate::client::Connection;
@@ -95,6 +97,7 @@ pub struct RemoteQuery<S: Replicated, R> {
     query: Result<Vec<u8>, EncodeError>,
     local: bool,
     at_least: Option<Seen>,
+    at: Option<Target>,
     limit: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
@@ -102,7 +105,8 @@ pub struct RemoteQuery<S: Replicated, R> {
 impl<S: Replicated, R> RemoteQuery<S, R> {
     /// `query` is the encoded query, the method's id and its arguments, if it could be encoded.
     pub(crate) fn new(group: RemoteGroup<S>, query: Result<Vec<u8>, EncodeError>) -> Self {
-        RemoteQuery { group, query, local: false, at_least: None, limit: None, result: PhantomData }
+        let (at_least, at, limit) = (None, None, None);
+        RemoteQuery { group, query, local: false, at_least, at, limit, result: PhantomData }
     }
 
     /// Takes the answer of any member as it is, also from a state older than what this client has
@@ -120,7 +124,19 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
         self
     }
 
-    /// Gives up after `limit`, instead of 10 seconds.
+    /// Has one member answer it from its own replica, by its id or by its rank in the view that is
+    /// installed where this is asked: its `#[local]` fields are in the answer, too. A query whose
+    /// work the members divide is done by that one as a whole.
+    ///
+    /// No other member answers in its place: one that has left, has failed or was excluded is
+    /// [`ClientError::NoAnswer`], and who never was a member [`ClientError::NoSuchMember`].
+    pub fn at(mut self, member: impl Into<Target>) -> Self {
+        self.at = Some(member.into());
+        self
+    }
+
+    /// Gives up waiting after `limit`, instead of 10 seconds:
+    /// [`ClientError::Timeout`], with what the last attempt met.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
@@ -129,18 +145,36 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQuery<S, R> {
     type Output = Result<R, ClientError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RemoteQueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        RemoteQueryFuture(Box::pin(async move {
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
             let mut seen = self.at_least;
             if !self.local {
                 seen.get_or_insert_default().raise(&self.group.route.seen());
             }
-            let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen).await?;
+            let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen, self.at).await?;
             whole(&bytes)
-        })
+        }))
+    }
+}
+
+/// A [`RemoteQuery`] that is being asked.
+#[must_use = "futures do nothing unless polled"]
+pub struct RemoteQueryFuture<R>(Pin<Box<dyn Future<Output = Result<R, ClientError>> + Send>>);
+
+impl<R> Future for RemoteQueryFuture<R> {
+    type Output = Result<R, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<R> fmt::Debug for RemoteQueryFuture<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteQueryFuture").finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -42,8 +43,9 @@ impl<S: Replicated, V, O> RemoteCall<S, V, O> {
         RemoteCall { group, update, key: None, limit: None, result: PhantomData }
     }
 
-    /// Gives up after `limit`. The outcome is [`NotApplied`](ClientCallError::NotApplied) where it
-    /// is certain that no attempt had an effect, else [`Unknown`](ClientCallError::Unknown).
+    /// Gives up waiting after `limit`. The outcome is [`NotApplied`](ClientCallError::NotApplied)
+    /// where it is certain that no attempt had an effect, else
+    /// [`Unknown`](ClientCallError::Unknown).
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
@@ -84,10 +86,10 @@ where
     V: DeserializeOwned + Send + 'static,
 {
     type Output = Result<V, ClientCallError<Infallible>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RemoteCallFuture<V, Infallible>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { result(&self.recorded().await?) })
+        RemoteCallFuture(Box::pin(async move { result(&self.recorded().await?) }))
     }
 }
 
@@ -98,13 +100,33 @@ where
     E: DeserializeOwned + Send + 'static,
 {
     type Output = Result<V, ClientCallError<E>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RemoteCallFuture<V, E>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        RemoteCallFuture(Box::pin(async move {
             let declared: Result<V, E> = result(&self.recorded().await?)?;
             declared.map_err(ClientCallError::Refused)
-        })
+        }))
+    }
+}
+
+/// A [`RemoteCall`] that is being carried out.
+#[must_use = "futures do nothing unless polled"]
+pub struct RemoteCallFuture<V, E>(
+    Pin<Box<dyn Future<Output = Result<V, ClientCallError<E>>> + Send>>,
+);
+
+impl<V, E> Future for RemoteCallFuture<V, E> {
+    type Output = Result<V, ClientCallError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<V, E> fmt::Debug for RemoteCallFuture<V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteCallFuture").finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use vsync_core::engine::{Class, Level};
 
 use crate::error::NotApplied;
 use crate::request::{Effects, Responding};
-use crate::{Ctx, Group, RemoteGroup, RequestCtx, State, View};
+use crate::{Ctx, Group, QueryCtx, RemoteGroup, RequestCtx, State, View};
 
 /// One update method of a replicated type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,9 @@ pub trait Replicated: State {
     /// The queries: id and name.
     const QUERIES: &'static [(u32, &'static str)];
 
+    /// The ids of the queries whose work the members divide.
+    const SCATTERED: &'static [u32] = &[];
+
     /// The request methods.
     const REQUESTS: &'static [Method] = &[];
 
@@ -137,11 +140,24 @@ pub trait Replicated: State {
     fn encode_query(query: &Self::Query, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
     /// Calls the method of a query, and appends the encoded result to `out`.
-    fn answer(&self, query: Self::Query, out: &mut Vec<u8>) -> Result<(), QueryError>;
+    fn answer(
+        &self,
+        ctx: &QueryCtx,
+        query: Self::Query,
+        out: &mut Vec<u8>,
+    ) -> Result<(), QueryError>;
 
     /// Decodes a query of a client and [answers](Replicated::answer) it.
-    fn query(&self, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError> {
-        self.answer(Self::decode_query(query)?, out)
+    fn query(&self, ctx: &QueryCtx, query: &[u8], out: &mut Vec<u8>) -> Result<(), QueryError> {
+        self.answer(ctx, Self::decode_query(query)?, out)
+    }
+
+    /// Makes one encoded answer of those of all shares, in their order.
+    ///
+    /// The query of this id is one of [`SCATTERED`](Replicated::SCATTERED).
+    fn gather(id: u32, shares: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), QueryError> {
+        let (_, _) = (shares, out);
+        Err(QueryError::Decode(ApplyError::UnknownMethod { id }))
     }
 
     /// The update that [`encode`](Replicated::encode) wrote. Bytes left over are an error.
@@ -260,7 +276,7 @@ impl fmt::Debug for Reply<'_> {
 }
 
 /// Why the arguments of a call could not be encoded. The call has no effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EncodeError {
     /// The method.
@@ -277,10 +293,16 @@ impl fmt::Display for EncodeError {
     }
 }
 
+impl fmt::Debug for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
 impl std::error::Error for EncodeError {}
 
 /// Why an update that was delivered could not be applied. The state is as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// There is no method id at its head.
@@ -326,10 +348,16 @@ impl fmt::Display for ApplyError {
     }
 }
 
+impl fmt::Debug for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
 impl std::error::Error for ApplyError {}
 
 /// Why a client's query could not be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryError {
     /// It does not decode, or the type has no such query.
@@ -341,6 +369,13 @@ pub enum QueryError {
         /// What the result's `Serialize` implementation said.
         why: String,
     },
+    /// The answer to a share does not decode again.
+    Share {
+        /// The method.
+        method: &'static str,
+        /// What the result's `Deserialize` implementation said.
+        why: String,
+    },
 }
 
 impl fmt::Display for QueryError {
@@ -348,7 +383,16 @@ impl fmt::Display for QueryError {
         match self {
             QueryError::Decode(error) => error.fmt(f),
             QueryError::Result { method, why } => write!(f, "result of `{method}`: {why}"),
+            QueryError::Share { method, why } => {
+                write!(f, "result of a share of `{method}`, read again: {why}")
+            }
         }
+    }
+}
+
+impl fmt::Debug for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 
@@ -356,7 +400,7 @@ impl std::error::Error for QueryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             QueryError::Decode(error) => Some(error),
-            QueryError::Result { .. } => None,
+            QueryError::Result { .. } | QueryError::Share { .. } => None,
         }
     }
 }

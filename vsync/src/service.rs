@@ -4,31 +4,58 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use vsync_net::PeerId;
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::ask::{AskError, Asker, Target, Told};
+use crate::asked;
+use crate::asking::hash;
 use crate::card::Card;
-use crate::gateway;
-use crate::replicated::{ApplyError, QueryError};
-use crate::runtime::replica::Unanswered;
-use crate::runtime::rpc::{Answer, Ask, Asked, LONGEST};
+use crate::gateway::{self, PATIENCE};
+use crate::runtime::ring::{News, Position};
+use crate::runtime::rpc::{Answer, Ask, Asked, ToMember};
+use crate::scatter;
 use crate::seen::Seen;
 use crate::steward::{Core, Registered};
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
+/// Most questions that may wait for it.
+const WAITING: usize = 1024;
+/// Most shares of members' queries that are being done at one time.
+const SHARES: usize = 1024;
 /// Most requests that are waited for at one time: they take as long as their handlers do.
 const REQUESTS: usize = 4096;
-/// How long an answer may wait for stability. The client asks another member then.
-const PATIENCE: Duration = Duration::from_millis(2500);
 /// Bytes of answers that a client may leave unread; beyond that it gets none.
 const UNREAD: usize = 32 << 20;
 
+/// Most subscribers that may wait for events at one time.
+const SUBSCRIBERS: usize = 1 << 14;
+/// How long a subscriber waits before it is told that there is nothing.
+const NOTHING: Duration = Duration::from_secs(2);
+
+/// How many more may be asked, and be answered at one time.
+struct Room {
+    places: Arc<Semaphore>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new(places: usize, at_once: usize) -> Room {
+        let semaphore = |size| Arc::new(Semaphore::new(size));
+        Room { places: semaphore(places), at_once: semaphore(at_once) }
+    }
+}
+
 /// Answers what is asked, until the node ends.
 pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    let long = Arc::new(Semaphore::new(REQUESTS));
+    let questions = Room::new(AT_ONCE + WAITING, AT_ONCE);
+    // Room of their own: questions under way may be waiting for just such an answer.
+    let shares = Room::new(SHARES, SHARES);
+    // They wait most of the time.
+    let subscribers = Room::new(SUBSCRIBERS, SUBSCRIBERS);
+    // So do those who ask for requests.
+    let requests = Room::new(REQUESTS, REQUESTS);
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
@@ -37,24 +64,25 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             tracing::debug!(?peer, "a client that does not read its answers gets no more");
             continue;
         }
-        let permit = if ask.is_long() {
-            let Ok(permit) = Arc::clone(&long).try_acquire_owned() else {
-                core.rpc.answer(peer, id, Answer::Unavailable("too many requests".to_owned()));
-                continue;
-            };
-            permit
-        } else {
-            // The semaphore is never closed.
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-            permit
+        let room = match ask {
+            Ask::Member(_) => &shares,
+            Ask::Events { .. } => &subscribers,
+            Ask::Request { ref request, .. } if request.is_long() => &requests,
+            _ => &questions,
         };
-        let core = Arc::clone(&core);
+        let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {
+            core.rpc.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
+            continue;
+        };
+        let (core, at_once) = (Arc::clone(&core), Arc::clone(&room.at_once));
         answers.spawn(async move {
+            // The semaphore is never closed.
+            let Ok(permit) = at_once.acquire_owned().await else { return };
             let answer = answer(&core, node.then_some(peer), ask).await;
             if !unread(&core) {
                 core.rpc.answer(peer, id, answer);
             }
-            drop(permit);
+            drop((permit, place));
         });
     }
 }
@@ -62,7 +90,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
 /// `node` is who asks, if it is a node and no client.
 async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
     match ask {
-        Ask::Cluster => Answer::Cluster { members: core.directory_members() },
+        Ask::Cluster => cluster(core),
         Ask::Vote => {
             let free = core.directory.get().is_none();
             Answer::Vote(free && node.is_some_and(|peer| core.votes.give(peer)))
@@ -71,9 +99,15 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             Some(registered) => card(&registered),
             None => Answer::Unavailable("this node is no active member".to_owned()),
         },
-        Ask::Query { group, schema, line, query, seen } => {
+        Ask::Query { group, schema, line, query, seen, at } => {
             match member(core, &group, (schema, line, &query), Card::query) {
-                Some(Ok(registered)) => local(&registered, &query, seen).await,
+                Some(Ok(registered)) => match at {
+                    Some(target) => passed_on(registered, &query, seen, target).await,
+                    None if registered.answering.scatters(&query) => {
+                        scattered(registered, &query, seen).await
+                    }
+                    None => local(&registered, &query, seen).await,
+                },
                 Some(Err(other)) => other,
                 None => elsewhere(core, &group, schema).await,
             }
@@ -86,7 +120,22 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
                 None => elsewhere(core, &group, schema).await,
             }
         }
+        Ask::Member(ask) => share(core, node.is_some(), &ask).await,
+        Ask::Events { group, schema, line, position } => {
+            match member(core, &group, (schema, 0, &[]), Card::query) {
+                Some(Ok(registered)) => events(&registered, line, position).await,
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
     }
+}
+
+/// Who is in the cluster.
+fn cluster(core: &Core) -> Answer {
+    let seat = core.directory.get().map(|directory| &directory.group().shared.seat);
+    let blocked = seat.is_some_and(|seat| seat.status().blocked);
+    Answer::Cluster { members: core.directory_members(), blocked }
 }
 
 /// A group in which this node is an active member.
@@ -119,35 +168,106 @@ fn member(
     }
     let id = postcard::take_from_bytes(call).ok().map(|(id, _)| id);
     let there = id.and_then(|id| of(card, id));
-    if let Some(there) = there.filter(|there| xxh3_64(there.as_bytes()) != line) {
+    if let Some(there) = there.filter(|there| hash(there) != line) {
         return Some(Err(Answer::Type { there }));
     }
     Some(Ok(registered))
 }
 
-/// Reads what has all of `seen` in it, and waits until what was read is stable.
-async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Answer {
-    if let Some(seen) = seen
-        && !gateway::catch_up(registered, &seen).await
+/// Tells a client what a group has emitted.
+async fn events(registered: &Registered, line: u64, position: Option<Position>) -> Answer {
+    let Registered { seat, answering } = registered;
+    let card = answering.card();
+    let Some((ring, there)) = answering.ring().zip(card.event()) else {
+        return Answer::Type { there: format!("{} without events for clients", card.name()) };
+    };
+    if hash(&there) != line {
+        return Answer::Type { there };
+    }
+    let nothing = |position| News { missed: None, events: Vec::new(), position };
+    let news = match timeout(NOTHING, ring.news(position)).await {
+        Ok(news) => news,
+        Err(_) => position.map(nothing),
+    };
+    // Read after the events: it has all of them in it.
+    match (news.map(|news| postcard::to_stdvec(&news)), seat.seen()) {
+        (Some(Ok(bytes)), Some(seen)) => Answer::Result { bytes, seen },
+        (Some(Err(error)), _) => Answer::BadQuery(error.to_string()),
+        _ => Answer::Unavailable("no state here: the node is joining again".to_owned()),
+    }
+}
+
+/// Does a share of a query that another member asks for.
+async fn share(core: &Core, node: bool, ask: &ToMember) -> Answer {
+    let here = core.registry().get(&ask.group).cloned();
+    match here {
+        _ if !node => Answer::BadQuery("only members ask for a share".to_owned()),
+        Some(Registered { seat, answering }) => asked::answer(&seat, &*answering, ask).await,
+        None => Answer::NotThisMember,
+    }
+}
+
+/// Has the members do a query whose work they divide, each from a state that has all of `seen`.
+async fn scattered(registered: Registered, query: &[u8], seen: Option<Seen>) -> Answer {
+    let Registered { seat, answering } = registered;
+    let asker = Asker::new(seat, answering, query, seen);
+    let deadline = Some(Instant::now() + PATIENCE);
+    let shares = match asker.view() {
+        Ok(view) => scatter::all(&asker, &view, deadline).await,
+        Err(error) => Err(error),
+    };
+    match shares {
+        Ok((shares, seen)) => match asker.gather(&shares) {
+            Ok(answer) => asked::fitting(answer, seen),
+            Err(error) => Answer::BadQuery(error.to_string()),
+        },
+        Err(error) => unasked(error),
+    }
+}
+
+/// Has one member answer, from a state that has all of `seen`.
+async fn passed_on(
+    registered: Registered,
+    query: &[u8],
+    seen: Option<Seen>,
+    target: Target,
+) -> Answer {
+    let Registered { seat, answering } = registered;
+    // The client may know of a member that has not come here yet.
+    if let Some(seen) = &seen
+        && !gateway::catch_up(&seat, seen).await
     {
         return Answer::Unavailable("it lags behind what this client has seen".to_owned());
     }
-    let (result, seen, mut stability) = match registered.answering.query(query) {
-        Ok(read) => read,
-        Err(Unanswered::Group(error)) => return Answer::Unavailable(error.to_string()),
-        Err(Unanswered::Query(QueryError::Decode(ApplyError::UnknownMethod { id }))) => {
-            return Answer::UnknownQuery { id };
-        }
-        Err(Unanswered::Query(error)) => return Answer::BadQuery(error.to_string()),
+    let asker = Asker::new(seat, answering, query, seen);
+    let member = match asker.target(target) {
+        Ok(member) => member,
+        Err(error) => return unasked(error),
     };
-    if result.len() > LONGEST {
-        return Answer::TooLarge { size: result.len() as u64, limit: LONGEST as u64 };
+    match timeout(PATIENCE, asker.insist(member, (0, 1))).await {
+        Ok(Told::Answer(bytes, seen)) => Answer::Result { bytes, seen },
+        Ok(Told::Never(why)) => Answer::Missing { member, why },
+        Ok(Told::NotNow) | Err(_) => Answer::Unavailable(format!("{member:?} has not answered")),
     }
-    match timeout(PATIENCE, stability.wait()).await {
-        Ok(Ok(())) => Answer::Result { bytes: result, seen },
-        Ok(Err(error)) => Answer::Unavailable(error.to_string()),
-        Err(_) => Answer::Unavailable("what was read has not become stable".to_owned()),
+}
+
+/// What a client is told of members that were not asked, or did not answer.
+fn unasked(error: AskError) -> Answer {
+    match error {
+        AskError::NoAnswer { member, why } => Answer::Missing { member, why },
+        AskError::NoSuchMember(target) => Answer::NoSuchMember(target),
+        error => Answer::Unavailable(error.to_string()),
     }
+}
+
+/// Reads what has all of `seen` in it, and waits until what was read is stable.
+async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Answer {
+    if let Some(seen) = seen
+        && !gateway::catch_up(&registered.seat, &seen).await
+    {
+        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+    }
+    asked::stable(registered.answering.query(query, (0, 1))).await
 }
 
 /// Where a group is that this node is no member of.

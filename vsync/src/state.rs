@@ -28,6 +28,21 @@ pub trait State: Sized + Send + 'static {
     /// Who coordinates its [requests](crate::RequestCtx): given by `requests = …`.
     const REQUESTS_BY: Policy = Policy::Rendezvous;
 
+    /// Whether clients may read its events: asked for by `published`.
+    const PUBLISHED: bool = false;
+
+    /// What its events are, if clients may read them: the type as it is written, and what it looks
+    /// like on the wire: see [`Card`](crate::Card).
+    fn published() -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Encodes an event for clients. Called only where they may read it.
+    fn publish(event: &Self::Event) -> Result<Vec<u8>, String> {
+        let _ = event;
+        Err("the type does not publish its events".to_owned())
+    }
+
     /// The fields of its checkpoint, in order: name, and type as it is written.
     const FIELDS: &'static [(&'static str, &'static str)];
 
@@ -103,7 +118,7 @@ pub(crate) fn version_is<S: State>(version: u32) -> Result<(), CheckpointError> 
 }
 
 /// Why a checkpoint could not be taken or loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// A field could not be encoded.
@@ -212,6 +227,12 @@ impl fmt::Display for CheckpointError {
             CheckpointError::Panicked(why) => write!(f, "panicked: {why}"),
             CheckpointError::NoState => f.write_str("there is no state here"),
         }
+    }
+}
+
+impl fmt::Debug for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) const BYTES: usize = 16 << 20;
 pub struct TimerId(pub(crate) u64);
 
 /// Why a timer was not set or cancelled: the same at every replica.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TimerError {
     /// Timers are set and cancelled by total updates and `#[on_view]` only: replicas apply fifo and
@@ -53,6 +53,12 @@ impl fmt::Display for TimerError {
             }
             TimerError::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
         }
+    }
+}
+
+impl fmt::Debug for TimerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
     }
 }
 

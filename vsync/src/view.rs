@@ -176,13 +176,7 @@ impl View {
     /// }
     /// ```
     pub fn share(&self, rank: usize, items: Range<usize>) -> Range<usize> {
-        let size = self.size();
-        if rank >= size {
-            return items.start..items.start;
-        }
-        let count = items.len() as u128;
-        let begin = |rank: usize| items.start + (rank as u128 * count / size as u128) as usize;
-        begin(rank)..begin(rank + 1)
+        portion(rank, self.size(), items)
     }
 
     /// The member of rank 0, which is always active.
@@ -213,6 +207,30 @@ impl View {
     /// Whether a node, in any membership, is active in this view.
     pub(crate) fn has_active(&self, node: NodeId) -> bool {
         self.active().iter().any(|m| m.id.node == node)
+    }
+}
+
+/// Part `index` of `parts` of some items; an empty one if there is no such part.
+pub(crate) fn portion(index: usize, parts: usize, items: Range<usize>) -> Range<usize> {
+    if index >= parts {
+        return items.start..items.start;
+    }
+    let count = items.len() as u128;
+    let begin = |index: usize| items.start + (index as u128 * count / parts as u128) as usize;
+    begin(index)..begin(index + 1)
+}
+
+/// Its number, and the names of its members: `view 7: one, two; joining: three`.
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |members: &[Member]| {
+            members.iter().map(|member| &*member.name).collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "view {}: {}", self.number(), names(self.active()))?;
+        match &self.members()[self.active().len()..] {
+            [] => Ok(()),
+            joining => write!(f, "; joining: {}", names(joining)),
+        }
     }
 }
 
@@ -270,6 +288,12 @@ mod tests {
                 assert!(shares.iter().all(|share| share.len() <= least + 1), "{shares:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_view_is_shown_with_its_members() {
+        assert_eq!(view(2, 0).to_string(), "view 1: 0, 1");
+        assert_eq!(view(1, 2).to_string(), "view 1: 0; joining: 1, 2");
     }
 
     #[test]

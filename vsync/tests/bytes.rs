@@ -12,7 +12,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use vsync::__private::ctx;
-use vsync::{Ctx, Node, Replicated, Reply, State, replicated};
+use vsync::{Ctx, Node, QueryCtx, Replicated, Reply, State, replicated};
 use vsync_core::wire::{Member, MemberId, NodeId, View};
 use vsync_net::{Class, Quic, QuicConfig, Secret, Transport};
 
@@ -177,7 +177,7 @@ proptest! {
     fn arbitrary_queries(bytes in spoil(updates())) {
         let mut out = Vec::new();
         let (get, count) = (Shelf::QUERIES[0].0, Shelf::QUERIES[1].0);
-        drop(shelf().query(&bytes, &mut out));
+        drop(shelf().query(&QueryCtx::default(), &bytes, &mut out));
         for id in [get, count] {
             // The id as a varint, as in front of every query.
             let mut query = Vec::new();
@@ -188,7 +188,7 @@ proptest! {
             }
             query.push(id as u8);
             query.extend_from_slice(&bytes);
-            drop(shelf().query(&query, &mut out));
+            drop(shelf().query(&QueryCtx::default(), &query, &mut out));
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! `VSYNC_CHURN=200` makes it longer than the few rounds that a test run takes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,12 +50,23 @@ impl Journal {
     }
 }
 
+/// What a caller was told of its update: how often it may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Applied,
+    NotApplied,
+    Unknown,
+}
+
+/// By node and number. Each number is used once.
+type Outcomes = BTreeMap<(u64, u64), Told>;
+
 /// A member and the load that it makes.
 struct Loaded {
     index: usize,
     handle: JournalHandle,
     stop: Arc<AtomicBool>,
-    load: JoinHandle<u64>,
+    load: JoinHandle<Outcomes>,
 }
 
 impl Loaded {
@@ -62,21 +74,22 @@ impl Loaded {
         let joined = cluster.node(index).group("journal").join_or_create(Journal::default()).await;
         let handle = joined.expect("a member");
         let stop = Arc::new(AtomicBool::new(false));
-        let load = tokio::spawn(load(handle.clone(), Arc::clone(&stop)));
+        let node = cluster.node(index).id();
+        let load = tokio::spawn(load(node, handle.clone(), Arc::clone(&stop)));
         Loaded { index, handle, stop, load }
     }
 
-    /// Ends the load; how many of its totals are certain.
-    async fn rest(self) -> u64 {
+    /// Ends the load; what became of its totals.
+    async fn rest(self) -> Outcomes {
         self.stop.store(true, Ordering::Relaxed);
         let limit = Duration::from_secs(20);
         timeout(limit, self.load).await.expect("no call hangs").expect("no panic")
     }
 }
 
-/// Sends until it is told to stop; how many totals are certainly applied.
-async fn load(handle: JournalHandle, stop: Arc<AtomicBool>) -> u64 {
-    let mut certain = 0;
+/// Sends until it is told to stop; what its totals were told.
+async fn load(node: u64, handle: JournalHandle, stop: Arc<AtomicBool>) -> Outcomes {
+    let mut outcomes = Outcomes::new();
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -86,16 +99,35 @@ async fn load(handle: JournalHandle, stop: Arc<AtomicBool>) -> u64 {
             drop(handle.fifo().send().await);
             drop(handle.causal().send().await);
         }
-        match handle.total(number).await {
-            Ok(_) => certain += 1,
-            Err(CallError::NotApplied(_) | CallError::Unknown(_)) => {
-                // Closed for good, or about to join again.
-                sleep(Duration::from_millis(1)).await;
-            }
+        let told = match handle.total(number).await {
+            Ok(_) => Told::Applied,
+            Err(CallError::NotApplied(_)) => Told::NotApplied,
+            Err(CallError::Unknown(_)) => Told::Unknown,
             Err(error) => panic!("{error}"),
+        };
+        outcomes.insert((node, number), told);
+        if told != Told::Applied {
+            // Closed for good, or about to join again.
+            sleep(Duration::from_millis(1)).await;
         }
     }
-    certain
+    outcomes
+}
+
+/// What callers were told is the truth (rule A1), whatever became of their nodes.
+fn judge(outcomes: &Outcomes, totals: &[(u64, u64)]) {
+    let mut there: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    totals.iter().for_each(|total| *there.entry(*total).or_default() += 1);
+    for (total, told) in outcomes {
+        let times = there.remove(total).unwrap_or(0);
+        let right = match told {
+            Told::Applied => times == 1,
+            Told::NotApplied => times == 0,
+            Told::Unknown => times <= 1,
+        };
+        assert!(right, "{total:?} was told {told:?} and is there {times} times");
+    }
+    assert!(there.is_empty(), "nobody sent {there:?}");
 }
 
 /// A small generator: the schedule is a function of its seed.
@@ -122,7 +154,12 @@ async fn settle(cluster: &Cluster, members: &[Loaded]) {
     }
 }
 
-async fn round(cluster: &mut Cluster, members: &mut Vec<Loaded>, dice: &mut Dice) {
+async fn round(
+    cluster: &mut Cluster,
+    members: &mut Vec<Loaded>,
+    outcomes: &mut Outcomes,
+    dice: &mut Dice,
+) {
     settle(cluster, members).await;
     sleep(Duration::from_millis(dice.roll(60))).await;
     let victim = dice.roll(members.len() as u64) as usize;
@@ -130,14 +167,14 @@ async fn round(cluster: &mut Cluster, members: &mut Vec<Loaded>, dice: &mut Dice
         0 | 1 if members.len() >= 4 => {
             let victim = members.swap_remove(victim);
             cluster.kill(victim.index);
-            victim.rest().await;
+            outcomes.append(&mut victim.rest().await);
         }
         2 if members.len() >= 4 => {
             let leaver = members.swap_remove(victim);
             let left = leaver.handle.group().leave(Duration::from_secs(10)).await;
             left.expect("an orderly leave");
             let node = cluster.take(leaver.index).expect("it runs");
-            leaver.rest().await;
+            outcomes.append(&mut leaver.rest().await);
             node.shutdown(Duration::from_secs(10)).await;
         }
         3 => {
@@ -194,22 +231,34 @@ async fn members_come_and_go_under_load() {
     for index in 0..4 {
         members.push(Loaded::start(&cluster, index).await);
     }
+    let mut outcomes = Outcomes::new();
     let mut dice = Dice(seed);
     for number in 0..rounds {
         let limit = Duration::from_secs(30);
-        let done = timeout(limit, round(&mut cluster, &mut members, &mut dice)).await;
+        let done =
+            timeout(limit, round(&mut cluster, &mut members, &mut outcomes, &mut dice)).await;
         assert!(done.is_ok(), "round {number} hangs");
     }
     for member in &members {
         member.stop.store(true, Ordering::Relaxed);
     }
-    let totals = converge(&members).await;
-    for member in members {
-        let id = cluster.node(member.index).id();
-        let applied = totals.iter().filter(|(node, _)| *node == id).count() as u64;
-        let certain = member.rest().await;
-        assert!(certain <= applied, "{certain} were stable, {applied} are there");
+    // Whoever still sends changes the states, so the loads end first.
+    for member in &mut members {
+        let load = std::mem::replace(&mut member.load, tokio::spawn(async { Outcomes::new() }));
+        let done = timeout(Duration::from_secs(20), load).await.expect("no call hangs");
+        outcomes.append(&mut done.expect("no panic"));
     }
+    let totals = converge(&members).await;
+    judge(&outcomes, &totals);
+    let told = |what| outcomes.values().filter(|told| **told == what).count();
+    assert!(told(Told::Applied) > 0, "nothing was sent");
+    // What correct nodes never send was never dropped, whatever else was.
+    for dropped in cluster.nodes().map(vsync::Node::dropped) {
+        use vsync::DropReason::{Invalid, Malformed, WrongGeneration};
+        let wrong = [Malformed, Invalid, WrongGeneration].map(|reason| dropped.get(&reason));
+        assert_eq!(wrong, [None; 3], "{dropped:?}");
+    }
+    drop(members);
     cluster.shutdown(Duration::from_secs(10)).await;
     let history = History::read_dir(&dir).expect("readable histories");
     let violations = vsync_history::check(&history);

@@ -121,6 +121,53 @@ async fn a_flipped_bit_is_found_between_updates_and_mended() {
     }
 }
 
+/// Its state is right everywhere; what it says is not.
+#[replicated]
+#[derive(Debug, Default)]
+struct Answers {
+    count: u64,
+    #[local]
+    flip: bool,
+}
+
+#[replicated]
+impl Answers {
+    #[update(order = "total")]
+    fn next(&mut self) -> u64 {
+        self.count += 1;
+        self.count + u64::from(self.flip)
+    }
+}
+
+/// What is recorded for clients is a part of what replicas agree on: whoever is asked again answers
+/// with it.
+#[tokio::test]
+async fn what_is_recorded_for_clients_is_compared() {
+    let cluster = Cluster::new(3).await;
+    let mut handles: Vec<AnswersHandle> = Vec::new();
+    for (index, node) in cluster.nodes().enumerate() {
+        let state = Answers { flip: index == 2, ..Answers::default() };
+        let group = node.group("answers").compare_every(10);
+        handles.push(group.join_or_create(state).await.unwrap());
+    }
+    // Members' own calls leave no trace.
+    for _ in 0..40 {
+        handles[1].next().await.unwrap();
+    }
+    handles[0].group().flush().await.unwrap();
+    assert_eq!(handles[0].group().differences(), 0);
+    let wrong = handles[2].group().me().unwrap();
+    let mut first = handles[0].group().views();
+    let client = cluster.client().await.unwrap();
+    client.group::<AnswersClient>("answers").next().key("a name").await.unwrap();
+    for _ in 0..40 {
+        handles[1].next().await.unwrap();
+    }
+    let (member, why) = patient("the difference", differing(&mut first)).await;
+    assert_eq!(member, wrong);
+    assert!(why.ends_with("beside its state, of clients' requests or of timers"), "{why}");
+}
+
 #[tokio::test]
 async fn what_has_no_one_order_is_compared_at_views() {
     let mut cluster = Cluster::new(4).await;

@@ -170,6 +170,70 @@ async fn a_number_of_seeds_that_could_form_two_clusters_is_refused() {
     assert!(matches!(started, Err(StartError::Config(_))), "{started:?}");
 }
 
+/// What the builder says to a configuration that makes no sense.
+async fn nonsense(builder: NodeBuilder) -> String {
+    // At once: not when its patience is over, which is longer than this test's.
+    match within(builder.patience(Duration::from_secs(3600)).start()).await {
+        Err(StartError::Config(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_its_only_seed_is_told_so() {
+    // Each time another port: a node's sockets close a moment after it has ended.
+    let alone = || {
+        let free = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("its address").to_string();
+        (builder("a").listen(address.clone()).seeds([address.clone()]), address)
+    };
+    for expect in [None, Some(3)] {
+        let (alone, address) = alone();
+        let said = nonsense(expect.into_iter().fold(alone, NodeBuilder::expect)).await;
+        let why = format!(
+            "the only seed, {address}, is this node itself: name the other nodes, or say \
+             `.bootstrap()` if this one forms the cluster"
+        );
+        assert_eq!(said, why);
+    }
+    // By another name it shows when it is dialled.
+    let (alias, address) = alone();
+    let port = address.rsplit_once(':').expect("a port").1;
+    let alias = alias.seeds([format!("localhost:{port}")]).patience(Duration::from_secs(3600));
+    let start = within(alias.start()).await;
+    let Err(StartError::Unreachable { seeds }) = start else { panic!("{start:?}") };
+    assert!(seeds[0].1.contains("this process itself"), "{seeds:?}");
+    // A cluster of one is one.
+    within(alone().0.expect(1).start()).await.expect("started");
+}
+
+#[tokio::test]
+async fn ways_into_a_cluster_that_exclude_each_other_are_named() {
+    let both = builder("a").seeds(["127.0.0.1:1", "127.0.0.1:2"]).expect(3).bootstrap();
+    let said = nonsense(both).await;
+    assert!(said.starts_with("`bootstrap` and expect(3) exclude each other: "), "{said}");
+    let said = nonsense(builder("a").expect(3)).await;
+    assert!(said.starts_with("expect(3) without seeds: say `.seeds([...])`"), "{said}");
+    let said = nonsense(builder("a").expect(3).bootstrap()).await;
+    assert!(said.contains("exclude each other"), "{said}");
+}
+
+#[tokio::test]
+async fn addresses_that_are_none_are_quoted() {
+    let form = "is not an address: expected host:port, as in 10.0.0.1:7400";
+    let said = nonsense(builder("a").seeds(["127.0.0.1:1", "10.0.0.7"])).await;
+    assert_eq!(said, format!("\"10.0.0.7\" {form}"));
+    let said = nonsense(builder("a").advertise("10.0.0.7:0").bootstrap()).await;
+    assert_eq!(said, format!("\"10.0.0.7:0\" {form}: nobody is reached at port 0"));
+    let start = builder("a").listen("10.0.0.7:http").bootstrap().start().await;
+    let Err(error @ StartError::Network(_)) = start else { panic!("{start:?}") };
+    let form = "cannot listen on \"10.0.0.7:http\": expected host:port, as in 10.0.0.1:7400";
+    assert!(error.to_string().contains(form), "{error}");
+    let client = Client::connect(["nowhere"], SECRET).await;
+    let Err(error @ ClientError::Unreachable { .. }) = client else { panic!("{client:?}") };
+    assert!(error.to_string().contains("\"nowhere\" is not an address: expected"), "{error}");
+}
+
 #[tokio::test]
 async fn an_address_that_nobody_can_reach_is_refused() {
     let all = within(builder("a").listen("0.0.0.0:0").bootstrap().start()).await;

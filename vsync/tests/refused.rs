@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vsync::__private::ctx;
 use vsync::testing::Cluster;
 use vsync::{
-    ApplyError, CallError, CheckpointError, ClientError, GroupError, NotApplied, QueryError,
-    Replicated, Reply, State, replicated,
+    ApplyError, CallError, CheckpointError, ClientError, GroupError, NotApplied, QueryCtx,
+    QueryError, Replicated, Reply, State, replicated,
 };
 use vsync_core::wire::{Member, MemberId, NodeId, View};
 
@@ -217,7 +217,7 @@ fn bytes_that_are_all_levels_are_an_error() {
     let expected = ApplyError::Argument { method: "hang", argument: "chain", why: why.clone() };
     assert_eq!(error, Err(expected));
     bytes[0] = 2;
-    let error = shop.query(&bytes, &mut Vec::new());
+    let error = shop.query(&QueryCtx::default(), &bytes, &mut Vec::new());
     let expected = ApplyError::Argument { method: "measure", argument: "chain", why: why.clone() };
     assert_eq!(error, Err(QueryError::Decode(expected)));
     bytes[0] = 0;

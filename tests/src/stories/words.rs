@@ -2,10 +2,11 @@
 
 use vsync_core::engine::Output;
 
-/// An output in a few words; frames and credit go unsaid.
+/// An output in a few words; frames, credit and that a
+/// member stops go unsaid.
 pub(crate) fn describe(output: &Output) -> Option<String> {
     Some(match output {
-        Output::Send { .. } | Output::Credit { .. } => return None,
+        Output::Send { .. } | Output::Credit { .. } | Output::Frozen { .. } => return None,
         Output::Sent { view, seq, run, .. } => {
             format!("sends {}/{} {:?} x{}", view, seq, run.class, run.count)
         }

@@ -3,6 +3,7 @@
 
 use proc_macro2::{Delimiter, Ident, Spacing, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
+use syn::Path;
 
 use super::{Block, dispatch};
 use crate::model::{self, Method, Output, State};
@@ -44,6 +45,17 @@ pub(super) fn field_shapes(model: &State, private: &TokenStream) -> TokenStream 
     quote! {
         fn field_shapes() -> ::std::vec::Vec<::std::string::String> {
             #shapes
+        }
+    }
+}
+
+/// What the events are that clients may read.
+pub(super) fn published(event: &Path, private: &TokenStream) -> TokenStream {
+    let (text, shape) = (text(event), shape(private, event));
+    quote! {
+        fn published() -> ::core::option::Option<(&'static str, ::std::string::String)> {
+            use #private::{Shaped as _, Unshaped as _};
+            ::core::option::Option::Some((#text, #shape))
         }
     }
 }

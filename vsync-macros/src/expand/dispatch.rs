@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use super::{Block, describe, messages, plain, requests};
+use super::{Block, describe, handles, messages, plain, requests};
 use crate::model::{self, Delivery, Method, Order, Output};
 use crate::parse;
 
@@ -18,6 +18,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
     let query = model::companion(block.ident, "Query");
     let (handle, client) = (block.base.companion("Handle"), block.base.companion("Client"));
     let tables = tables(block, &private);
+    let scattered = scattered(block, &private);
     let signatures = describe::signatures(block, &private);
     let functions = if block.good { functions(block, &private) } else { stubs(&private) };
     let of_requests = requests::implementation(block, &private);
@@ -34,6 +35,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
             type Handle = #handle;
             type Client = #client;
             #tables
+            #scattered
             #signatures
             #functions
             #of_requests
@@ -56,6 +58,41 @@ fn tables(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     quote! {
         const UPDATES: &'static [#private::Method] = &[#(#updates)*];
         const QUERIES: &'static [(u32, &'static str)] = &[#(#queries)*];
+    }
+}
+
+/// Which queries the members divide, and what gathers the answers; nothing where there is none.
+fn scattered(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let all = || block.queries().filter_map(|query| Some((query, query.gather.as_ref()?)));
+    if all().next().is_none() || !block.good {
+        return quote!();
+    }
+    let ids = all().map(|(Method { cfgs, id, .. }, _)| {
+        let id = id.number;
+        quote!(#(#cfgs)* #id,)
+    });
+    let arms = all().map(|(Method { cfgs, id, name, output, .. }, gather)| {
+        let (id, answer) = (id.number, handles::declared(output));
+        quote! {
+            #(#cfgs)*
+            #id => #private::gather::<#answer>(#name, #gather, __shares, __out),
+        }
+    });
+    quote! {
+        const SCATTERED: &'static [u32] = &[#(#ids)*];
+
+        fn gather(
+            __id: u32,
+            __shares: &[::std::vec::Vec<u8>],
+            __out: &mut ::std::vec::Vec<u8>,
+        ) -> ::core::result::Result<(), #private::QueryError> {
+            match __id {
+                #(#arms)*
+                _ => ::core::result::Result::Err(::core::convert::From::from(
+                    #private::unknown_method(__id),
+                )),
+            }
+        }
     }
 }
 
@@ -256,20 +293,24 @@ fn answer(block: &Block<'_>, private: &TokenStream) -> TokenStream {
     let arms = block.queries().map(|method| {
         let Method { cfgs, ident, name, variant, args, .. } = method;
         let answer = hand_over(method, private, "answer");
+        let ctx = method.ctx.then(|| quote!(__ctx,));
         let args: Vec<_> = args.iter().map(|arg| &arg.ident).collect();
         quote! {
             #(#cfgs)*
             #query::#variant { #(#args,)* } => {
-                let __result = Self::#ident(self, #(#args,)*);
+                let __result = Self::#ident(self, #ctx #(#args,)*);
                 #answer(&__result, #name, __out)
             }
         }
     });
     let never = messages::never_arm(block, "Query");
     quote! {
-        fn answer(&self, __query: Self::Query, __out: &mut ::std::vec::Vec<u8>)
-            -> ::core::result::Result<(), #private::QueryError>
-        {
+        fn answer(
+            &self,
+            __ctx: &#private::QueryCtx,
+            __query: Self::Query,
+            __out: &mut ::std::vec::Vec<u8>,
+        ) -> ::core::result::Result<(), #private::QueryError> {
             match __query {
                 #(#arms)*
                 #never
@@ -309,8 +350,12 @@ fn stubs(private: &TokenStream) -> TokenStream {
         ) #body
         fn encode_query(_: &Self::Query, _: &mut ::std::vec::Vec<u8>)
             -> #result<(), #private::EncodeError> #body
-        fn answer(&self, _: Self::Query, _: &mut ::std::vec::Vec<u8>)
-            -> #result<(), #private::QueryError> #body
+        fn answer(
+            &self,
+            _: &#private::QueryCtx,
+            _: Self::Query,
+            _: &mut ::std::vec::Vec<u8>,
+        ) -> #result<(), #private::QueryError> #body
         fn on_view(&mut self, _: &#private::Ctx<Self>, _: &#private::View) #body
     }
 }

@@ -99,7 +99,9 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
         block.requests().map(|method| request(block, method, "RemoteRequest", "remote_request"));
     let (private, state, quiet) = (block.private(), &block.base.ty, quiet());
     let call_stubs = block.model.updates.iter().map(|method| stub(block, method, "Call"));
-    let query_stubs = block.model.queries.iter().map(|method| stub(block, method, "Query"));
+    let query_stubs = block.model.queries.iter().map(|method| {
+        stub(block, method, if method.gather.is_some() { "Scatter" } else { "Query" })
+    });
     let remote_call_stubs =
         block.model.updates.iter().map(|method| stub(block, method, "RemoteCall"));
     let request_stubs =
@@ -186,11 +188,24 @@ pub(super) fn answer(output: &Output, private: &TokenStream) -> TokenStream {
 fn query(block: &Block<'_>, method: &Method) -> TokenStream {
     let private = block.private();
     let ty = &block.base.ty;
-    let Method { ident, args, .. } = method;
+    let message = model::companion(block.ident, "Query");
+    let Method { ident, variant, args, .. } = method;
     let value = declared(&method.output);
-    let args = args.iter().map(|arg| &arg.ident);
+    let args: Vec<_> = args.iter().map(|arg| &arg.ident).collect();
+    if method.gather.is_some() {
+        let body = quote! {
+            #private::scatter(self.group(), &#message::#variant { #(#args,)* })
+        };
+        return signature(block, method, &quote!(#private::Scatter<#ty, #value>), &body);
+    }
+    let ctx = method.ctx.then(|| quote!(&__here.ctx(),));
     let body = quote! {
-        #private::query(self.group(), move |__state: &#ty| <#ty>::#ident(__state, #(#args,)*))
+        #private::query(
+            self.group(),
+            (#(#args,)*),
+            |__state: &#ty, __here, (#(#args,)*)| <#ty>::#ident(__state, #ctx #(#args,)*),
+            |(#(#args,)*)| #message::#variant { #(#args,)* },
+        )
     };
     signature(block, method, &quote!(#private::Query<#ty, #value>), &body)
 }
@@ -271,6 +286,7 @@ pub(super) fn signature(
 fn kind(method: &Method) -> String {
     match method.delivery {
         _ if method.request.is_some() => " Request.".to_owned(),
+        None if method.gather.is_some() => " Query, its work divided among the members.".to_owned(),
         None => " Query.".to_owned(),
         Some(delivery) => {
             let order = match delivery.order {

@@ -2,7 +2,7 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, GenericParam, Type};
+use syn::{Attribute, GenericParam, Type, parse_quote};
 
 use super::{describe, versions};
 use crate::model::{Derived, Field, State};
@@ -31,6 +31,27 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
         .as_ref()
         .map(|policy| quote!(const REQUESTS_BY: #private::Policy = #policy;));
     let fields = describe::fields(model);
+    let publishes = model.event.as_ref().filter(|_| model.published).map(|event| {
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #private::Publishes<#event> for #ident #ty_generics #bounds {}
+        }
+    });
+    let publish = model.event.as_ref().filter(|_| model.published && good).map(|event| {
+        let publish = call(&private, "publish", &parse_quote!(#event));
+        let published = describe::published(event, &private);
+        quote! {
+            const PUBLISHED: bool = true;
+
+            #published
+
+            fn publish(__event: &Self::Event)
+                -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String>
+            {
+                #publish(__event)
+            }
+        }
+    });
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
     let shapes = match good {
@@ -52,6 +73,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             #fields
             #policy
             type Event = #event;
+            #publish
 
             fn save(&self)
                 -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
@@ -70,6 +92,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
         }
 
         #emits
+        #publishes
         #items
     }
 }

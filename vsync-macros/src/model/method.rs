@@ -2,7 +2,8 @@
 
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, GenericParam, Ident, ImplItem, ImplItemFn, ItemImpl, Path, PathArguments, Type,
+    Attribute, ExprPath, GenericParam, Ident, ImplItem, ImplItemFn, ItemImpl, Path, PathArguments,
+    Type,
 };
 
 use super::signature::{self, Kind};
@@ -172,8 +173,14 @@ fn read(function: &mut ImplItemFn, model: &mut Methods, errors: &mut Errors) {
             model.updates.push(Method { delivery: Some(delivery), ..update });
         }
         Role::Query => {
-            let id = query_options(&options, errors);
-            model.queries.push(method(function, &base.ty, Kind::Query, id, errors));
+            let (id, scatter) = query_options(&options, errors);
+            let query = method(function, &base.ty, Kind::Query, id, errors);
+            let Scatter { asked, gather } = scatter;
+            if asked && !query.ctx && !signature::mentions_context(&function.sig) {
+                errors.push(&query.ident, NO_SHARE);
+            }
+            let gather = gather.map(|path| signature::without_self(&path, &base.ty));
+            model.queries.push(Method { gather, ..query });
         }
         Role::OnView => {
             for option in &options {
@@ -235,6 +242,7 @@ fn method(
         ctx: signature.ctx,
         args: signature.args,
         output: signature.output,
+        gather: None,
         delivery: None,
         request: (kind == Kind::Request).then_some(Request { key: None, effect: signature.effect }),
         usable: signature.usable,
@@ -333,24 +341,56 @@ fn read_level(option: &Opt, errors: &mut Errors) -> bool {
     }
 }
 
-fn query_options(options: &[Opt], errors: &mut Errors) -> Given {
+const NO_SHARE: &str = "a scattered query takes `ctx: &QueryCtx` first: by it each member knows \
+                        its share";
+
+/// Whether the members divide a query's work, and what gathers their answers.
+struct Scatter {
+    asked: bool,
+    gather: Option<ExprPath>,
+}
+
+fn query_options(options: &[Opt], errors: &mut Errors) -> (Given, Scatter) {
     let mut id = None;
+    let (mut scatter, mut gather, mut function) = (None, None, None);
     for option in options {
         match option.name.to_string().as_str() {
             "id" => id = given_id(option, errors),
-            other @ ("scatter" | "gather" | "role") => {
+            "scatter" => {
+                scatter = Some(&option.name);
+                if option.value.is_some() {
+                    errors.push(option, "write `scatter`, without a value");
+                }
+            }
+            "gather" => {
+                gather = Some(&option.name);
+                function = option.function(errors);
+            }
+            other @ "role" => {
                 errors.push(&option.name, format!("`{other}` is not supported yet"));
             }
             other @ ("since" | "until") => errors.push(
                 &option.name,
                 format!("a query has no `{other}`: it reads what is there in any version"),
             ),
-            other => {
-                errors.push(&option.name, format!("unknown option `{other}`; a query has `id`"))
-            }
+            other => errors.push(
+                &option.name,
+                format!("unknown option `{other}`; a query has `scatter`, `gather` and `id`"),
+            ),
         }
     }
-    id
+    match (scatter, gather) {
+        (Some(scatter), None) => errors.push(
+            scatter,
+            "a scattered query has `gather = …`, the function that makes one answer of the \
+             members' answers: `fn(Vec<R>) -> R`",
+        ),
+        (None, Some(gather)) => {
+            errors.push(gather, "`gather` goes with `scatter`: `#[query(scatter, gather = …)]`");
+        }
+        _ => {}
+    }
+    (id, Scatter { asked: scatter.is_some(), gather: function.filter(|_| scatter.is_some()) })
 }
 
 const KEY: &str = "the key is an argument of the request: write `key = argument`";

@@ -54,8 +54,8 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
     for (index, typed) in typed(sig).enumerate() {
         match context(&typed.ty) {
             Some(found) => {
-                let takes = matches!(kind, Kind::Update | Kind::Request);
-                let good = takes && index == 0 && found == Context::expected(kind);
+                let takes = !matches!(kind, Kind::OnView);
+                let good = takes && index == 0 && found == Context::good(kind);
                 ctx |= good;
                 if !good {
                     misplaced_context(typed, found, kind, errors);
@@ -100,7 +100,8 @@ pub(crate) fn on_view(sig: &Signature, errors: &mut Errors) -> bool {
         errors.push(ty, "an `#[on_view]` method gives nothing");
     }
     let mut rest = typed(sig).peekable();
-    let ctx = rest.next_if(|typed| context(&typed.ty) == Some(Context::Good)).is_some();
+    let ctx =
+        rest.next_if(|typed| context(&typed.ty) == Some(Context::good(Kind::OnView))).is_some();
     match rest.next() {
         Some(view) if is_reference_to(&view.ty, "View") => {}
         Some(other) => errors.push(other, FORM),
@@ -208,24 +209,38 @@ fn receiver_tokens(receiver: &Receiver) -> TokenStream {
 
 /// A parameter that is a context, rightly or wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
-    /// `&Ctx<…>`.
-    Good,
-    /// `&mut Ctx<…>` or `Ctx<…>`.
-    NotShared,
-    /// `&RequestCtx<…>`.
+struct Context {
+    of: Of,
+    /// Whether it is taken by `&`.
+    shared: bool,
+}
+
+/// Whose context it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// `Ctx<…>`.
+    Update,
+    /// `QueryCtx`.
+    Query,
+    /// `RequestCtx<…>`.
     Request,
-    /// `&mut RequestCtx<…>` or `RequestCtx<…>`.
-    RequestNotShared,
-    /// `&QueryCtx`.
-    Other,
 }
 
 impl Context {
-    /// The context of such a method; what takes none is not asked.
-    fn expected(kind: Kind) -> Context {
-        if kind == Kind::Request { Context::Request } else { Context::Good }
+    /// What such a method may take.
+    fn good(kind: Kind) -> Context {
+        let of = match kind {
+            Kind::Query => Of::Query,
+            Kind::Request => Of::Request,
+            Kind::Update | Kind::OnView => Of::Update,
+        };
+        Context { of, shared: true }
     }
+}
+
+/// Whether there is a context anywhere among the arguments.
+pub(crate) fn mentions_context(sig: &Signature) -> bool {
+    typed(sig).any(|typed| context(&typed.ty).is_some())
 }
 
 fn context(ty: &Type) -> Option<Context> {
@@ -235,29 +250,35 @@ fn context(ty: &Type) -> Option<Context> {
         }
         other => (other, false),
     };
-    match last_name(inner)?.as_str() {
-        "Ctx" if shared => Some(Context::Good),
-        "Ctx" => Some(Context::NotShared),
-        "RequestCtx" if shared => Some(Context::Request),
-        "RequestCtx" => Some(Context::RequestNotShared),
-        "QueryCtx" => Some(Context::Other),
-        _ => None,
-    }
+    let of = match last_name(inner)?.as_str() {
+        "Ctx" => Of::Update,
+        "QueryCtx" => Of::Query,
+        "RequestCtx" => Of::Request,
+        _ => return None,
+    };
+    Some(Context { of, shared })
 }
 
 fn misplaced_context(typed: &PatType, found: Context, kind: Kind, errors: &mut Errors) {
-    let why = match (found, kind) {
-        (Context::Other, _) => "this context is not supported yet",
-        (Context::RequestNotShared, Kind::Request) => "the context is `ctx: &RequestCtx<Self>`",
+    let why = match (found.of, kind) {
+        (Of::Request, Kind::Request) if !found.shared => "the context is `ctx: &RequestCtx<Self>`",
         (_, Kind::Request) => REQUEST_CONTEXT,
-        (Context::Request | Context::RequestNotShared, _) => {
-            "only a `#[request]` has a `RequestCtx`"
+        (Of::Request, _) => "only a `#[request]` has a `RequestCtx`",
+        (Of::Update, Kind::Query) => {
+            "a query has no `Ctx`: it runs at one replica, outside the order of updates; what it \
+             may know is in `ctx: &QueryCtx`"
         }
-        (_, Kind::Query) => {
-            "a query has no `Ctx`: it runs at one replica, outside the order of updates"
+        (Of::Query, Kind::Update | Kind::OnView) => {
+            "an update has no `QueryCtx`, which differs between replicas: take `ctx: &Ctx<Self>`"
         }
-        (Context::NotShared, _) => "the context is `ctx: &Ctx<Self>`",
-        (Context::Good, _) => "the context comes first: `(&mut self, ctx: &Ctx<Self>, …)`",
+        (Of::Query, Kind::Query) if found.shared => {
+            "the context comes first: `(&self, ctx: &QueryCtx, …)`"
+        }
+        (Of::Query, Kind::Query) => "the context is `ctx: &QueryCtx`",
+        (Of::Update, _) if found.shared => {
+            "the context comes first: `(&mut self, ctx: &Ctx<Self>, …)`"
+        }
+        (Of::Update, _) => "the context is `ctx: &Ctx<Self>`",
     };
     errors.push(typed, why);
 }

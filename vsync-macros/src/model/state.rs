@@ -15,17 +15,20 @@ struct Options<'a> {
     version: u32,
     event: Option<Path>,
     requests: Option<&'a Opt>,
+    published: bool,
     from: Option<Path>,
     past: bool,
     krate: Option<&'a Opt>,
 }
 
 fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
+    let mut published = None;
     let mut read = Options {
         name: None,
         version: 1,
         event: None,
         requests: None,
+        published: false,
         from: None,
         past: false,
         krate: None,
@@ -45,6 +48,12 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
             "crate" => read.krate = Some(option),
             "event" => read.event = option.path(errors),
             "requests" => read.requests = Some(option),
+            "published" => {
+                published = Some(&option.name);
+                if option.value.is_some() {
+                    errors.push(option, "write `published`, without a value");
+                }
+            }
             "from" => read.from = option.path(errors),
             "past" if option.value.is_some() => errors.push(option, "`past` has no value"),
             "past" => read.past = true,
@@ -52,11 +61,16 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
                 &option.name,
                 format!(
                     "unknown option `{other}`; a struct has `name`, `version`, `from`, `past`, \
-                     `event`, `requests` and `crate`"
+                     `event`, `published`, `requests` and `crate`"
                 ),
             ),
         }
     }
+    if let (Some(published), None) = (published, &read.event) {
+        let why = "`published` goes with `event = …`: it lets clients read the events";
+        errors.push(published, why);
+    }
+    read.published = published.is_some();
     if let Some(from) = &read.from
         && read.version == 1
     {
@@ -67,20 +81,20 @@ fn read_options<'a>(options: &'a [Opt], errors: &mut Errors) -> Options<'a> {
 
 /// Reads a struct and takes this macro's attributes off it.
 pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors) -> State {
-    let Options { name, version, event, requests, from, past, krate } =
-        read_options(&options, errors);
-    let name = name.unwrap_or_else(|| item.ident.unraw().to_string());
-    let krate = parse::krate(krate, errors);
-    let requests = requests.and_then(|option| policy(option, &krate, errors));
+    let read = read_options(&options, errors);
+    let name = read.name.unwrap_or_else(|| item.ident.unraw().to_string());
+    let krate = parse::krate(read.krate, errors);
+    let requests = read.requests.and_then(|option| policy(option, &krate, errors));
     let expandable = check_generics(&item, errors);
     let mut model = State {
         krate,
         name,
-        version,
-        event,
+        version: read.version,
+        event: read.event,
+        published: read.published,
         requests,
-        from,
-        past,
+        from: read.from,
+        past: read.past,
         fields: Vec::new(),
         local: Vec::new(),
         derived: Vec::new(),

@@ -45,12 +45,7 @@ pub(super) async fn dial(shared: &Arc<Shared>, addr: &str) -> Result<PeerInfo, C
 
 /// The addresses behind one, as far as our socket can reach their family.
 async fn resolve(shared: &Shared, addr: &str) -> Result<Vec<SocketAddr>, ConnectError> {
-    let bad = |reason: &str| ConnectError::BadAddress { addr: addr.into(), reason: reason.into() };
-    let (host, port) = addr.rsplit_once(':').ok_or_else(|| bad("expected host:port"))?;
-    let port: u16 = port.parse().map_err(|_| bad("the port is no number up to 65535"))?;
-    if host.is_empty() || port == 0 {
-        return Err(bad("expected a host and a port other than 0"));
-    }
+    crate::check_address(addr)?;
     let unresolvable =
         |reason: String| ConnectError::Unresolvable { addr: addr.to_owned(), reason };
     let lookup = timeout(shared.config.connect_timeout, tokio::net::lookup_host(addr)).await;

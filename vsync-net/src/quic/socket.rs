@@ -45,6 +45,7 @@ async fn resolve(listen: &str) -> Result<SocketAddr, StartError> {
     if let Ok(addr) = listen.parse() {
         return Ok(addr);
     }
+    crate::address::split(listen).map_err(bad)?;
     let mut found = tokio::net::lookup_host(listen).await.map_err(|e| bad(e.to_string()))?;
     found.next().ok_or_else(|| bad("the host has no address".into()))
 }

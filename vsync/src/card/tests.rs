@@ -3,6 +3,7 @@ use super::*;
 const ONE: &str = "\
 type board version 1
   names: Vec<String> #a1
+event Closed #g1
 update add id 7 order total level optimistic
   name: String #b1
   at: Point #c1
@@ -10,6 +11,8 @@ update add id 7 order total level optimistic
 update close id 9 order fifo level stable
 query count id 300
   -> usize #e1
+query search id 301 scatter
+  -> Vec<String> #a1
 ";
 
 const TWO: &str = "\
@@ -103,8 +106,22 @@ fn the_first_causal_update_does_not_come_with_a_version() {
 }
 
 #[test]
+fn members_agree_on_shares_and_clients_need_not() {
+    let whole = ONE.replace(" scatter", "");
+    let (one, whole) = (card(ONE), card(&whole));
+    assert_eq!(one.query(301), whole.query(301));
+    assert_eq!(one.share(301).as_deref(), Some("query search id 301  -> Vec<String> #a1 scatter"));
+    assert_ne!(one.share(301), whole.share(301));
+    assert_eq!((one.share(300), one.share(7)), (whole.query(300), None));
+    assert_eq!(one.event().as_deref(), Some("event Closed #g1"));
+}
+
+#[test]
 fn each_difference_is_said_in_words() {
     for (from, to, said) in [
+        (" scatter", "", "the query `search` (id 301) is scattered here, not scattered there"),
+        ("event Closed #g1\n", "", "events are published here, not there"),
+        ("event Closed #g1", "event Shut #g2", "the type of events is `Closed` here, `Shut` there"),
         ("type board", "type other", "the type is `board` here, `other` there"),
         (
             "order total",

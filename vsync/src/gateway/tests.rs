@@ -99,7 +99,7 @@ impl Raw {
         Counter::encode_query(&CounterQuery::Value {}, &mut query).expect("encoded");
         let (group, schema) = ("counter".to_owned(), schema::<Counter>());
         let line = line(&query, |id| Card::of::<Counter>().query(id));
-        match self.rpc.ask(peer, Ask::Query { group, schema, line, query, seen }).await {
+        match self.rpc.ask(peer, Ask::Query { group, schema, line, query, seen, at: None }).await {
             Ok(Answer::Result { bytes, .. }) => postcard::from_bytes(&bytes).expect("a number"),
             other => panic!("{other:?}"),
         }
@@ -219,7 +219,7 @@ async fn a_client_that_never_reads_holds_a_bounded_number_of_bytes() {
     Counter::encode_query(&CounterQuery::Many { bytes }, &mut query).expect("encoded");
     let (group, schema) = ("counter".to_owned(), schema::<Counter>());
     let line = line(&query, |id| Card::of::<Counter>().query(id));
-    let ask = Ask::Query { group, schema, line, query, seen: None };
+    let ask = Ask::Query { group, schema, line, query, seen: None, at: None };
     for _ in 0..8 {
         let (rpc, ask) = (Arc::clone(&mute.rpc), ask.clone());
         tokio::spawn(async move { drop(rpc.ask(peer, ask).await) });

@@ -19,7 +19,7 @@ use crate::replicated::Replicated;
 use crate::runtime::callers::Waiter;
 use crate::runtime::clock::wall;
 use crate::runtime::inner::{Inner, Sending};
-use crate::runtime::outbox::Left;
+use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::pending::{Done, Entry, Given, Name, Step, Stepped, Work};
 use crate::runtime::seat::Seat;
 use crate::runtime::sessions::{REPLY, Recorded, RequestId};
@@ -375,9 +375,8 @@ impl<S: Replicated> RequestCtx<S> {
             return self.break_off(why).await;
         }
         let (tell, listen) = oneshot::channel();
-        if let Left::Taken { wake: true } =
-            seat.outbox.leave_awaited(method, &update, Waiter::Stable(tell))
-        {
+        let tell = Some(Tell::Answer(Waiter::Stable(tell)));
+        if let Left::Taken { wake: true } = seat.outbox.leave_inner(method, &update, tell) {
             seat.wake();
         }
         let told = listen.await.ok().and_then(Result::ok);

@@ -157,8 +157,9 @@ impl<'a> Walk<'a> {
             Some(Inner::Compare) => {
                 let update = Some((self.rank, self.next - 1));
                 let place = Place { view: self.view, update };
-                self.taken
-                    .extend(compare::amid(state, ctx.version()).map(|digest| (place, digest)));
+                let beside = (sessions.agreed(), &ctx.saved_timers());
+                let digest = compare::amid(state, beside, ctx.version());
+                self.taken.extend(digest.map(|digest| (place, digest)));
             }
             Some(Inner::Digest(place, digest)) => self.digests.push((place, digest)),
             Some(Inner::Open(lease)) => {

@@ -1,10 +1,10 @@
 //! [`Comparison`]: whether the replicas are equal, looked at from time to time.
 //!
 //! At one point of the stream every member takes a checkpoint of its state, and sends digests of
-//! its ranges by an update of the runtime's own, a total. What most have is right; where it is
-//! even, what the member of the lowest rank has. All hear the same digests in the same order, so
-//! they decide alike: a member that differs is named, ends its membership, and comes in again with
-//! a donor's state.
+//! its ranges, and of what is kept beside it, by an update of the runtime's own, a total. What most
+//! have is right; where it is even, what the member of the lowest rank has. All hear the same
+//! digests in the same order, so they decide alike: a member that differs is named, ends its
+//! membership, and comes in again with a donor's state.
 //!
 //! The points are the beginnings of views, where all have applied the same, and for a type whose
 //! updates are all totals any place in the order as well. (Fifo and causal updates of several
@@ -18,6 +18,8 @@ use vsync_core::wire::MemberId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::inner::{Inner, Sending};
+use super::sessions::Saved;
+use super::timers;
 use super::verdicts::Place;
 use crate::Difference;
 use crate::replicated::Replicated;
@@ -34,15 +36,17 @@ pub(crate) struct Digest {
     bytes: u64,
     /// Hashes of equal ranges, as far as there are bytes.
     ranges: [u64; RANGES],
+    /// Hash of what the runtime keeps beside the state.
+    beside: u64,
 }
 
 impl Digest {
-    fn of(checkpoint: &[u8]) -> Digest {
+    fn of(checkpoint: &[u8], beside: &[u8]) -> Digest {
         let mut ranges = [0; RANGES];
         for (hash, bytes) in ranges.iter_mut().zip(checkpoint.chunks(range(checkpoint.len()))) {
             *hash = xxh3_64(bytes);
         }
-        Digest { bytes: checkpoint.len() as u64, ranges }
+        Digest { bytes: checkpoint.len() as u64, ranges, beside: xxh3_64(beside) }
     }
 
     /// The first range of `right` that is another one at this member.
@@ -56,6 +60,8 @@ impl Digest {
         let first = if self.bytes == right.bytes { (0..RANGES).find(|i| !same(i)) } else { None };
         let (begin, end) = match first {
             Some(index) => (index * range(length), ((index + 1) * range(length)).min(length)),
+            // Not the state differs.
+            None if self.bytes == right.bytes => (length, length),
             None => (0, length),
         };
         Some(Difference { member, range: begin..end, here: self.bytes as usize, of: length })
@@ -156,14 +162,27 @@ impl Comparison {
 
 /// What a state is between two updates; `None` where replicas cannot be compared there. A state
 /// that cannot be saved differs from none.
-pub(crate) fn amid<S: Replicated>(state: &S, active: u32) -> Option<Digest> {
-    if only_totals::<S>() { whole(state, active) } else { None }
+pub(crate) fn amid<S: Replicated>(
+    state: &S,
+    beside: (&Saved, &timers::Saved),
+    active: u32,
+) -> Option<Digest> {
+    if only_totals::<S>() { whole(state, beside, active) } else { None }
 }
 
 /// What a state is at the beginning of a view: as the active version has it, so that programs of
 /// several versions can be compared.
-pub(crate) fn whole<S: Replicated>(state: &S, active: u32) -> Option<Digest> {
-    state.save_as(active).ok().map(|checkpoint| Digest::of(&checkpoint))
+///
+/// Beside it are the clients' sessions, which decide what is carried out, and the timers that are
+/// set.
+pub(crate) fn whole<S: Replicated>(
+    state: &S,
+    beside: (&Saved, &timers::Saved),
+    active: u32,
+) -> Option<Digest> {
+    let checkpoint = state.save_as(active).ok()?;
+    let beside = postcard::to_stdvec(&beside).ok()?;
+    Some(Digest::of(&checkpoint, &beside))
 }
 
 /// What most have; where it is even, what the first has, or most of the others.
@@ -199,7 +218,7 @@ mod tests {
         let mut other = one.clone();
         other[350] ^= 1;
         other[900] ^= 1;
-        let (one, other) = (Digest::of(&one), Digest::of(&other));
+        let (one, other) = (Digest::of(&one, &[]), Digest::of(&other, &[]));
         assert_eq!(one.difference(id(1), &one), None);
         let found = other.difference(id(1), &one).expect("they differ");
         assert_eq!((found.range, found.here, found.of), (300..400, 1600, 1600));
@@ -207,15 +226,26 @@ mod tests {
 
     #[test]
     fn checkpoints_of_other_lengths_differ() {
-        let (one, other) = (Digest::of(&[1; 100]), Digest::of(&[1; 101]));
+        let (one, other) = (Digest::of(&[1; 100], &[]), Digest::of(&[1; 101], &[]));
         let found = one.difference(id(1), &other).expect("they differ");
         assert_eq!((found.range, found.here, found.of), (0..101, 100, 101));
-        assert!(Digest::of(&[]).difference(id(1), &one).is_some());
+        assert!(Digest::of(&[], &[]).difference(id(1), &one).is_some());
+    }
+
+    #[test]
+    fn what_is_beside_the_state_is_told_from_the_state() {
+        let [one, other] = [b"1", b"2"].map(|beside| Digest::of(&[7; 100], beside));
+        let found = other.difference(id(1), &one).expect("they differ");
+        assert_eq!((found.range.clone(), found.here, found.of), (100..100, 100, 100));
+        assert!(found.to_string().contains("beside its state"), "{found}");
+        // Where both differ the state is named.
+        let found = Digest::of(&[8; 100], b"2").difference(id(1), &one).expect("they differ");
+        assert_eq!(found.range, 0..64);
     }
 
     #[test]
     fn the_majority_is_right_and_of_two_the_senior() {
-        let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        let (one, other) = (Digest::of(b"one", &[]), Digest::of(b"other", &[]));
         let all = [(id(1), one), (id(2), other), (id(3), other)];
         assert_eq!(right(&all), other);
         assert_eq!(right(&all[..2]), one);

@@ -29,10 +29,12 @@ use super::clock::{Clock, wall};
 use super::dropped::Dropped;
 use super::frames::Frames;
 use super::history::Writer;
+use super::outbox::Wait;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
 use super::{Command, Notice, Opening, Progress, tag};
 use crate::error::{GroupError, NotApplied};
+use crate::report::GroupReport;
 
 /// Most network events, and most commands, that are taken in before frames leave.
 const BURST: usize = 64;
@@ -83,6 +85,8 @@ pub(crate) struct Driver {
     held: usize,
     /// The last name of such work: they grow.
     work: u64,
+    /// Work that is not back yet, and whose it is.
+    working: HashMap<u64, GroupId>,
     frames: Frames,
     /// The last number of an attempt to join: they grow.
     nonce: u64,
@@ -117,6 +121,7 @@ impl Driver {
             alarms: BTreeSet::new(),
             held: 0,
             work: 0,
+            working: HashMap::new(),
             frames: Frames::default(),
             nonce: 0,
             stop: None,
@@ -193,15 +198,14 @@ impl Driver {
     /// than that it is applied here.
     fn let_out(&mut self, behind: bool, busy: bool) {
         let room = self.has_room();
-        let unwaited = |slots: &HashMap<GroupId, Slot>, group| match slots.get(&group) {
-            Some(slot) => slot.seat.outbox.unwaited(),
-            None => Some(0),
-        };
-        if room && self.left.gathers(busy, |group| unwaited(&self.slots, group)) {
+        for group in self.left.waiting_here(|group| left(&self.slots, group)) {
+            self.submit(group);
+        }
+        if room && self.left.gathers(busy, |group| left(&self.slots, group)) {
             return;
         }
         for group in self.left.take(behind) {
-            if room || unwaited(&self.slots, group).is_none() {
+            if room || left(&self.slots, group).1 == Wait::Others {
                 self.submit(group);
             } else {
                 self.left.add(group);
@@ -209,6 +213,7 @@ impl Driver {
         }
         if room {
             self.step(Input::Close);
+            self.left.gone();
         }
     }
 
@@ -264,6 +269,7 @@ impl Driver {
             Command::Leave { group, tell } => self.leave(group, tell),
             Command::Abandon { group, why } => self.abandon(group, &why),
             Command::Worked { work, outcome } => self.worked(work, outcome),
+            Command::Report { tell } => self.report(tell),
             Command::Stop { tell } => self.stop = Some(tell),
         }
     }
@@ -286,6 +292,7 @@ impl Driver {
             self.alarms.remove(&(due, group));
         }
         slot.renumber(now, generation);
+        self.working.values_mut().filter(|of| **of == group).for_each(|of| *of = now);
         if contacts.is_none() {
             slot.create();
         }
@@ -331,6 +338,7 @@ impl Driver {
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
         slot.submitted(&parcel.runs, &mut record);
         slot.callers.submitted(parcel.count, parcel.waiters);
+        self.left.submitted(parcel.body.len());
         self.step(Input::Submit {
             group,
             runs: parcel.runs,
@@ -343,6 +351,7 @@ impl Driver {
     fn flush(&mut self, group: GroupId, tell: oneshot::Sender<Result<(), GroupError>>) {
         // What callers have left so far is part of what is flushed.
         self.submit(group);
+        self.left.hurry();
         match self.slots.get_mut(&group) {
             Some(slot) if slot.view().is_some() => {
                 let id = slot.callers.flush(tell);
@@ -360,6 +369,7 @@ impl Driver {
             slot.seat.outbox.close();
         }
         self.submit(group);
+        self.left.hurry();
         // Dropping `tell` says that there is nothing to leave.
         let Some(slot) = self.slots.get_mut(&group) else { return };
         slot.leaving.push(tell);
@@ -389,6 +399,14 @@ impl Driver {
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
         slot.close(decided, why, &mut record);
         self.tell(Notice::Closed { seat, last });
+    }
+
+    fn report(&self, tell: oneshot::Sender<Vec<GroupReport>>) {
+        let report = |(group, slot): (&GroupId, &Slot)| {
+            slot.report(&self.engine.status(*group).unwrap_or_default())
+        };
+        // Who asked may have waited long enough.
+        drop(tell.send(self.slots.iter().map(report).collect()));
     }
 
     fn tell(&self, notice: Notice) {
@@ -447,6 +465,11 @@ impl Driver {
             let _ = tell.send(());
         }
     }
+}
+
+/// Bytes that the callers of a group have left, and what they wait for.
+fn left(slots: &HashMap<GroupId, Slot>, group: GroupId) -> (usize, Wait) {
+    slots.get(&group).map_or((0, Wait::Nobody), |slot| slot.seat.outbox.left())
 }
 
 async fn until(at: Option<Instant>) {

@@ -9,6 +9,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod clock;
 mod commits;
 mod compare;
+mod counts;
 pub(crate) mod desk;
 mod driver;
 pub(crate) mod dropped;
@@ -22,6 +23,7 @@ mod outcomes;
 pub(crate) mod pending;
 pub(crate) mod replica;
 pub(crate) mod requests;
+pub(crate) mod ring;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 pub(crate) mod sessions;
@@ -32,6 +34,7 @@ pub(crate) mod typed;
 mod verdicts;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -41,6 +44,7 @@ use vsync_core::wire::{GroupId, MemberId, NodeId};
 pub(crate) use driver::{Driver, Parts};
 
 use crate::error::GroupError;
+use crate::report::GroupReport;
 use crate::state::CheckpointError;
 use crate::view::View;
 use replica::{Encoding, Replica};
@@ -100,6 +104,11 @@ pub(crate) enum Command {
         /// What came of it.
         outcome: Outcome,
     },
+    /// Say how all groups are.
+    Report {
+        /// Who waits.
+        tell: oneshot::Sender<Vec<GroupReport>>,
+    },
     /// Write out what is still in buffers and stop.
     Stop {
         /// Who waits.
@@ -127,6 +136,9 @@ pub(crate) struct Point {
     pub(crate) delivered: u64,
     /// Who waits for it.
     pub(crate) joiners: Vec<MemberId>,
+    /// When that began.
+    pub(crate) begun: Instant,
+    pub(crate) span: tracing::Span,
 }
 
 /// A group that begins at this node.

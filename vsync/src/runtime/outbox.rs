@@ -5,11 +5,23 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
-use vsync_core::engine::Run;
+use vsync_core::engine::{Class, Level, Run};
 
 use super::callers::Waiter;
 use crate::error::{GroupError, NotApplied};
 use crate::replicated::{Method, Replicated};
+
+/// The farthest that somebody waits for, of those who have left something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wait {
+    /// Nobody waits.
+    #[default]
+    Nobody,
+    /// For what is applied here, which takes nobody else.
+    Here,
+    /// For what other members do with it.
+    Others,
+}
 
 /// What callers have left since the driver last looked.
 #[derive(Debug, Default)]
@@ -24,6 +36,8 @@ pub(crate) struct Parcel {
     pub(crate) waiters: Vec<(u64, Waiter)>,
     /// Whether somebody waits for stability.
     pub(crate) urgent: bool,
+    /// What is waited for.
+    pub(crate) wait: Wait,
 }
 
 /// Who is told about an update.
@@ -147,32 +161,6 @@ impl Outbox {
         Left::Taken { wake }
     }
 
-    /// Leaves an update of the runtime's own, for which somebody waits.
-    pub(crate) fn leave_awaited(
-        &self,
-        method: &'static Method,
-        update: &[u8],
-        waiter: Waiter,
-    ) -> Left {
-        let mut state = self.lock();
-        if state.closed {
-            return Left::Never(NotApplied::Closed);
-        }
-        let length = (update.len() as u32).to_le_bytes();
-        let body = [&length[..], update].concat();
-        let tell = Some(Tell::Answer(waiter));
-        if state.credit <= 0 {
-            let place = state.next;
-            state.next += 1;
-            state.line.push_back(Letter { place, method, body, tell });
-            return Left::InLine(place);
-        }
-        let wake = state.parcel.count == 0;
-        state.parcel.body.extend_from_slice(&body);
-        drop(state.count(method, body.len(), tell));
-        Left::Taken { wake }
-    }
-
     /// Gives up a place in line. `true` if the update was still there: it will never be sent.
     pub(crate) fn withdraw(&self, place: u64) -> bool {
         let mut state = self.lock();
@@ -189,10 +177,15 @@ impl Outbox {
         mem::take(&mut self.lock().parcel)
     }
 
-    /// How many bytes have been left; `None` if somebody waits for what becomes of them.
-    pub(crate) fn unwaited(&self) -> Option<usize> {
+    /// How many bytes have been left, and what is waited for.
+    pub(crate) fn left(&self) -> (usize, Wait) {
         let state = self.lock();
-        state.parcel.waiters.is_empty().then_some(state.parcel.body.len())
+        (state.parcel.body.len(), state.parcel.wait)
+    }
+
+    /// How many updates wait for credit.
+    pub(crate) fn in_line(&self) -> usize {
+        self.lock().line.len()
     }
 
     /// More may be left here; what is in line goes first. `true` if the driver must be woken
@@ -262,6 +255,7 @@ impl State {
         match tell {
             Some(Tell::Answer(waiter)) => {
                 parcel.urgent |= waiter.urgent();
+                parcel.wait = parcel.wait.max(wait(method, &waiter));
                 parcel.waiters.push((index, waiter));
                 None
             }
@@ -269,6 +263,12 @@ impl State {
             None => None,
         }
     }
+}
+
+/// A position comes from the sequencer, stability from a quorum; all else happens here.
+fn wait(method: &Method, waiter: &Waiter) -> Wait {
+    let here = method.class != Class::Total && method.level == Level::Optimistic;
+    if here && !waiter.urgent() { Wait::Here } else { Wait::Others }
 }
 
 /// Tells whoever waits for it, if anybody still does. Not under the lock: it wakes a task.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
@@ -13,8 +14,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::callers::Takes;
 use super::checkpoint::{self, Beside};
 use super::inner::Sending;
+use super::ring::Ring;
 use super::seat::Seat;
 use super::stability::Stability;
+use crate::__private::Parameters;
 use crate::card::Card;
 use crate::error::GroupError;
 use crate::events::Feed;
@@ -22,6 +25,9 @@ use crate::replicated::{ApplyError, QueryError, Replicated};
 use crate::seen::Seen;
 use crate::state::{CheckpointError, State};
 use crate::view::View;
+
+/// Bytes of events that are kept for clients unless a node is configured otherwise.
+pub(crate) const RING: usize = 1 << 20;
 
 /// What the handles of a group share: the seat, and the state behind a lock that queries take
 /// between two ranges of updates.
@@ -54,6 +60,9 @@ pub(crate) enum Unanswered {
     /// The query itself cannot be answered.
     Query(QueryError),
 }
+
+/// The encoded result of a query, what the state had in it, and when that is stable.
+pub(crate) type Read = (Vec<u8>, Seen, Stability);
 
 /// Takes a checkpoint, or a copy of the state that it is made of.
 pub(crate) type Saving = Box<dyn FnOnce() -> Taken + Send>;
@@ -117,9 +126,15 @@ pub(crate) trait Replica: Send {
 
 /// A replica without its type, for clients' queries.
 pub(crate) trait Answering: Send + Sync {
-    /// Answers an encoded query, and says what the state had in it; the answer may be given away
-    /// when it is stable.
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Seen, Stability), Unanswered>;
+    /// Answers a share of an encoded query, `share` being its number and how many there are, and
+    /// says what the state had in it; the answer may be given away when it is stable.
+    fn query(&self, query: &[u8], share: (u32, u32)) -> Result<Read, Unanswered>;
+    /// Whether the members divide the work of this encoded query.
+    fn scatters(&self, query: &[u8]) -> bool;
+    /// Makes one answer to an encoded query of those of its shares.
+    fn gather(&self, query: &[u8], shares: &[Vec<u8>]) -> Result<Vec<u8>, QueryError>;
+    /// Where its events are kept for clients, if it publishes them.
+    fn ring(&self) -> Option<&Arc<Ring>>;
     /// The level of an encoded update, if this type can carry it out.
     fn level(&self, update: &[u8]) -> Result<Level, ApplyError>;
     /// Whether this type can begin an encoded request now.
@@ -139,12 +154,15 @@ pub(crate) fn schema<S: State>() -> u64 {
 impl<S: Replicated> Shared<S> {
     /// A replica that has no state yet, only the parts of it that are local to this node.
     pub(crate) fn new(seat: Arc<Seat>, local: S) -> Shared<S> {
-        Shared {
-            seat,
-            feed: Feed::new(),
-            card: OnceLock::new(),
-            state: Mutex::new(Cell::Local(local)),
-        }
+        let feed = match S::PUBLISHED {
+            // Another one for each ring, wherever it is.
+            true => {
+                let number = RandomState::new().build_hasher().finish();
+                Feed::published(Arc::new(Ring::new(number, RING)), S::publish)
+            }
+            false => Feed::new(),
+        };
+        Shared { seat, feed, card: OnceLock::new(), state: Mutex::new(Cell::Local(local)) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
@@ -218,11 +236,12 @@ fn guarded<R>(run: impl FnOnce() -> Result<R, CheckpointError>) -> Result<R, Che
 }
 
 impl<S: Replicated> Answering for Shared<S> {
-    fn query(&self, query: &[u8]) -> Result<(Vec<u8>, Seen, Stability), Unanswered> {
+    fn query(&self, query: &[u8], share: (u32, u32)) -> Result<Read, Unanswered> {
         let read = |state: &S| {
+            let ctx = self.seat.query_ctx(share).ok_or(GroupError::NoState)?;
             let mut out = Vec::new();
-            let seen = self.seat.seen().unwrap_or_default();
-            state.query(query, &mut out).map(|()| (out, seen))
+            let seen = self.seat.seen().ok_or(GroupError::NoState)?;
+            Ok(state.query(&ctx, query, &mut out).map(|()| (out, seen)))
         };
         // A panic in a query is the query's: the state was only borrowed.
         let done = catch_unwind(AssertUnwindSafe(|| self.read(read)));
@@ -231,7 +250,7 @@ impl<S: Replicated> Answering for Shared<S> {
             return Err(Unanswered::Query(QueryError::Result { method: "query", why }));
         };
         let (answer, stability) = done.map_err(Unanswered::Group)?;
-        let (answer, seen) = answer.map_err(Unanswered::Query)?;
+        let (answer, seen) = answer.map_err(Unanswered::Group)?.map_err(Unanswered::Query)?;
         Ok((answer, seen, stability))
     }
 
@@ -247,6 +266,26 @@ impl<S: Replicated> Answering for Shared<S> {
         let method = decoded.unwrap_or(Err(ApplyError::NoMethod))?;
         let active = self.seat.version().unwrap_or(S::VERSION);
         method.check(active).map_err(ApplyError::Version)
+    }
+
+    fn scatters(&self, query: &[u8]) -> bool {
+        Parameters::new(query).is_ok_and(|(id, _)| S::SCATTERED.contains(&id))
+    }
+
+    fn gather(&self, query: &[u8], shares: &[Vec<u8>]) -> Result<Vec<u8>, QueryError> {
+        let (id, _) = Parameters::new(query)?;
+        let gather = || {
+            let mut out = Vec::new();
+            S::gather(id, shares, &mut out).map(|()| out)
+        };
+        catch_unwind(gather).unwrap_or_else(|panic| {
+            let why = format!("gathering panicked: {}", panic_text(panic.as_ref()));
+            Err(QueryError::Result { method: "query", why })
+        })
+    }
+
+    fn ring(&self) -> Option<&Arc<Ring>> {
+        self.feed.ring()
     }
 
     fn schema(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Questions and answers between nodes, and from clients: everything that is not the engine's.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,10 +10,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use vsync_core::wire::MemberId;
 use vsync_net::{Class, PeerId, Transport};
 
+use super::ring::Position;
 use super::sessions::Committed;
 use super::tag;
+use crate::ask::{Missing, Target};
 use crate::gateway::Request;
 use crate::seen::Seen;
 
@@ -55,6 +59,8 @@ pub(crate) enum Ask {
         query: Vec<u8>,
         /// What the state has to have in it.
         seen: Option<Seen>,
+        /// Who is to answer it, if not whoever is asked.
+        at: Option<Target>,
     },
     /// Something else that a client wants of a group.
     Request {
@@ -67,13 +73,38 @@ pub(crate) enum Ask {
         /// What it wants.
         request: Request,
     },
+    /// Do a share of a query, as this member of a group: only nodes ask so.
+    Member(ToMember),
+    /// What a group has emitted from a position on, or where its next event will be.
+    Events {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// Hash of the events' line in the client's card.
+        line: u64,
+        /// Where to go on.
+        position: Option<Position>,
+    },
 }
 
-impl Ask {
-    /// Whether the answer may take long, without work for this node.
-    pub(crate) fn is_long(&self) -> bool {
-        matches!(self, Ask::Request { request, .. } if request.is_long())
-    }
+/// A share of a query, asked of one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ToMember {
+    /// The group's name.
+    pub(crate) group: String,
+    /// Identity of the type.
+    pub(crate) schema: u64,
+    /// Who is asked.
+    pub(crate) member: MemberId,
+    /// The share's number, and how many there are.
+    pub(crate) share: (u32, u32),
+    /// Hash of the query's line in the asker's card.
+    pub(crate) line: u64,
+    /// What the state has to have in it.
+    pub(crate) after: Option<Seen>,
+    /// Method id and arguments.
+    pub(crate) query: Vec<u8>,
 }
 
 /// An answer.
@@ -83,6 +114,8 @@ pub(crate) enum Answer {
     Cluster {
         /// Them.
         members: Vec<Contact>,
+        /// Whether too many of them are gone: the group has no quorum there.
+        blocked: bool,
     },
     /// The type of the group.
     Card {
@@ -91,7 +124,7 @@ pub(crate) enum Answer {
         /// The version that is active.
         active: u32,
     },
-    /// The encoded result of a query.
+    /// The encoded result of a query, or what a group has emitted.
     Result {
         /// It.
         bytes: Vec<u8>,
@@ -136,6 +169,17 @@ pub(crate) enum Answer {
     UnderWay(String),
     /// The request is under way: ask again for its answer, of members that are known by then.
     Pending(Seen),
+    /// The node asked is not that member, or no longer.
+    NotThisMember,
+    /// The view has nobody who is meant by this.
+    NoSuchMember(Target),
+    /// A member gives no answer, and no other may be asked in its place.
+    Missing {
+        /// Which.
+        member: MemberId,
+        /// Why.
+        why: Missing,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,6 +221,12 @@ pub(crate) struct Rpc {
 struct Pending {
     answers: HashMap<u64, (PeerId, oneshot::Sender<Answer>)>,
     up: HashSet<PeerId>,
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rpc").finish_non_exhaustive()
+    }
 }
 
 impl Rpc {

@@ -1,7 +1,7 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use vsync_core::engine::Delivery;
@@ -11,10 +11,12 @@ use super::Command;
 use super::desk::Desk;
 use super::inner::{Inner, Sending};
 use super::outbox::{Left, Outbox, Tell};
+use super::rpc::Rpc;
 use super::stability::Stability;
 use crate::Difference;
 use crate::error::{GroupError, NotApplied};
 use crate::group::GroupEvent;
+use crate::query_ctx::QueryCtx;
 use crate::seen::Seen;
 use crate::view::{MemberId, View};
 
@@ -43,6 +45,8 @@ pub(crate) struct Seat {
     /// How many wait for this node to see more, and what wakes them.
     catching_up: AtomicUsize,
     more: Notify,
+    /// By which other members are asked; set once.
+    pub(crate) rpc: OnceLock<Arc<Rpc>>,
 }
 
 /// Where this node stands in the group.
@@ -58,6 +62,8 @@ pub(crate) struct Status {
     pub(crate) delivered: Cut,
     /// What of it is known to survive.
     pub(crate) stable: Cut,
+    /// Whether there is no quorum in sight.
+    pub(crate) blocked: bool,
     /// What is being waited for while this node is no member yet.
     pub(crate) waiting: String,
     /// Why it is over, once it is.
@@ -80,6 +86,7 @@ impl Seat {
             driver,
             catching_up: AtomicUsize::new(0),
             more: Notify::new(),
+            rpc: OnceLock::new(),
         }
     }
 
@@ -185,6 +192,14 @@ impl Seat {
         }
     }
 
+    /// What a query may know that is asked for the share of this number, of so many, just now.
+    pub(crate) fn query_ctx(&self, (index, count): (u32, u32)) -> Option<QueryCtx> {
+        let status = self.status();
+        let view = status.view.as_ref()?;
+        let rank = status.me.and_then(|me| view.rank_of(me));
+        Some(QueryCtx::new(view.agreed(), rank, index as usize, count as usize))
+    }
+
     /// How far what is applied here goes; `None` while there is no membership.
     pub(crate) fn seen(&self) -> Option<Seen> {
         let status = self.status();
@@ -225,6 +240,7 @@ impl Seat {
         let mut status = self.status();
         status.view = Some(view);
         status.me = me;
+        status.blocked = false;
         status.delivered = Cut::new(members);
         status.stable = Cut::new(members);
         drop(status);
@@ -267,6 +283,7 @@ impl Seat {
         let mut status = self.status();
         status.view = None;
         status.me = None;
+        status.blocked = false;
         status.delivered = Cut::default();
         status.stable = Cut::default();
         drop(status);

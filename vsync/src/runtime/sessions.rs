@@ -341,6 +341,11 @@ impl Sessions {
         self.asked = false;
     }
 
+    /// What all replicas agree on.
+    pub(crate) fn agreed(&self) -> &Saved {
+        &self.saved
+    }
+
     /// For a checkpoint.
     pub(crate) fn saved(&self) -> Saved {
         self.saved.clone()

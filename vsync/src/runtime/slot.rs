@@ -1,5 +1,7 @@
 //! [`Slot`]: one group at the driver.
 
+mod report;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +14,7 @@ use vsync_history::event::Event;
 
 use super::away::{Absent, Applied, Job, Pace, Results};
 use super::callers::{Callers, Ending, Takes};
+use super::counts::Counts;
 use super::history::{self, Names, Subject, Writer};
 use super::inner::Sending;
 use super::replica::{Broken, Installed, Replica, Taken};
@@ -27,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) seat: Arc<Seat>,
     pub(crate) config: GroupConfig,
     pub(crate) callers: Callers,
+    /// What it has gone through.
+    pub(crate) counts: Counts,
     /// Who wants to know how becoming a member goes; `None` once it is active.
     pub(crate) progress: Option<mpsc::UnboundedSender<Progress>>,
     /// Who waits for the leave.
@@ -136,6 +141,7 @@ impl Slot {
             seat,
             config,
             callers: Callers::default(),
+            counts: Counts::default(),
             progress: Some(progress),
             leaving: Vec::new(),
             replica,
@@ -184,6 +190,7 @@ impl Slot {
     /// Own updates got their numbers.
     pub(crate) fn sent(&mut self, view: u64, seq: u64, run: Run, record: &mut Record<'_>) {
         record.write(self.subject.as_ref(), || history::send(view, seq, run));
+        self.counts.sent += u64::from(run.count);
         self.callers.sent(view, seq, run.count.into());
     }
 
@@ -195,6 +202,7 @@ impl Slot {
     ) -> Result<(), Broken> {
         record.write(self.subject.as_ref(), || history::deliver(range, &self.names));
         let own = self.rank() == Some(range.rank);
+        self.counts.applied += u64::from(range.count);
         let begun = Instant::now();
         let takes = own.then_some(&mut self.callers as &mut dyn Takes);
         self.replica.deliver(range, takes)?;
@@ -223,6 +231,7 @@ impl Slot {
     pub(crate) fn depart(&mut self, range: Delivery, record: &mut Record<'_>) -> Job {
         record.write(self.subject.as_ref(), || history::deliver(&range, &self.names));
         let own = self.rank() == Some(range.rank);
+        self.counts.applied += u64::from(range.count);
         let results = own.then(|| Results::of(&range, &self.callers));
         let replica = std::mem::replace(&mut self.replica, Box::new(Absent));
         Job { replica, range, results }
@@ -254,6 +263,7 @@ impl Slot {
             record.write(self.subject.as_ref(), || event);
             self.names = names;
         }
+        self.counts.installed(install.view.number);
         self.callers.installed(install.view.number);
         let members = install.view.members.len();
         let told = install.view.number > self.label;
@@ -326,7 +336,9 @@ impl Slot {
         joiners: Vec<MemberId>,
     ) -> impl FnOnce() -> Outcome + Send + 'static {
         let delivered = self.seat.status().delivered.counts.iter().sum();
-        let point = Point { label, delivered, joiners };
+        let group = self.seat.name.as_str();
+        let span = tracing::info_span!("save_checkpoint", group, view = label);
+        let point = Point { label, delivered, joiners, begun: Instant::now(), span };
         let save = self.replica.saving();
         move || match save() {
             Taken::Checkpoint(saved) => Outcome::Saved(point, saved),
@@ -335,7 +347,9 @@ impl Slot {
     }
 
     /// A checkpoint was taken.
-    pub(crate) fn saved(&self, point: &Point, bytes: &Bytes, record: &mut Record<'_>) {
+    pub(crate) fn saved(&mut self, point: &Point, bytes: &Bytes, record: &mut Record<'_>) {
+        self.counts.saved(bytes.len(), point.begun.elapsed());
+        point.span.in_scope(|| tracing::debug!(bytes = bytes.len(), "taken"));
         if !record.on() {
             return;
         }
@@ -376,6 +390,7 @@ impl Slot {
             });
         }
         self.label = label;
+        self.counts.loading(&self.seat.name, label, bytes.len());
         self.replica.loading(bytes)
     }
 
@@ -403,6 +418,7 @@ impl Slot {
     /// ready to join again.
     pub(crate) fn excluded(&mut self, view: u64, decided: Option<u64>, record: &mut Record<'_>) {
         record.write(self.subject.as_ref(), || Event::Excluded { view, own: decided });
+        self.counts.excluded();
         self.seat.outbox.reset(&NotApplied::Excluded);
         self.callers.end(Ending::Excluded { decided });
         self.replica.void();

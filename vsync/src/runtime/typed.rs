@@ -23,7 +23,7 @@ use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
 use crate::Ctx;
 use crate::ctx::lacking;
-use crate::events::Emitted;
+use crate::events::{Cursor, Emitted};
 use crate::replicated::Replicated;
 use crate::state::CheckpointError;
 use crate::view::View;
@@ -199,11 +199,14 @@ impl<S: Replicated> Typed<S> {
     fn begin_comparison(&mut self, view: &View, told: bool) {
         self.comparison.installed(view.clone());
         let (shared, active) = (Arc::clone(&self.shared), self.active);
-        if self.comparison.is_on()
-            && told
-            && let Cell::Live(live) = &*shared.lock()
+        if !self.comparison.is_on() || !told {
+            return;
+        }
+        let timers = self.ctx.as_ref().map(Ctx::saved_timers).unwrap_or_default();
+        let beside = (self.sessions.agreed(), &timers);
+        if let Cell::Live(live) = &*shared.lock()
             && let Ok(Some(digest)) =
-                catch_unwind(AssertUnwindSafe(|| compare::whole(live, active)))
+                catch_unwind(AssertUnwindSafe(|| compare::whole(live, beside, active)))
         {
             let place = Place { view: view.number(), update: None };
             self.comparison.took(place, digest);
@@ -280,6 +283,8 @@ impl<S: Replicated> Replica for Typed<S> {
         ctx.read(self.shared.feed.is_read());
         self.sessions.installed();
         self.unstable.release_all(&self.shared.feed);
+        let index = if told { 0 } else { self.emitted };
+        self.shared.feed.begin(Cursor { view: view.number(), index });
         if !told || view.number() == 1 {
             self.verdicts.begin(view.number());
         }

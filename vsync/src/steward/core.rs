@@ -46,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) window: usize,
     /// Bytes that a joiner holds before it starts over.
     pub(crate) join_buffer: usize,
+    /// Bytes of events per group that are kept for clients.
+    pub(crate) events: usize,
 }
 
 /// A group that this node is in, or about to be.

@@ -82,7 +82,12 @@ impl Entering {
         let (tell, progress) = mpsc::unbounded_channel();
         let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
         let seat = Arc::new(seat);
+        // A new seat has none.
+        drop(seat.rpc.set(Arc::clone(&core.rpc)));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), state));
+        if let Some(ring) = shared.feed.ring() {
+            ring.limit(core.limits.events);
+        }
         let answering: Arc<dyn Answering> = Arc::clone(&shared) as _;
         {
             let mut registry = core.registry();
@@ -319,6 +324,9 @@ impl Entering {
             let survey = self.core.survey().await;
             let refused = !survey.failed.is_empty() && survey.failed.values().all(|f| f.lasting);
             *why = survey.failed;
+            if let Some(teller) = &survey.teller {
+                why.insert(teller.clone(), Failure::outside("it has not answered yet"));
+            }
             let place =
                 Place { group: GroupId(0), generation: 1, kind: None, contacts: survey.members };
             let attempt = if !place.contacts.is_empty() {
@@ -334,7 +342,12 @@ impl Entering {
             };
             match attempt {
                 Attempt::Active => break,
-                Attempt::Again(waiting) => self.seat.status().waiting = waiting,
+                Attempt::Again(waiting) => {
+                    if let Some(teller) = survey.teller {
+                        why.insert(teller, Failure::outside(&waiting));
+                    }
+                    self.seat.status().waiting = waiting;
+                }
             }
             if self.seat.status().closed.is_some() {
                 return Err(JoinError::Closed);

@@ -17,6 +17,8 @@ pub(crate) struct Failure {
     pub(crate) why: String,
     /// Trying again will not help.
     pub(crate) lasting: bool,
+    /// Whether it has answered that its cluster has no quorum.
+    pub(crate) blocked: bool,
 }
 
 impl Failure {
@@ -26,7 +28,23 @@ impl Failure {
     }
 
     fn passing(why: impl Into<String>) -> Failure {
-        Failure { why: why.into(), lasting: false }
+        Failure { why: why.into(), lasting: false, blocked: false }
+    }
+
+    /// It knows a cluster, in which this node is not yet: for this reason.
+    pub(super) fn outside(waiting: &str) -> Failure {
+        Failure::passing(format!("is in a cluster, which has not let this node in: {waiting}"))
+    }
+
+    /// It is in a cluster that can let nobody in.
+    fn no_quorum() -> Failure {
+        let why = "is in a cluster that has no quorum of its nodes";
+        Failure { blocked: true, ..Failure::passing(why) }
+    }
+
+    /// It is this node.
+    pub(crate) fn itself() -> Failure {
+        Failure { lasting: true, ..Failure::passing("is this node itself") }
     }
 }
 
@@ -37,16 +55,29 @@ impl From<ConnectError> for Failure {
             ConnectError::WrongSecret { .. }
                 | ConnectError::ProtocolVersion { .. }
                 | ConnectError::BadAddress { .. }
+                | ConnectError::Itself { .. }
         );
-        Failure { why: error.to_string(), lasting }
+        Failure { why: error.to_string(), lasting, blocked: false }
     }
+}
+
+/// What a node says of its cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    peer: PeerId,
+    /// The active members of the directory's group; nobody where it is in no cluster.
+    pub(crate) members: Vec<Contact>,
+    blocked: bool,
 }
 
 /// What the seeds say.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    /// The active members of the directory's group, as the first one knows them that has any.
+    /// The active members of the directory's group, as the first one knows them that has any; of
+    /// those that see no quorum only if there is no other.
     pub(crate) members: Vec<Contact>,
+    /// Who has told them.
+    pub(crate) teller: Option<String>,
     /// Why the others did not help, by address.
     pub(crate) failed: BTreeMap<String, Failure>,
     /// Who is in no cluster either.
@@ -71,11 +102,18 @@ impl Core {
         let mut survey = Survey::default();
         while let Some(asked) = questions.join_next().await {
             match asked {
-                Ok((_, Ok((_, members)))) if !members.is_empty() => {
+                Ok((address, Ok(Cluster { members, blocked, .. }))) if !members.is_empty() => {
                     survey.members = members;
+                    if blocked {
+                        survey.failed.insert(address, Failure::no_quorum());
+                        continue;
+                    }
+                    survey.teller = Some(address);
+                    // Others may be cut off from the quorum, but it is there.
+                    survey.failed.values_mut().for_each(|failure| failure.blocked = false);
                     return survey;
                 }
-                Ok((address, Ok((peer, _)))) => {
+                Ok((address, Ok(Cluster { peer, .. }))) => {
                     survey.failed.insert(address, Failure::passing("is in no cluster yet"));
                     survey.waiting.insert(peer);
                 }
@@ -87,13 +125,12 @@ impl Core {
     }
 
     /// Who answers at this address, and whom it knows in the directory's group.
-    pub(crate) async fn ask_cluster(
-        &self,
-        address: &str,
-    ) -> Result<(PeerId, Vec<Contact>), Failure> {
+    pub(crate) async fn ask_cluster(&self, address: &str) -> Result<Cluster, Failure> {
         let peer = self.transport.connect(address).await?;
         match self.rpc.ask(peer.id, Ask::Cluster).await {
-            Ok(Answer::Cluster { members }) => Ok((peer.id, members)),
+            Ok(Answer::Cluster { members, blocked }) => {
+                Ok(Cluster { peer: peer.id, members, blocked })
+            }
             Ok(other) => Err(Failure::passing(format!("answered {other:?}"))),
             Err(_) => Err(Failure::passing("the connection broke")),
         }

@@ -7,7 +7,7 @@ use super::check::{Failure, Kind};
 use crate::runtime::timers::Saved;
 use crate::view::{Meta, Time};
 use crate::watch::{Seen, watch};
-use crate::{Ctx, MemberId, Replicated, Reply, View};
+use crate::{Ctx, MemberId, QueryCtx, Replicated, Reply, View};
 
 /// A state with all that a group would give it.
 pub(crate) struct Stage<S: Replicated> {
@@ -30,6 +30,8 @@ pub(crate) struct Snapshot {
     pub(crate) bytes: Vec<u8>,
     /// Field and value, in words.
     pub(crate) fields: Vec<(&'static str, String)>,
+    /// How many events were emitted in the view so far.
+    pub(crate) events: u64,
 }
 
 /// The result of an update: its bytes, and its value in words.
@@ -144,9 +146,16 @@ impl<S: Replicated> Stage<S> {
         }
     }
 
+    /// What a query knows that the first member answers alone.
+    pub(crate) fn query_ctx(&self) -> QueryCtx {
+        QueryCtx::new(self.view.clone(), Some(0), 0, 1)
+    }
+
     /// The checkpoint of the state as it is.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, Failure> {
-        Ok(snapshot(&self.state)?.with(&self.ctx.saved_timers()))
+        let mut snapshot = snapshot(&self.state)?.with(&self.ctx.saved_timers());
+        snapshot.events = self.ctx.emitted();
+        Ok(snapshot)
     }
 }
 
@@ -154,7 +163,7 @@ impl<S: Replicated> Stage<S> {
 pub(crate) fn snapshot<S: Replicated>(state: &S) -> Result<Snapshot, Failure> {
     let (saved, Seen { parts, .. }) = watch(|| guarded("saving", || state.save()));
     match saved? {
-        Ok(bytes) => Ok(Snapshot { state: bytes.clone(), bytes, fields: parts }),
+        Ok(bytes) => Ok(Snapshot { state: bytes.clone(), bytes, fields: parts, events: 0 }),
         Err(error) => {
             let report = format!("the state of `{}` does not make a checkpoint: {error}", S::NAME);
             Err(Failure::new(Kind::Checkpoint, report))
@@ -192,6 +201,11 @@ fn fresh(member: usize, view: u64) -> wire::Member {
 }
 
 impl Snapshot {
+    /// Whether something has happened since `before`: another state, or an event.
+    pub(crate) fn tells(&self, before: &Snapshot) -> bool {
+        self.bytes != before.bytes || self.events != before.events
+    }
+
     /// With the timers that the state has set, where there are or were any.
     pub(crate) fn with(mut self, timers: &Saved) -> Snapshot {
         if *timers != Saved::default() {

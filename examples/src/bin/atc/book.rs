@@ -6,6 +6,7 @@
 //! differently at different members.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -343,13 +344,17 @@ impl Book {
         rows.filter(|plan| plan.dest == dest).map(|plan| self.flight(plan)).collect()
     }
 
-    /// The flights of the aircraft that arrived latest, the worst first.
-    pub(crate) fn most_delayed(&self, count: usize) -> Vec<Flight> {
-        let rows = self.plans.range(..PAIRS).map(|(_, plan)| self.flight(plan));
-        let mut late: Vec<Flight> = rows.filter(|flight| flight.delay.is_some()).collect();
-        late.sort_by_key(|flight| (std::cmp::Reverse(flight.delay), flight.key));
-        late.truncate(count);
-        late
+    /// How many rows there are to look through for delays.
+    pub(crate) fn rows(&self) -> usize {
+        self.plans.range(..PAIRS).count()
+    }
+
+    /// The flights that arrived latest, the worst first, of some of these rows.
+    pub(crate) fn most_delayed(&self, rows: Range<usize>, count: usize) -> Vec<Flight> {
+        let plans = self.plans.range(..PAIRS).skip(rows.start).take(rows.len());
+        let flights = plans.map(|(_, plan)| self.flight(plan));
+        let late = flights.filter(|flight| flight.delay.is_some()).collect();
+        worst_first(late, count)
     }
 
     /// Arrival delays per airline: how many are known, and their sum.
@@ -374,6 +379,13 @@ impl Book {
 fn in_the_way(times: &BTreeMap<Minute, (Minute, u32)>, from: Minute, until: Minute) -> Option<u32> {
     let (_, (end, key)) = times.range(..until).next_back()?;
     (*end > from).then_some(*key)
+}
+
+/// So many of these flights, by the delay of their arrival.
+pub(crate) fn worst_first(mut flights: Vec<Flight>, count: usize) -> Vec<Flight> {
+    flights.sort_by_key(|flight| (std::cmp::Reverse(flight.delay), flight.key));
+    flights.truncate(count);
+    flights
 }
 
 #[cfg(test)]
@@ -488,7 +500,7 @@ mod tests {
         let keys = |flights: Vec<Flight>| flights.iter().map(|f| f.key).collect::<Vec<_>>();
         assert_eq!(keys(book.flights_to("IAH")), [1, 3]);
         assert!(book.flights_to("MIA").is_empty());
-        assert_eq!(keys(book.most_delayed(1)), [1]);
+        assert_eq!(keys(book.most_delayed(0..book.rows(), 1)), [1]);
         assert_eq!(book.delays()["UA"], (2, 80));
         assert_eq!((book.pairs_filed(), book.tally().pairs_won), (1, 1));
         assert_eq!(book.pairs_missing(2), [PAIRS + 1, PAIRS + 2, PAIRS + 3]);

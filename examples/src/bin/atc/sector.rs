@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use vsync::{Ctx, State, replicated};
+use vsync::{Ctx, QueryCtx, State, replicated};
 
-use crate::book::{Book, Entry, Flight, Plan, Refused, Remark, Stage, Tally};
+use crate::book::{Book, Entry, Flight, Plan, Refused, Remark, Stage, Tally, worst_first};
 use crate::zones::Minute;
 
 /// What a replica tells the process that it lives in.
@@ -66,6 +66,11 @@ impl Sector {
     }
 }
 
+/// What the members have found, the worst first.
+fn worst(shares: Vec<Vec<Flight>>) -> Vec<Flight> {
+    worst_first(shares.concat(), usize::MAX)
+}
+
 #[replicated]
 impl Sector {
     /// Files a plan: decided by all in one order.
@@ -110,10 +115,11 @@ impl Sector {
         self.book.flights_to(&dest)
     }
 
-    /// The flights that arrived latest, with their aircraft.
-    #[query]
-    pub(crate) fn most_delayed(&self, count: u32) -> Vec<Flight> {
-        self.book.most_delayed(count as usize)
+    /// The flights that arrived latest, with their aircraft: as many as are asked for of each
+    /// member, which looks through its share of the rows.
+    #[query(scatter, gather = worst)]
+    pub(crate) fn most_delayed(&self, ctx: &QueryCtx, count: u32) -> Vec<Flight> {
+        self.book.most_delayed(ctx.share(0..self.book.rows()), count as usize)
     }
 
     /// Of these rows, those that are not done, and what is done of them.

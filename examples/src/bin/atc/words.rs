@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
-use crate::book::{Flight, Tally};
+use crate::book::{Flight, Tally, worst_first};
 
 /// From the parent, on the child's standard input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +55,7 @@ impl Look {
     /// What several sectors answered as one answer.
     pub(crate) fn merged(mut self) -> Look {
         self.bound.sort_by_key(|flight| flight.key);
-        self.late.sort_by_key(|flight| (std::cmp::Reverse(flight.delay), flight.key));
-        self.late.truncate(LATEST as usize);
+        self.late = worst_first(self.late, LATEST as usize);
         self
     }
 }

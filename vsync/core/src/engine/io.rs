@@ -342,6 +342,14 @@ pub enum Output {
         /// Bytes of [`Input::Submit`] bodies.
         bytes: u64,
     },
+    /// A change of the view has begun for this member: what is still to be delivered in this view
+    /// comes with the decision. Told once per view; not where the decision comes first.
+    Frozen {
+        /// The group.
+        group: GroupId,
+        /// The view being left.
+        view: ViewNumber,
+    },
     /// This member holds all of a proposal and has accepted it.
     Accepted {
         /// The group.

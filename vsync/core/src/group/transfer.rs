@@ -143,6 +143,11 @@ impl Membership {
         }
         let used = |label: &ViewNumber| outgoing.to.values().any(|p| p.label == *label);
         outgoing.checkpoints.retain(|label, _| used(label));
+        if outgoing.to.is_empty() {
+            // Emptied maps keep a node each: a kilobyte, in every group.
+            outgoing.to = BTreeMap::new();
+            outgoing.checkpoints = BTreeMap::new();
+        }
         if fresh.is_empty() {
             return;
         }

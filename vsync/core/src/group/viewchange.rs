@@ -42,6 +42,9 @@ impl Membership {
         if !turn.bugs().has(Bug::UncountedOpenBatch) {
             self.multicast.close_batch();
         }
+        if !core::mem::replace(&mut self.change.told, true) {
+            turn.out.push(Output::Frozen { group: self.id, view: self.view().number });
+        }
         self.progress = turn.now;
         self.arm_chores(turn);
     }

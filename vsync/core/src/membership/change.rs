@@ -18,6 +18,8 @@ use super::is_quorum;
 pub(crate) struct Change {
     /// The highest ballot promised; the default before the first.
     pub(crate) promised: Ballot,
+    /// Whether the application was told that this member has stopped.
+    pub(crate) told: bool,
     /// The proposal of the highest ballot accepted.
     pub(crate) accepted: Option<Acceptance>,
     /// The highest ballot number seen.

@@ -6,6 +6,8 @@ use std::ops::Bound;
 
 use vsync_core::wire::GroupId;
 
+use crate::runtime::outbox::Wait;
+
 /// Updates that nobody waits for are gathered up to this many bytes, as long as more come or there
 /// is more to take in; up to so many times as much if they are spread over groups.
 const GATHER: usize = 60 * 1024;
@@ -29,6 +31,10 @@ pub(super) struct Left {
     served: Option<GroupId>,
     /// How it is waited for more; `None` if it is not.
     gathered: Option<Gathered>,
+    /// Bytes that were submitted and have not gone out yet.
+    open: usize,
+    /// Somebody waits who has left nothing.
+    hurried: bool,
 }
 
 /// Updates that are left to gather.
@@ -53,21 +59,46 @@ impl Left {
         self.gathered.is_some()
     }
 
-    /// Whether to let callers leave more before their updates go out: not where one of them waits,
-    /// and only as long as more comes. What a batch costs is then shared by all of it (Nagle's
-    /// idea, without his timer: an idle sender's update goes out after two turns of the others).
+    /// The groups in which somebody waits for no more than that an update is applied here. That
+    /// takes a submission, but nothing has to go out for it.
+    pub(super) fn waiting_here(&self, left: impl Fn(GroupId) -> (usize, Wait)) -> Vec<GroupId> {
+        let waits = |group: &&GroupId| left(**group).1 == Wait::Here;
+        self.groups.iter().filter(waits).copied().collect()
+    }
+
+    /// So many bytes were submitted that have not gone out yet.
+    pub(super) fn submitted(&mut self, bytes: usize) {
+        self.open += bytes;
+    }
+
+    /// Somebody waits for others who has left nothing here, such as for a flush.
+    pub(super) fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// All that was submitted has gone out.
+    pub(super) fn gone(&mut self) {
+        (self.open, self.hurried) = (0, false);
+    }
+
+    /// Whether to let callers leave more before their updates go out: not where one of them waits
+    /// for others, and only as long as more comes. What a batch costs is then shared by all of it
+    /// (Nagle's idea, without his timer: an idle sender's update goes out after two turns of the
+    /// others).
     ///
-    /// `unwaited` tells how many bytes a group's callers have left; `None` where one of them waits.
-    pub(super) fn gathers(
-        &mut self,
-        busy: bool,
-        unwaited: impl Fn(GroupId) -> Option<usize>,
-    ) -> bool {
+    /// `left` tells how many bytes a group's callers have left, and what they wait for.
+    pub(super) fn gathers(&mut self, busy: bool, left: impl Fn(GroupId) -> (usize, Wait)) -> bool {
         let Gathered { bytes: before, idle, turns } = self.gathered.take().unwrap_or_default();
-        let Some(bytes) = self.groups.iter().map(|&group| unwaited(group)).sum::<Option<usize>>()
-        else {
+        if self.hurried {
             return false;
-        };
+        }
+        let mut bytes = self.open;
+        for (more, wait) in self.groups.iter().map(|&group| left(group)) {
+            if wait == Wait::Others {
+                return false;
+            }
+            bytes += more;
+        }
         let idle = if busy || bytes > before { 0 } else { idle + 1 };
         let most = GATHER * self.groups.len().clamp(1, SPREAD);
         let more = bytes > 0 && bytes < most && idle < IDLE && turns < TURNS;
@@ -97,7 +128,8 @@ impl Left {
 mod tests {
     use vsync_core::wire::GroupId;
 
-    use super::{CROWDED, IDLE, Left, TURNS};
+    use super::{CROWDED, GATHER, IDLE, Left, TURNS};
+    use crate::runtime::outbox::Wait;
 
     fn left(groups: u64) -> Left {
         let mut left = Left::default();
@@ -128,18 +160,21 @@ mod tests {
     #[test]
     fn updates_gather_until_no_more_come() {
         let mut left = left(1);
-        assert!(left.gathers(false, |_| Some(100)));
+        assert!(left.gathers(false, |_| (100, Wait::Nobody)));
         for _ in 1..IDLE {
-            assert!(left.gathers(false, |_| Some(100)));
+            assert!(left.gathers(false, |_| (100, Wait::Nobody)));
         }
-        assert!(!left.gathers(false, |_| Some(100)));
+        assert!(!left.gathers(false, |_| (100, Wait::Nobody)));
         assert!(!left.is_gathering());
     }
 
     #[test]
     fn nobody_who_waits_waits_for_others() {
         let mut left = left(2);
-        let one_waits = |group| (group == GroupId(1)).then_some(100);
+        let one_waits = |group| match group {
+            GroupId(1) => (100, Wait::Others),
+            _ => (100, Wait::Nobody),
+        };
         assert!(!left.gathers(true, one_waits));
     }
 
@@ -150,11 +185,37 @@ mod tests {
         let mut turns = 0;
         loop {
             bytes += 10;
-            if !left.gathers(true, |_| Some(bytes)) {
+            if !left.gathers(true, |_| (bytes, Wait::Nobody)) {
                 break;
             }
             turns += 1;
         }
         assert_eq!(turns, TURNS);
+    }
+
+    #[test]
+    fn whoever_waits_for_this_node_alone_is_submitted_for_and_the_batch_gathers() {
+        let mut left = left(2);
+        let here = |group| match group {
+            GroupId(1) => (100, Wait::Here),
+            _ => (100, Wait::Nobody),
+        };
+        assert_eq!(left.waiting_here(here), [GroupId(1)]);
+        left.submitted(100);
+        // What was submitted is no longer with its callers, and gathers all the same.
+        let submitted = |group| match group {
+            GroupId(1) => (0, Wait::Nobody),
+            _ => (100, Wait::Nobody),
+        };
+        assert!(left.waiting_here(submitted).is_empty());
+        assert!(left.gathers(true, submitted));
+        left.submitted(2 * GATHER);
+        assert!(!left.gathers(true, submitted), "that is enough for a batch");
+        left.take(false);
+        left.gone();
+        assert!(!left.gathers(true, |_| (0, Wait::Nobody)), "there is nothing");
+        left.submitted(100);
+        left.hurry();
+        assert!(!left.gathers(true, |_| (0, Wait::Nobody)), "a flush waits");
     }
 }

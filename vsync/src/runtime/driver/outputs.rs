@@ -92,6 +92,7 @@ impl Driver {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
         slot.held = Some(Held::new(self.work));
+        self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
             let outcome = work();
@@ -104,6 +105,7 @@ impl Driver {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
         slot.encoding.insert(self.work);
+        self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
             let outcome = Outcome::Saved(point, encode());
@@ -115,15 +117,14 @@ impl Driver {
     pub(super) fn worked(&mut self, work: u64, outcome: Outcome) {
         let now = self.clock.now();
         let mut record = Record { writer: self.history.as_mut(), now };
-        let doing = |slot: &Slot| slot.held.as_ref().is_some_and(|held| held.work == work);
-        let found =
-            self.slots.iter_mut().find_map(|(&group, slot)| match slot.encoding.remove(&work) {
-                true => Some((group, slot, None)),
-                false if doing(slot) => slot.release().map(|held| (group, slot, Some(held))),
-                false => None,
-            });
+        let Some(group) = self.working.remove(&work) else { return };
         // Otherwise the membership has ended in the meantime.
-        let Some((group, slot, held)) = found else { return };
+        let Some(slot) = self.slots.get_mut(&group) else { return };
+        let held = match slot.held.as_ref().is_some_and(|held| held.work == work) {
+            true => slot.release(),
+            false if slot.encoding.remove(&work) => None,
+            false => return,
+        };
         self.held -= held.as_ref().map_or(0, |held| held.bytes);
         let done = match outcome {
             Outcome::Copied(point, encoding) => {
@@ -136,7 +137,10 @@ impl Driver {
                 Ok(())
             }
             Outcome::Saved(_, Err(error)) => Err(Broken(format!("a checkpoint: {error}"))),
-            Outcome::Loaded(Ok(())) => Ok(()),
+            Outcome::Loaded(Ok(())) => {
+                slot.counts.loaded();
+                Ok(())
+            }
             Outcome::Loaded(Err(error)) => {
                 let why = format!("the group's checkpoint: {error}");
                 if let Some(progress) = slot.progress.take() {
@@ -287,12 +291,17 @@ fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After 
         Output::Accepted { view, ballot, proposal, cut, .. } => {
             slot.accepted(view, ballot, proposal, &cut, record);
         }
+        Output::Frozen { view, .. } => slot.counts.frozen(&slot.seat.name, view),
         Output::Blocked { .. } => {
+            slot.counts.blocked = true;
             slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
+            slot.seat.status().blocked = true;
             slot.seat.event(GroupEvent::Blocked);
         }
         Output::Resumed { .. } => {
+            slot.counts.blocked = false;
             slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
+            slot.seat.status().blocked = false;
             slot.seat.event(GroupEvent::Resumed);
         }
         Output::Excluded { view, decided, .. } => {
@@ -328,6 +337,7 @@ fn group_of(output: &Output) -> GroupId {
         | Output::Stable { group, .. }
         | Output::Flushed { group, .. }
         | Output::Credit { group, .. }
+        | Output::Frozen { group, .. }
         | Output::Accepted { group, .. }
         | Output::Blocked { group }
         | Output::Resumed { group }

@@ -3,7 +3,7 @@
 use vsync_core::engine::Class;
 
 use super::history::{Author, Sent, Step, after, at, lines, shrink};
-use super::pool::Pool;
+use super::pool::{Pool, leave_out};
 use super::{Check, Checked, Failure, Kind};
 use crate::testing::stage::{Said, Snapshot};
 use crate::{Method, Replicated};
@@ -15,11 +15,11 @@ struct Both {
     after: [Snapshot; 2],
     /// What the two said, each way round: of the first update, of the second.
     said: [[Said; 2]; 2],
-    /// Whether each of them changed the state, where it came first.
+    /// Whether each of them changed the state or emitted an event, where it came first.
     changes: [bool; 2],
 }
 
-/// Which methods have changed the state where they were tried.
+/// Which methods have done something where they were tried: to the state, or by an event.
 struct Coverage {
     methods: Vec<(&'static Method, bool)>,
     checked: Checked,
@@ -105,10 +105,10 @@ impl<S: Replicated> Check<S> {
         }
         let [first, second] = pair;
         let a = one.send(first).map_err(failed)?;
-        let first_changes = one.snapshot()?.bytes != before.bytes;
+        let first_changes = one.snapshot()?.tells(&before);
         let b = one.send(second).map_err(failed)?;
         let b_first = other.send(second).map_err(failed)?;
-        let second_changes = other.snapshot()?.bytes != before.bytes;
+        let second_changes = other.snapshot()?.tells(&before);
         let a_second = other.send(first).map_err(failed)?;
         Ok(Both {
             before,
@@ -121,22 +121,26 @@ impl<S: Replicated> Check<S> {
     /// Whether it could have failed.
     fn cover(&self, coverage: &Coverage) -> Result<(), Failure> {
         if coverage.checked.telling == 0 {
-            return Err(vacuous::<S>("no pair of updates was tried that changes the state"));
+            return Err(vacuous::<S>(
+                "no pair of updates was tried that changes the state or emits an event",
+            ));
         }
-        let idle: Vec<_> = coverage
+        let names: Vec<_> = coverage
             .methods
             .iter()
             .filter(|(method, changed)| !changed && !self.without.contains(&method.name))
             .filter(|(method, _)| meets(method, coverage.methods.iter().map(|(it, _)| *it)))
-            .map(|(method, _)| format!("`{}`", method.name))
+            .map(|(method, _)| method.name)
             .collect();
-        if idle.is_empty() {
+        if names.is_empty() {
             return Ok(());
         }
+        let idle: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
         let why = format!(
-            "{} never changed the state: draw arguments with which it does, or leave it out with \
-             `without`",
-            idle.join(", ")
+            "{} never changed the state or emitted an event: draw arguments with which that \
+             happens, or {}",
+            idle.join(", "),
+            leave_out(&names),
         );
         Err(vacuous::<S>(&why))
     }

@@ -14,7 +14,7 @@ use vsync_sim::Dice;
 
 pub(crate) use failure::demand;
 pub use failure::{Failure, Kind};
-pub(crate) use pool::Draw;
+pub(crate) use pool::{Draw, sendable};
 pub use schema::{schema, schema_unchanged};
 
 use crate::Replicated;
@@ -128,7 +128,9 @@ impl<S: Replicated> Check<S> {
         self
     }
 
-    /// Does not ask for these methods: that they are drawn, or that they ever change the state.
+    /// Does not ask for these methods: that they are drawn, or that they ever change the state. Of
+    /// methods that have ended with the type's version (`until`) nothing is asked anyway: none of
+    /// their updates is sent, so what is drawn of them is put away.
     pub fn without(mut self, methods: impl IntoIterator<Item = &'static str>) -> Self {
         self.without.extend(methods);
         self
@@ -155,7 +157,33 @@ impl<S: Replicated> fmt::Debug for Check<S> {
 /// # Panics
 /// With a report, if two updates do not commute: the pair, the shortest history that shows it, and
 /// both outcomes. Also if the check was vacuous: no such pair exists or was drawn, or a method
-/// never changed the state. [`Check`] has it as a value, and settings.
+/// never changed the state or emitted an event. Methods that have ended with the type's version
+/// (`until`) are not asked for; others are left out by [`Check::without`]. [`Check`] has it as a
+/// value, too, and more settings:
+///
+/// ```
+/// # use std::collections::BTreeSet;
+/// # use vsync::replicated;
+/// # #[replicated]
+/// # #[derive(Default)]
+/// # struct Names {
+/// #     all: BTreeSet<u8>,
+/// # }
+/// # #[replicated]
+/// # impl Names {
+/// #     #[update(order = "fifo")]
+/// #     fn add(&mut self, name: u8) -> bool {
+/// #         self.all.insert(name)
+/// #     }
+/// #     #[update(order = "fifo")]
+/// #     fn touch(&mut self) {}
+/// # }
+/// use vsync::testing::Check;
+///
+/// let names = Check::new(Names::default, |dice| NamesUpdate::Add { name: dice.below(9) as u8 });
+/// names.without(["touch"]).commute()?;
+/// # Ok::<_, vsync::testing::Failure>(())
+/// ```
 ///
 /// ```
 /// use std::collections::BTreeSet;
@@ -217,7 +245,8 @@ pub fn commute<S: Replicated>(
 ///
 /// # Panics
 /// With a report, if copies differ: the step at which they do and the shortest history that shows
-/// it; or if no history changed the state.
+/// it; or if no history changed the state or emitted an event. [`Check`] has it as a value, and
+/// can leave methods [out](Check::without).
 ///
 /// ```
 /// use vsync::{Ctx, replicated};
@@ -261,7 +290,8 @@ pub fn deterministic<S: Replicated>(
 ///
 /// # Panics
 /// With a report, if a loaded state differs from what was saved or goes another way; or if no
-/// history changed the state.
+/// history changed the state or emitted an event. [`Check`] has it as a value, and can leave
+/// methods [out](Check::without).
 ///
 /// ```
 /// use vsync::replicated;
@@ -303,7 +333,8 @@ pub fn checkpointed<S: Replicated>(
 /// Queries that take arguments are drawn by [`Check::queries`]; a type that has some needs it.
 ///
 /// # Panics
-/// With a report, if a value does not survive; or if a method was never drawn.
+/// With a report, if a value does not survive; or if a method was never drawn. [`Check`] has it as
+/// a value, and can leave methods [out](Check::without).
 ///
 /// ```
 /// use vsync::replicated;

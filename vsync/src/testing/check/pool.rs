@@ -38,6 +38,16 @@ pub(crate) fn call(method: &str, arguments: &[(&'static str, String)]) -> String
     format!("{method}({})", arguments.join(", "))
 }
 
+/// The methods that can be sent where the type's own version is active: those that have not ended.
+pub(crate) fn sendable<S: Replicated>() -> impl Iterator<Item = &'static Method> {
+    S::UPDATES.iter().filter(|method| method.check(S::VERSION).is_ok())
+}
+
+/// How methods are left out of a check, for a report.
+pub(crate) fn leave_out(methods: &[&str]) -> String {
+    format!("leave them out with `Check::new(start, updates).without({methods:?})`")
+}
+
 /// The updates of a check, by method.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -50,30 +60,35 @@ const DRAWS: usize = 64;
 
 impl Pool {
     /// Draws updates until there is enough of them.
+    ///
+    /// Of a method that has ended with the type's own version there is nothing to check: no value
+    /// of it is sent. What is drawn of it is put away.
     pub(crate) fn new<S: Replicated>(check: &Check<S>, dice: &mut Dice) -> Result<Pool, Failure> {
-        let mut methods: Vec<_> = S::UPDATES.iter().map(|method| (method, Vec::new())).collect();
+        let mut methods: Vec<_> = sendable::<S>().map(|method| (method, Vec::new())).collect();
+        if methods.is_empty() {
+            let report = format!("`{}` has no update method", S::NAME);
+            return Err(Failure::new(Kind::Vacuous, report));
+        }
         for _ in 0..DRAWS * S::UPDATES.len().max(4) {
-            if S::UPDATES.is_empty() {
-                let report = format!("`{}` has no update method", S::NAME);
-                return Err(Failure::new(Kind::Vacuous, report));
-            }
             let update = guarded("drawing an update", || (check.updates)(dice))?;
             let draw = Draw::new::<S>(&update)?;
+            // Not there: what has ended.
             if let Some((_, of)) = methods.iter_mut().find(|(it, _)| it.id == draw.method.id) {
                 of.push(Arc::new(draw));
             }
         }
-        let missing: Vec<_> = methods
+        let names: Vec<_> = methods
             .iter()
             .filter(|(method, draws)| draws.is_empty() && !check.without.contains(&method.name))
-            .map(|(method, _)| format!("`{}`", method.name))
+            .map(|(method, _)| method.name)
             .collect();
-        if !missing.is_empty() {
+        if !names.is_empty() {
+            let missing: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
             let report = format!(
-                "no update was drawn of {} of `{}`: let the generator make them, or leave them out \
-                 with `without`",
+                "no update was drawn of {} of `{}`: let the generator make them, or {}",
                 missing.join(", "),
                 S::NAME,
+                leave_out(&names),
             );
             return Err(Failure::new(Kind::Vacuous, report));
         }

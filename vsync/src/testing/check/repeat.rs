@@ -71,8 +71,8 @@ impl<S: Replicated> Check<S> {
             case(&history, place)?;
             let path = self.path(&history)?;
             checked.cases += 1;
-            let (start, rest) = (&path[0].1.bytes, &path[1..]);
-            checked.telling += usize::from(rest.iter().any(|(_, after)| after.bytes != *start));
+            let (start, rest) = (&path[0].1, &path[1..]);
+            checked.telling += usize::from(rest.iter().any(|(_, after)| after.tells(start)));
         }
         if checked.telling == 0 {
             let report =
@@ -169,10 +169,14 @@ impl<S: Replicated> Check<S> {
             let same = again.state == saved.state;
             Ok((!same).then(|| saved.differences(&again, ["saved", "loaded, saved"])))
         };
-        let last = |shorter: &[Step]| broken(&super::history::after(self, shorter)?);
+        let last = |shorter: &[Step]| {
+            // What fails on the way has its history told there.
+            let stage = super::history::after(self, shorter)?;
+            broken(&stage).map_err(|failure| at(failure, shorter))
+        };
         for steps in 0..=history.len() {
             let part = &history[..steps];
-            if last(part).map_err(|failure| at(failure, part))?.is_none() {
+            if last(part)?.is_none() {
                 continue;
             }
             let shortest = shrink(part.to_vec(), |it| matches!(last(it), Ok(Some(_))));

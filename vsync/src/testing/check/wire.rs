@@ -49,7 +49,8 @@ impl<S: Replicated> Check<S> {
     fn queries_survive(&self, dice: &mut Dice, checked: &mut Checked) -> Result<(), Failure> {
         let mut drawn = Vec::new();
         if let Some(queries) = &self.queries {
-            let state = after(self, &[])?.state;
+            let stage = after(self, &[])?;
+            let (ctx, state) = (stage.query_ctx(), stage.state);
             for _ in 0..self.cases {
                 let query = guarded("drawing a query", || queries(dice))?;
                 let mut bytes = Vec::new();
@@ -69,7 +70,7 @@ impl<S: Replicated> Check<S> {
                     let mut out = Vec::new();
                     Ok(S::encode_query(&decoded, &mut out).map(|()| out).ok())
                 })?;
-                let answered = guarded(&words, || state.query(&bytes, &mut Vec::new()))?;
+                let answered = guarded(&words, || state.query(&ctx, &bytes, &mut Vec::new()))?;
                 if let Err(error) = answered {
                     let report = format!("the answer to {words} cannot be sent: {error}");
                     return Err(Failure::new(Kind::Wire, report));

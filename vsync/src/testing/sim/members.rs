@@ -48,6 +48,10 @@ impl<S: Replicated> World<'_, S> {
         for _ in 0..=self.dice.weighted(&[70, 20, 10]) {
             let update = guarded("drawing an update", || (self.sim.updates)(&mut self.draws))?;
             let draw = Draw::new::<S>(&update)?;
+            if draw.method.check(S::VERSION).is_err() {
+                // It has ended: a node would not send it.
+                continue;
+            }
             let replica = &mut self.hosts[host].replica;
             if (body.len() + 4 + draw.bytes.len()) as u64 > replica.credit {
                 break;

@@ -19,7 +19,7 @@ pub use faults::Faults;
 use vsync_sim::Dice;
 
 use self::world::World;
-use super::check::{Failure, Kind, demand};
+use super::check::{Failure, Kind, demand, sendable};
 use crate::Replicated;
 
 /// The variable that names the one seed to run.
@@ -79,7 +79,8 @@ const VARIABLE: &str = "VSYNC_SEED";
 /// ```
 ///
 /// With the feature `testing` this is a test like any other. One that fails names the seed, and
-/// `VSYNC_SEED=17 cargo test name` runs that one alone.
+/// `VSYNC_SEED=17 cargo test name` runs that one alone. [`sim_test`](macro@crate::sim_test) makes a
+/// test of a function that gives a simulation.
 pub struct Simulation<S: Replicated> {
     start: Box<dyn Fn() -> S>,
     updates: Box<Draws<S::Update>>,
@@ -91,6 +92,8 @@ pub struct Simulation<S: Replicated> {
     lasting: Option<u64>,
     faults: Faults,
     without: Vec<&'static str>,
+    /// What names this test to cargo, if it is known.
+    test: Option<String>,
 }
 
 /// An hour of virtual time is enough.
@@ -140,7 +143,14 @@ impl<S: Replicated> Simulation<S> {
             lasting: None,
             faults: Faults::all(),
             without: Vec::new(),
+            test: None,
         }
+    }
+
+    /// What names the test to cargo.
+    pub(crate) fn called(mut self, test: String) -> Self {
+        self.test = Some(test);
+        self
     }
 
     /// How many members a run begins with; 4 if it is not said, at least 1.
@@ -220,7 +230,7 @@ impl<S: Replicated> Simulation<S> {
             called.sort_unstable();
             called.dedup();
         }
-        let missing = S::UPDATES.iter().map(|method| method.name);
+        let missing = sendable::<S>().map(|method| method.name);
         let missing = missing.filter(|name| !called.contains(name) && !self.without.contains(name));
         let missing: Vec<_> = missing.map(|name| format!("`{name}`")).collect();
         let why = if all.applied == 0 {
@@ -253,7 +263,7 @@ impl<S: Replicated> Simulation<S> {
             Ok(()) => Ok(world.seen()),
             Err(failure) => {
                 let Failure { kind, report } = failure;
-                let (name, replay) = (S::NAME, replay(seed));
+                let (name, replay) = (S::NAME, replay(seed, self.test.as_deref()));
                 let story = world.story();
                 let report = format!(
                     "seed {seed} of a simulation of `{name}`:\n\n{report}\n\nTo run it again:\n  \
@@ -265,10 +275,11 @@ impl<S: Replicated> Simulation<S> {
     }
 }
 
-/// The line that runs a seed again. The test's name is that of its thread.
-fn replay(seed: u64) -> String {
+/// The line that runs a seed again. If it does not say otherwise, the test's name is that of its
+/// thread.
+fn replay(seed: u64, test: Option<&str>) -> String {
     let thread = thread::current();
-    match thread.name().filter(|name| *name != "main") {
+    match test.or(thread.name().filter(|name| *name != "main")) {
         Some(name) => format!("{VARIABLE}={seed} cargo test {name}"),
         None => format!("{VARIABLE}={seed} cargo test"),
     }

@@ -310,7 +310,10 @@ impl<'a, S: Replicated> World<'a, S> {
                 reason: reason @ (DropReason::Malformed | DropReason::Invalid),
                 ..
             } => return protocol(format!("n{host} dropped a frame: {reason:?}")),
-            Output::Dropped { .. } | Output::Accepted { .. } | Output::Flushed { .. } => {}
+            Output::Dropped { .. }
+            | Output::Frozen { .. }
+            | Output::Accepted { .. }
+            | Output::Flushed { .. } => {}
         }
         Ok(())
     }

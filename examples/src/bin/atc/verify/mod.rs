@@ -216,7 +216,7 @@ fn visitor(sectors: &[SectorFacts], seen: &Look) -> Result<String, String> {
     let mut look = Look::default();
     for sector in sectors {
         look.bound.extend(sector.book.flights_to(DESTINATION));
-        look.late.extend(sector.book.most_delayed(LATEST as usize));
+        look.late.extend(sector.book.most_delayed(0..sector.book.rows(), LATEST as usize));
     }
     let look = look.merged();
     if *seen != look {

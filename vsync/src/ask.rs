@@ -1,0 +1,455 @@
+//! Asking members: one, or each for its share.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout_at};
+use vsync_net::PeerId;
+
+use crate::asked;
+use crate::asking::line;
+use crate::codec;
+use crate::error::{GroupError, NotApplied};
+use crate::group::{Fate, Group, Views};
+use crate::replicated::{EncodeError, Replicated};
+use crate::runtime::replica::Answering;
+use crate::runtime::rpc::{Answer, Ask, LONGEST, ToMember};
+use crate::runtime::seat::Seat;
+use crate::seen::Seen;
+use crate::view::{MemberId, Reason, View};
+
+/// The pause before a member is asked again that could not answer.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Which member is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Target {
+    /// This one.
+    Member(MemberId),
+    /// Whoever has this rank when it is asked.
+    Rank(usize),
+}
+
+impl Target {
+    /// Says that nobody is meant by it.
+    pub(crate) fn nobody(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Member(id) => write!(f, "{id:?} is no member"),
+            Target::Rank(rank) => write!(f, "no active member has the rank {rank}"),
+        }
+    }
+}
+
+impl From<MemberId> for Target {
+    fn from(member: MemberId) -> Self {
+        Target::Member(member)
+    }
+}
+
+impl From<usize> for Target {
+    fn from(rank: usize) -> Self {
+        Target::Rank(rank)
+    }
+}
+
+/// Why there is no answer of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Missing {
+    /// It left the group.
+    Left,
+    /// Its process or host died, or could not be reached.
+    Failed,
+    /// The others went on without it: it was alive, but too slow or cut off.
+    Excluded,
+    /// It is no member any more, and why is not known here.
+    Gone,
+    /// The deadline came first.
+    Late,
+    /// Enough others had answered.
+    NotNeeded,
+    /// It cannot answer: the query panicked there, or the answer is too long.
+    Refused(String),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Missing::Left => "it left the group",
+            Missing::Failed => "it failed",
+            Missing::Excluded => "it was excluded",
+            Missing::Gone => "it is no member any more",
+            Missing::Late => "no answer before the deadline",
+            Missing::NotNeeded => "enough others had answered",
+            Missing::Refused(why) => return write!(f, "it cannot answer: {why}"),
+        })
+    }
+}
+
+/// Why members gave no answer. Asking has no effect, so each may be tried again.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskError {
+    /// This node has no part in the group now.
+    Membership(GroupError),
+    /// An argument could not be encoded.
+    Encode(String),
+    /// The query is larger than it may be.
+    TooLarge {
+        /// Its bytes.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The view that is installed here has no such member, nor had the one before it.
+    NoSuchMember(Target),
+    /// A member gave no answer, and no other may be asked in its place.
+    NoAnswer {
+        /// Which.
+        member: MemberId,
+        /// Why.
+        why: Missing,
+    },
+    /// The deadline came first. Who was still to answer.
+    Timeout(Vec<MemberId>),
+    /// An answer does not decode, or those of the shares cannot be gathered.
+    Decode(String),
+}
+
+impl fmt::Debug for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::told(self, f)
+    }
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::Membership(why) => write!(f, "cannot ask: {why}"),
+            AskError::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
+            AskError::TooLarge { size, limit } => {
+                write!(f, "the query has {size} bytes, the limit is {limit}")
+            }
+            AskError::NoSuchMember(target) => target.nobody(f),
+            AskError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
+            AskError::Timeout(members) => {
+                write!(f, "no answer before the deadline of {members:?}")
+            }
+            AskError::Decode(why) => write!(f, "the answer does not decode: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AskError::Membership(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<GroupError> for AskError {
+    fn from(error: GroupError) -> Self {
+        AskError::Membership(error)
+    }
+}
+
+/// What came of asking a member.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The result, and what the state had in it.
+    Answer(Vec<u8>, Seen),
+    /// It will never have another answer.
+    Never(Missing),
+    /// Perhaps later, or perhaps another member.
+    NotNow,
+}
+
+/// A query on its way to members.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    pub(crate) seat: Arc<Seat>,
+    answering: Arc<dyn Answering>,
+    query: Arc<[u8]>,
+    /// What has to be applied where it is answered.
+    after: Option<Seen>,
+}
+
+impl Asker {
+    /// Whoever answers is to have all of `after`.
+    pub(crate) fn new(
+        seat: Arc<Seat>,
+        answering: Arc<dyn Answering>,
+        query: &[u8],
+        after: Option<Seen>,
+    ) -> Asker {
+        Asker { seat, answering, query: query.into(), after }
+    }
+
+    /// Of a member's handle.
+    pub(crate) fn of<S: Replicated>(
+        group: &Group<S>,
+        query: Result<Vec<u8>, EncodeError>,
+    ) -> Result<Asker, AskError> {
+        let query = query.map_err(|error| AskError::Encode(error.to_string()))?;
+        if query.len() > LONGEST {
+            return Err(AskError::TooLarge { size: query.len(), limit: LONGEST });
+        }
+        let shared = &group.shared;
+        Ok(Asker::new(Arc::clone(&shared.seat), Arc::clone(shared) as _, &query, None))
+    }
+
+    /// Whoever answers is to have applied all that was applied or sent here before.
+    pub(crate) async fn after_mine(&mut self) -> Result<(), AskError> {
+        // What was sent and has no place in the order yet is in no cut: it gets one first.
+        self.seat.flush()?.wait().await?;
+        self.after = self.seat.seen();
+        Ok(())
+    }
+
+    /// The view, if this node has a part in it.
+    pub(crate) fn view(&self) -> Result<View, AskError> {
+        let status = self.seat.status();
+        match (&status.view, &status.closed) {
+            (Some(view), _) => Ok(view.clone()),
+            (None, Some(why)) => Err(GroupError::NotApplied(why.clone()).into()),
+            (None, None) => Err(GroupError::NoState.into()),
+        }
+    }
+
+    /// The view; it is waited for while this node is on its way back into the group.
+    async fn next_view(&self) -> Result<View, AskError> {
+        let mut views = Views::of(&self.seat);
+        let closed = || GroupError::NotApplied(NotApplied::Closed).into();
+        views.next().await.ok_or_else(closed)
+    }
+
+    /// Asks a member once.
+    async fn once(&self, member: MemberId, share: (u32, u32)) -> Told {
+        let ask = ToMember {
+            group: self.seat.name.clone(),
+            schema: self.answering.schema(),
+            member,
+            share,
+            line: line(&self.query, |id| self.answering.card().share(id)),
+            after: self.after.clone(),
+            query: self.query.to_vec(),
+        };
+        let here = self.seat.status().me == Some(member);
+        let answer = match self.seat.rpc.get() {
+            _ if here => asked::answer(&self.seat, &*self.answering, &ask).await,
+            Some(rpc) => match rpc.ask(PeerId(member.node.0), Ask::Member(ask)).await {
+                Ok(answer) => answer,
+                Err(_) => return Told::NotNow,
+            },
+            None => return Told::NotNow,
+        };
+        let why = match answer {
+            Answer::Result { bytes, seen } => return Told::Answer(bytes, seen),
+            Answer::BadQuery(why) => why,
+            Answer::UnknownQuery { id } => format!("it knows no query {id:#x}"),
+            Answer::Type { there } => format!("what it has is `{there}`"),
+            Answer::TooLarge { size, limit } => {
+                format!("the answer has {size} bytes, the limit is {limit}")
+            }
+            _ => return Told::NotNow,
+        };
+        Told::Never(Missing::Refused(why))
+    }
+
+    /// Asks a member once, or until it is gone.
+    async fn once_or_gone(&self, member: MemberId, share: (u32, u32)) -> Told {
+        self.or_gone(member, self.once(member, share)).await
+    }
+
+    /// Asks a member until it has answered or is gone.
+    pub(crate) async fn insist(&self, member: MemberId, share: (u32, u32)) -> Told {
+        let asking = async {
+            loop {
+                match self.once(member, share).await {
+                    Told::NotNow => sleep(PAUSE).await,
+                    told => return told,
+                }
+            }
+        };
+        self.or_gone(member, asking).await
+    }
+
+    async fn or_gone(&self, member: MemberId, asking: impl Future<Output = Told>) -> Told {
+        let gone = Views::of(&self.seat).fate(member);
+        let (mut asking, mut gone) = (pin!(asking), pin!(gone));
+        tokio::select! {
+            biased;
+            told = &mut asking => told,
+            fate = &mut gone => Told::Never(match fate {
+                Fate::Gone(reason) => reason.into(),
+                Fate::Absent | Fate::Closed => Missing::Gone,
+            }),
+        }
+    }
+
+    /// Has a share done: by its own member first, and then by one after the other.
+    pub(crate) async fn share(
+        &self,
+        first: MemberId,
+        share: (u32, u32),
+    ) -> Result<(Vec<u8>, Seen), AskError> {
+        let (mut member, mut attempts) = (first, 0);
+        loop {
+            match self.once_or_gone(member, share).await {
+                Told::Answer(bytes, seen) => return Ok((bytes, seen)),
+                Told::Never(why @ Missing::Refused(_)) => {
+                    return Err(AskError::NoAnswer { member, why });
+                }
+                Told::Never(_) | Told::NotNow => {}
+            }
+            attempts += 1;
+            let view = self.next_view().await?;
+            let active = view.active();
+            // In a view of one there is nobody else.
+            let others = active.len().max(1);
+            if attempts % others == 0 {
+                sleep(PAUSE).await;
+            }
+            // Every share begins at another member, so that one does not get them all.
+            if let Some(next) = active.get((share.0 as usize + attempts) % others) {
+                member = next.id;
+            }
+        }
+    }
+
+    /// Makes one answer of those of all shares.
+    pub(crate) fn gather(&self, shares: &[Vec<u8>]) -> Result<Vec<u8>, AskError> {
+        self.answering
+            .gather(&self.query, shares)
+            .map_err(|error| AskError::Decode(error.to_string()))
+    }
+
+    /// Who is meant, or that nobody is.
+    pub(crate) fn target(&self, target: Target) -> Result<MemberId, AskError> {
+        let view = self.view()?;
+        match target {
+            Target::Rank(rank) => view.active().get(rank).map(|member| member.id),
+            Target::Member(id) if view.rank_of(id).is_some() => Some(id),
+            Target::Member(member) => match view.left().iter().find(|left| left.id == member) {
+                Some(left) => {
+                    return Err(AskError::NoAnswer { member, why: left.reason.into() });
+                }
+                None => None,
+            },
+        }
+        .ok_or(AskError::NoSuchMember(target))
+    }
+}
+
+impl From<Reason> for Missing {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Left => Missing::Left,
+            Reason::Failed => Missing::Failed,
+            Reason::Evicted => Missing::Excluded,
+        }
+    }
+}
+
+/// The value of an answer.
+pub(crate) fn decoded<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, AskError> {
+    let mut rest = bytes;
+    let value = codec::read::<R>(&mut rest).map_err(AskError::Decode)?;
+    match rest.len() {
+        0 => Ok(value),
+        more => Err(AskError::Decode(format!("{more} bytes after the answer"))),
+    }
+}
+
+/// Runs until it is done or late; not at all where it is late already.
+pub(crate) async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) if Instant::now() >= deadline => None,
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// A query asked of one member, made by [`Query::at`](crate::Query::at). It is asked when this is
+/// awaited.
+///
+/// A member that cannot answer just now, because it is not active yet or its connection is broken,
+/// is asked again until it answers or is no member any more. To wait no longer than some time use
+/// [`timeout`](QueryAt::timeout).
+#[must_use = "nothing is asked before this is awaited"]
+pub struct QueryAt<S: Replicated, R> {
+    group: Group<S>,
+    target: Target,
+    query: Result<Vec<u8>, EncodeError>,
+    after_mine: bool,
+    timeout: Option<Duration>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<S: Replicated, R> QueryAt<S, R> {
+    pub(crate) fn new(
+        group: Group<S>,
+        target: Target,
+        query: Result<Vec<u8>, EncodeError>,
+    ) -> Self {
+        QueryAt { group, target, query, after_mine: false, timeout: None, result: PhantomData }
+    }
+
+    /// Orders the question with the group's updates: it is answered from a state in which
+    /// everything is applied that was applied here, or sent from here, before it was asked.
+    ///
+    /// What was sent is waited for first until it is stable, as by [`Group::flush`]. Where the
+    /// asker goes on to another view meanwhile, or the member is ahead of it, the order holds, too.
+    pub fn after_mine(mut self) -> Self {
+        self.after_mine = true;
+        self
+    }
+
+    /// Gives up after `limit`, with [`AskError::Timeout`].
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+}
+
+impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for QueryAt<S, R> {
+    type Output = Result<R, AskError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let deadline = self.timeout.map(|limit| Instant::now() + limit);
+            let mut asker = Asker::of(&self.group, self.query)?;
+            let member = asker.target(self.target)?;
+            let work = async {
+                if self.after_mine {
+                    asker.after_mine().await?;
+                }
+                match asker.insist(member, (0, 1)).await {
+                    Told::Answer(bytes, _) => decoded(&bytes),
+                    Told::Never(why) => Err(AskError::NoAnswer { member, why }),
+                    Told::NotNow => Err(AskError::NoAnswer { member, why: Missing::Gone }),
+                }
+            };
+            by(deadline, work).await.unwrap_or_else(|| Err(AskError::Timeout(vec![member])))
+        })
+    }
+}
+
+impl<S: Replicated, R> fmt::Debug for QueryAt<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryAt")
+            .field("group", &self.group.name())
+            .field("target", &self.target)
+            .finish()
+    }
+}

@@ -1,0 +1,68 @@
+//! Answering what is asked of this node as a member: a share of a query, or all of one.
+
+use tokio::time::timeout;
+
+use crate::asking::line;
+use crate::gateway::{self, PATIENCE};
+use crate::replicated::{ApplyError, QueryError};
+use crate::runtime::replica::{Answering, Read, Unanswered};
+use crate::runtime::rpc::{Answer, LONGEST, ToMember};
+use crate::runtime::seat::Seat;
+use crate::seen::Seen;
+
+/// Does a share of a query, as the member that is asked.
+pub(crate) async fn answer(seat: &Seat, answering: &dyn Answering, ask: &ToMember) -> Answer {
+    let card = answering.card();
+    if answering.schema() != ask.schema {
+        return Answer::Type { there: card.name().to_owned() };
+    }
+    // In another version of the type the query may be another one, or not scattered.
+    let mut there = None;
+    let here = line(&ask.query, |id| {
+        there = card.share(id);
+        there.clone()
+    });
+    if let Some(there) = there.filter(|_| here != ask.line) {
+        return Answer::Type { there };
+    }
+    let is_asked = || seat.status().me == Some(ask.member);
+    if !is_asked() {
+        return Answer::NotThisMember;
+    }
+    if let Some(seen) = &ask.after
+        && !gateway::catch_up(seat, seen).await
+    {
+        return Answer::Unavailable("not all of it is applied here yet".to_owned());
+    }
+    let read = answering.query(&ask.query, ask.share);
+    // It may have waited for longer than its membership.
+    if !is_asked() {
+        return Answer::NotThisMember;
+    }
+    stable(read).await
+}
+
+/// The answer, once what was read is stable.
+pub(crate) async fn stable(read: Result<Read, Unanswered>) -> Answer {
+    let (result, seen, mut stability) = match read {
+        Ok(read) => read,
+        Err(Unanswered::Group(error)) => return Answer::Unavailable(error.to_string()),
+        Err(Unanswered::Query(QueryError::Decode(ApplyError::UnknownMethod { id }))) => {
+            return Answer::UnknownQuery { id };
+        }
+        Err(Unanswered::Query(error)) => return Answer::BadQuery(error.to_string()),
+    };
+    match timeout(PATIENCE, stability.wait()).await {
+        Ok(Ok(())) => fitting(result, seen),
+        Ok(Err(error)) => Answer::Unavailable(error.to_string()),
+        Err(_) => Answer::Unavailable("what was read has not become stable".to_owned()),
+    }
+}
+
+/// The answer, if it is not too long.
+pub(crate) fn fitting(bytes: Vec<u8>, seen: Seen) -> Answer {
+    match bytes.len() {
+        0..=LONGEST => Answer::Result { bytes, seen },
+        size => Answer::TooLarge { size: size as u64, limit: LONGEST as u64 },
+    }
+}
