@@ -54,6 +54,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let shares = Room::new(SHARES, SHARES);
     // They wait most of the time.
     let subscribers = Room::new(SUBSCRIBERS, SUBSCRIBERS);
+    // So do those who ask for requests.
     let requests = Room::new(REQUESTS, REQUESTS);
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
@@ -66,7 +67,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
         let room = match ask {
             Ask::Member(_) => &shares,
             Ask::Events { .. } => &subscribers,
-            ref ask if ask.is_long() => &requests,
+            Ask::Request { ref request, .. } if request.is_long() => &requests,
             _ => &questions,
         };
         let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {

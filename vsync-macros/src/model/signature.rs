@@ -54,7 +54,8 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
     for (index, typed) in typed(sig).enumerate() {
         match context(&typed.ty) {
             Some(found) => {
-                let good = index == 0 && found == Context::good(kind);
+                let takes = !matches!(kind, Kind::OnView);
+                let good = takes && index == 0 && found == Context::good(kind);
                 ctx |= good;
                 if !good {
                     misplaced_context(typed, found, kind, errors);
@@ -260,8 +261,7 @@ fn context(ty: &Type) -> Option<Context> {
 
 fn misplaced_context(typed: &PatType, found: Context, kind: Kind, errors: &mut Errors) {
     let why = match (found.of, kind) {
-        (Of::Request, Kind::Request) if found.shared => REQUEST_CONTEXT,
-        (Of::Request, Kind::Request) => "the context is `ctx: &RequestCtx<Self>`",
+        (Of::Request, Kind::Request) if !found.shared => "the context is `ctx: &RequestCtx<Self>`",
         (_, Kind::Request) => REQUEST_CONTEXT,
         (Of::Request, _) => "only a `#[request]` has a `RequestCtx`",
         (Of::Update, Kind::Query) => {

@@ -375,9 +375,8 @@ impl<S: Replicated> RequestCtx<S> {
             return self.break_off(why).await;
         }
         let (tell, listen) = oneshot::channel();
-        if let Left::Taken { wake: true } =
-            seat.outbox.leave_inner(method, &update, Some(Tell::Answer(Waiter::Stable(tell))))
-        {
+        let tell = Some(Tell::Answer(Waiter::Stable(tell)));
+        if let Left::Taken { wake: true } = seat.outbox.leave_inner(method, &update, tell) {
             seat.wake();
         }
         let told = listen.await.ok().and_then(Result::ok);

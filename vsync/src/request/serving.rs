@@ -58,7 +58,8 @@ pub(crate) async fn cancel(seat: &Seat, key: &[u8]) -> Result<Option<bool>, Grou
     else {
         return Err(GroupError::NotApplied(NotApplied::Encode("a key".to_owned())));
     };
-    match seat.outbox.leave_inner(method, &update, Some(Tell::Answer(Waiter::Stable(tell)))) {
+    let tell = Some(Tell::Answer(Waiter::Stable(tell)));
+    match seat.outbox.leave_inner(method, &update, tell) {
         Left::Never(why) => return Err(GroupError::NotApplied(why)),
         Left::Taken { wake: true } => seat.wake(),
         Left::Taken { .. } | Left::InLine(_) => {}

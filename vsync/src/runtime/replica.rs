@@ -260,6 +260,14 @@ impl<S: Replicated> Answering for Shared<S> {
         decoded.unwrap_or(Err(ApplyError::NoMethod))
     }
 
+    fn request(&self, call: &[u8]) -> Result<(), ApplyError> {
+        let decoded =
+            catch_unwind(|| S::decode_request(call).map(|request| S::request_method(&request)));
+        let method = decoded.unwrap_or(Err(ApplyError::NoMethod))?;
+        let active = self.seat.version().unwrap_or(S::VERSION);
+        method.check(active).map_err(ApplyError::Version)
+    }
+
     fn scatters(&self, query: &[u8]) -> bool {
         Parameters::new(query).is_ok_and(|(id, _)| S::SCATTERED.contains(&id))
     }
@@ -278,14 +286,6 @@ impl<S: Replicated> Answering for Shared<S> {
 
     fn ring(&self) -> Option<&Arc<Ring>> {
         self.feed.ring()
-    }
-
-    fn request(&self, call: &[u8]) -> Result<(), ApplyError> {
-        let decoded =
-            catch_unwind(|| S::decode_request(call).map(|request| S::request_method(&request)));
-        let method = decoded.unwrap_or(Err(ApplyError::NoMethod))?;
-        let active = self.seat.version().unwrap_or(S::VERSION);
-        method.check(active).map_err(ApplyError::Version)
     }
 
     fn schema(&self) -> u64 {

@@ -107,13 +107,6 @@ pub(crate) struct ToMember {
     pub(crate) query: Vec<u8>,
 }
 
-impl Ask {
-    /// Whether the answer may take long, without work for this node.
-    pub(crate) fn is_long(&self) -> bool {
-        matches!(self, Ask::Request { request, .. } if request.is_long())
-    }
-}
-
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -174,6 +167,8 @@ pub(crate) enum Answer {
     },
     /// The request may be carried out still, or may have been.
     UnderWay(String),
+    /// The request is under way: ask again for its answer, of members that are known by then.
+    Pending(Seen),
     /// The node asked is not that member, or no longer.
     NotThisMember,
     /// The view has nobody who is meant by this.
@@ -185,8 +180,6 @@ pub(crate) enum Answer {
         /// Why.
         why: Missing,
     },
-    /// The request is under way: ask again for its answer, of members that are known by then.
-    Pending(Seen),
 }
 
 #[derive(Serialize, Deserialize)]
