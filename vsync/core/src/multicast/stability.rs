@@ -152,7 +152,8 @@ impl Multicast {
     }
 
     /// Whether something was received that is not acknowledged: a debt always arms the timer, so
-    /// silence never swallows the last acknowledgement (A2). Who holds owes nothing until it goes on.
+    /// silence never swallows the last acknowledgement (A2). Who holds owes nothing until it goes
+    /// on.
     fn owes_ack(&self) -> bool {
         if self.view.members.len() < 2 || self.holds {
             return false;
