@@ -262,7 +262,7 @@ async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Ans
     {
         return Answer::Unavailable("it lags behind what this client has seen".to_owned());
     }
-    asked::stable(registered.answering.query(query, (0, 1))).await
+    asked::stable(asked::read(&*registered.answering, query, (0, 1)).await).await
 }
 
 /// Where a group is that this node is no member of.

@@ -13,6 +13,7 @@ mod driver;
 pub(crate) mod dropped;
 mod emitted;
 mod frames;
+pub(crate) mod free;
 pub(crate) mod history;
 pub(crate) mod inner;
 pub(crate) mod outbox;

@@ -325,12 +325,7 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn void(&mut self) {
-        let mut state = self.shared.lock();
-        // A joiner may be excluded before it has a state: what is local to this node stays, too.
-        if let Cell::Local(old) | Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
-            *state = Cell::Local(old);
-        }
-        drop(state);
+        self.shared.void();
         self.ctx = None;
         self.timers = Timers::default();
         self.sessions = Sessions::default();
