@@ -365,7 +365,7 @@ impl<S: Replicated> fmt::Debug for Shared<S> {
     }
 }
 
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)
