@@ -156,6 +156,9 @@ pub trait Replicated: State {
     /// The query that [`encode_query`](Replicated::encode_query) wrote.
     fn decode_query(query: &[u8]) -> Result<Self::Query, ApplyError>;
 
+    /// Whether there is an `#[on_view]` method.
+    const ON_VIEW: bool;
+
     /// Calls the `#[on_view]` method, if there is one.
     fn on_view(&mut self, ctx: &Ctx<Self>, view: &View);
 }

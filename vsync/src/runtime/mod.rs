@@ -123,6 +123,10 @@ pub(crate) enum Outcome {
     Loaded(Result<(), CheckpointError>),
     /// A range was applied.
     Applied(away::Applied),
+    /// A view was installed.
+    Entered(away::Entered),
+    /// The work has panicked.
+    Panicked(String),
 }
 
 /// Where in a group's stream a checkpoint was taken, and for whom.

@@ -26,7 +26,7 @@ use crate::events::Feed;
 use crate::replicated::{ApplyError, QueryError, Replicated};
 use crate::seen::Seen;
 use crate::state::{CheckpointError, State};
-use crate::view::View;
+use crate::view::{MemberId, View};
 
 /// Bytes of events that are kept for clients unless a node is configured otherwise.
 pub(crate) const RING: usize = 1 << 20;
@@ -87,12 +87,16 @@ pub(crate) enum Taken {
 }
 
 /// The install of a view, as a replica has to know it.
-pub(crate) struct Installed<'a> {
+pub(crate) struct Installed {
     pub(crate) group: GroupId,
-    /// What all members agree on.
-    pub(crate) view: &'a View,
+    /// As this node has it; code of the user's gets what all members agree on.
+    pub(crate) view: View,
+    /// This node.
+    pub(crate) me: Option<MemberId>,
     /// This node's rank.
     pub(crate) rank: usize,
+    /// How many members there are, those that are still joining included.
+    pub(crate) members: usize,
     /// Whether the state does not know it yet.
     pub(crate) told: bool,
 }
@@ -107,8 +111,11 @@ pub(crate) trait Replica: Send {
     fn compares(&self) -> bool;
     /// Whether it was found not to be like the others: a donor's state can mend that.
     fn differs(&self) -> bool;
+    /// Whether the install of a view may take long: there is something to do for it, and somebody
+    /// reads the state just now, or it is to be compared.
+    fn is_long(&self, installed: &Installed) -> bool;
     /// A view was installed.
-    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
+    fn install(&mut self, installed: Installed) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
     fn save(&self) -> Result<Bytes, CheckpointError>;
     /// Takes the checkpoint, wherever that is run.

@@ -139,9 +139,18 @@ impl<S: Replicated> Typed<S> {
         place.update.is_none_or(|(rank, seq)| seq < status.delivered.count(rank as usize))
     }
 
-    /// Runs the `#[on_view]` method. If it panics, what it has changed stays, as after an update.
-    fn begin_view(&mut self, ctx: &Ctx<S>, view: &View) -> Result<(), Broken> {
-        let mut state = self.shared.lock();
+    /// Runs the `#[on_view]` method, if there is one, and shows the view to this node's handles. If
+    /// it panics, what it has changed stays, as after an update.
+    fn begin_view(&mut self, ctx: &Ctx<S>, installed: &Installed) -> Result<(), Broken> {
+        let view = ctx.view();
+        if !S::ON_VIEW || !installed.told {
+            self.show(installed);
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        // Under the state's lock: a query knows the view that it reads the beginning of.
+        self.show(installed);
         let Cell::Live(live) = &mut *state else {
             return Err(Broken("a view without a state".to_owned()));
         };
@@ -150,6 +159,11 @@ impl<S: Replicated> Typed<S> {
         let Err(panic) = done else { return Ok(()) };
         self.shared.seat.failed(&panicked(panic.as_ref()));
         self.verdicts.failed(Place { view: view.number(), update: None }).map_err(Broken)
+    }
+
+    fn show(&self, installed: &Installed) {
+        let Installed { view, me, members, .. } = installed;
+        self.shared.seat.installed(view.clone(), *me, *members);
     }
 
     /// A view has begun, with `told` in which the state is that of the view before.
@@ -219,8 +233,13 @@ impl<S: Replicated> Replica for Typed<S> {
         self.differs
     }
 
-    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
-        let Installed { group, view, rank, told } = installed;
+    fn is_long(&self, installed: &Installed) -> bool {
+        installed.told && (self.comparison.is_on() || (S::ON_VIEW && self.shared.is_held()))
+    }
+
+    fn install(&mut self, installed: Installed) -> Result<(), Broken> {
+        let (view, told) = (&installed.view.agreed(), installed.told);
+        let (group, rank) = (installed.group, installed.rank);
         self.coordinates = rank == 0;
         let timers = match self.ctx.take() {
             Some(before) => {
@@ -230,7 +249,6 @@ impl<S: Replicated> Replica for Typed<S> {
             None => std::mem::take(&mut self.timers),
         };
         self.asked = false;
-        self.shared.seat.decided(view.number());
         let mut ctx = Ctx::new(group, view.clone());
         ctx.begin(timers, wall());
         ctx.has_version(self.active);
@@ -243,13 +261,11 @@ impl<S: Replicated> Replica for Typed<S> {
             self.verdicts.begin(view.number());
         }
         let agreed = self.verdicts.installed(view.clone());
-        let done = match told {
-            true => self.begin_view(&ctx, view),
-            false => {
-                ctx.had_emitted(self.emitted);
-                Ok(())
-            }
-        };
+        if !told {
+            ctx.had_emitted(self.emitted);
+        }
+        let done = self.begin_view(&ctx, &installed);
+        self.shared.seat.decided(view.number());
         self.emitted = ctx.emitted();
         // The view is decided, and so is what its beginning has emitted.
         self.unstable.keep(view.number(), 0, ctx.kept());
