@@ -186,6 +186,8 @@ pub(crate) enum Notice {
         seat: Arc<Seat>,
         /// Whether nobody is left in it.
         last: bool,
+        /// Who waits for its end: told when the name may be used again.
+        leaving: Vec<oneshot::Sender<()>>,
     },
     /// These nodes were in a view that is over, and are not in its successor.
     Gone(Vec<NodeId>),

@@ -463,9 +463,6 @@ impl Slot {
         // Dropping it tells whoever still waits for the membership.
         self.progress = None;
         self.seat.event(GroupEvent::Closed { why: why.to_owned() });
-        for tell in self.leaving.drain(..) {
-            let _ = tell.send(());
-        }
     }
 
     /// The group is known under another number or generation now.
