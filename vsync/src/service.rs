@@ -53,7 +53,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     // They wait most of the time.
     let subscribers = Room::new(SUBSCRIBERS, SUBSCRIBERS);
     let mut answers = tokio::task::JoinSet::new();
-    while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
+    while let Some(Asked { peer, node, id, ask, room: bytes }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
         let unread = move |core: &Core| !node && core.transport.backlog(peer) > UNREAD;
         if unread(&core) {
@@ -77,7 +77,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             if !unread(&core) {
                 core.rpc.answer(peer, id, answer);
             }
-            drop((permit, place));
+            drop((permit, place, bytes));
         });
     }
 }
