@@ -144,7 +144,7 @@ async fn an_event_that_cannot_be_encoded_ends_nothing() {
             match heard.next().await.expect("an answer") {
                 Emitted::Event { event, .. } => numbers.push(event.0),
                 Emitted::Lagged(more) => missed += more,
-                Emitted::Gap => panic!("nobody has joined again"),
+                other => panic!("nobody has joined again: {other:?}"),
             }
         }
         // What came before it may be missed with it.

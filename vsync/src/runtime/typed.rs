@@ -128,6 +128,7 @@ impl<S: Replicated> Typed<S> {
                 own = Some(difference);
             }
         }
+        seat.compared(self.comparison.take_complete());
         // A donor's state mends that. Where a method fails at this member alone (see `Verdicts`),
         // it would not: that would fail again.
         self.differs |= own.is_some();
