@@ -62,6 +62,7 @@ pub(crate) enum Ask {
         /// Hash of the query's line in the client's card.
         line: u64,
         /// Method id and arguments.
+        #[serde(with = "serde_bytes")]
         query: Vec<u8>,
         /// What the state has to have in it.
         seen: Option<Seen>,
@@ -110,6 +111,7 @@ pub(crate) struct ToMember {
     /// What the state has to have in it.
     pub(crate) after: Option<Seen>,
     /// Method id and arguments.
+    #[serde(with = "serde_bytes")]
     pub(crate) query: Vec<u8>,
 }
 
@@ -133,6 +135,7 @@ pub(crate) enum Answer {
     /// The encoded result of a query, or what a group has emitted.
     Result {
         /// It.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         /// What the state has in it.
         seen: Seen,
@@ -366,6 +369,8 @@ mod tests {
 
     use super::*;
 
+    use crate::runtime::sessions::{Commit, RequestId};
+
     const PEER: PeerId = PeerId(7);
 
     fn rpc(asked: Option<mpsc::Sender<Asked>>) -> Rpc {
@@ -402,6 +407,55 @@ mod tests {
             }
         });
         assert_eq!(waiting, 0, "they wait for a peer that is down");
+    }
+
+    /// The attribute changes how fast bytes are written, not what is.
+    #[test]
+    fn bytes_are_on_the_wire_as_numbers_in_a_row() {
+        #[derive(Serialize, Deserialize)]
+        enum Plain {
+            Result { bytes: Vec<u8>, seen: Seen },
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Events {
+            missed: Option<crate::runtime::ring::Missed>,
+            events: Vec<(crate::Cursor, Vec<u8>)>,
+            position: Position,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Update {
+            id: RequestId,
+            update: Vec<u8>,
+        }
+        let same = |one: &[u8], other: &[u8]| assert_eq!(one, other);
+        for length in [0, 1, 127, 128, 300, 70_000_usize] {
+            let bytes: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            let seen = Seen::default();
+            let answer = Answer::Result { bytes: bytes.clone(), seen: seen.clone() };
+            let answer = postcard::to_stdvec(&answer).unwrap();
+            let plain = Plain::Result { bytes: bytes.clone(), seen };
+            // The number of the variant is one byte in both.
+            same(&answer[1..], &postcard::to_stdvec(&plain).unwrap()[1..]);
+            let Ok(Answer::Result { bytes: read, .. }) = postcard::from_bytes(&answer) else {
+                panic!("it is what it was")
+            };
+            assert_eq!(read, bytes);
+            let id = RequestId::Key(vec![1, 2]);
+            let commit = Commit { id: id.clone(), update: bytes.clone() };
+            let update = Update { id, update: bytes.clone() };
+            let commit = postcard::to_stdvec(&commit).unwrap();
+            same(&commit, &postcard::to_stdvec(&update).unwrap());
+            let cursor = crate::Cursor { view: 1, index: 2 };
+            let position = Position { next: cursor, local: (3, 4) };
+            let news = crate::runtime::ring::News {
+                missed: None,
+                events: vec![(cursor, bytes.clone().into())],
+                position,
+            };
+            let events = Events { missed: None, events: vec![(cursor, bytes)], position };
+            let news = postcard::to_stdvec(&news).unwrap();
+            same(&news, &postcard::to_stdvec(&events).unwrap());
+        }
     }
 
     #[tokio::test]
