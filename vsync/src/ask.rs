@@ -211,18 +211,23 @@ impl Asker {
     pub(crate) async fn after_mine(&mut self) -> Result<(), AskError> {
         // What was sent and has no place in the order yet is in no cut: it gets one first.
         self.seat.flush()?.wait().await?;
-        self.after = self.seat.seen();
+        // Excluded since, this node knows no more how far that was: without it there is no order.
+        self.after = Some(self.seat.seen().ok_or_else(|| self.over())?);
         Ok(())
     }
 
     /// The view, if this node has a part in it.
     pub(crate) fn view(&self) -> Result<View, AskError> {
         let status = self.seat.status();
-        match (&status.view, &status.closed) {
-            (Some(view), _) => Ok(view.clone()),
-            (None, Some(why)) => Err(GroupError::NotApplied(why.clone()).into()),
-            (None, None) => Err(GroupError::NoState.into()),
-        }
+        let view = status.view.clone();
+        drop(status);
+        view.ok_or_else(|| self.over())
+    }
+
+    /// Why this node has no part in a view.
+    fn over(&self) -> AskError {
+        let closed = self.seat.status().closed.clone();
+        closed.map_or(GroupError::NoState, GroupError::NotApplied).into()
     }
 
     /// The view; it is waited for while this node is on its way back into the group.
@@ -383,8 +388,9 @@ pub(crate) async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = 
 /// awaited.
 ///
 /// A member that cannot answer just now, because it is not active yet or its connection is broken,
-/// is asked again until it answers or is no member any more. To wait no longer than some time use
-/// [`timeout`](QueryAt::timeout).
+/// is asked again until it answers or is no member any more. There is no other end to the wait: a
+/// member that stays and never answers, since a method of its type never returns, is waited for as
+/// long as it stays. To wait no longer than some time use [`timeout`](QueryAt::timeout).
 #[must_use = "nothing is asked before this is awaited"]
 pub struct QueryAt<S: Replicated, R> {
     group: Group<S>,
@@ -451,5 +457,47 @@ impl<S: Replicated, R> fmt::Debug for QueryAt<S, R> {
             .field("group", &self.group.name())
             .field("target", &self.target)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use vsync_core::wire::{self, GroupId, NodeId};
+
+    use super::*;
+    use crate::directory::Directory;
+    use crate::runtime::Command;
+    use crate::runtime::replica::Shared;
+
+    /// What was sent is stable, and then this node is excluded before it has noted how far that was.
+    #[tokio::test]
+    async fn an_order_that_cannot_be_kept_is_not_dropped() {
+        let (driver, mut commands) = mpsc::unbounded_channel();
+        let seat = Arc::new(Seat::new("group".to_owned(), 100, driver));
+        seat.begin(GroupId(1), 1);
+        let me = MemberId { node: NodeId(1), entry: 1 };
+        let member = wire::Member { id: me, meta: bytes::Bytes::new(), nonce: 0, transfer: None };
+        let view = wire::View { number: 1, active: 1, members: vec![member] };
+        seat.installed(View::new(&view, &[], &[], &[]), Some(me), 1);
+        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        for excluded in [false, true] {
+            let mut asker = Asker::new(Arc::clone(&seat), Arc::clone(&shared) as _, &[], None);
+            let ordered = tokio::join!(asker.after_mine(), async {
+                let Some(Command::Flush { tell, .. }) = commands.recv().await else {
+                    panic!("it is flushed first")
+                };
+                if excluded {
+                    seat.vacate();
+                }
+                tell.send(Ok(())).expect("it is waited for");
+            });
+            let expected = match excluded {
+                true => Err(AskError::Membership(GroupError::NoState)),
+                false => Ok(()),
+            };
+            assert_eq!(ordered.0, expected);
+            assert_eq!(asker.after.is_none(), excluded);
+        }
     }
 }

@@ -34,12 +34,21 @@ pub(crate) async fn answer(seat: &Seat, answering: &dyn Answering, ask: &ToMembe
     {
         return Answer::Unavailable("not all of it is applied here yet".to_owned());
     }
-    let read = answering.query(&ask.query, ask.share);
+    let read = read(answering, &ask.query, ask.share).await;
     // It may have waited for longer than its membership.
     if !is_asked() {
         return Answer::NotThisMember;
     }
     stable(read).await
+}
+
+/// Runs a share of a query when nobody else holds the state.
+pub(crate) async fn read(
+    answering: &dyn Answering,
+    query: &[u8],
+    share: (u32, u32),
+) -> Result<Read, Unanswered> {
+    answering.free().when(|| answering.query(query, share)).await
 }
 
 /// The answer, once what was read is stable.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use crate::runtime::replica::panic_text;
 use crate::runtime::ring::Ring;
 use crate::state::State;
 
@@ -127,7 +129,11 @@ impl<E: Clone + Send + 'static> Feed<E> {
     pub(crate) fn show(&self, emitted: Emitted<E>) {
         match (&self.published, &emitted) {
             (Some((ring, encode)), Emitted::Event { cursor, event }) => {
-                let encoded = encode(event);
+                // A `Serialize` of the user's that panics must not end the driver.
+                let encoded = catch_unwind(AssertUnwindSafe(|| encode(event)));
+                let encoded = encoded.unwrap_or_else(|panic| {
+                    Err(format!("its `Serialize` panicked: {}", panic_text(panic.as_ref())))
+                });
                 if let Err(why) = &encoded {
                     tracing::error!(?cursor, %why, "an event cannot be encoded for clients");
                 }

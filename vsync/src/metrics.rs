@@ -64,7 +64,7 @@ impl Collector for Report {
 /// A name, what it says, its unit, and where it comes from.
 type Family = (&'static str, &'static str, Option<Unit>, fn(&GroupReport) -> u64);
 
-const GAUGES: [Family; 10] = [
+const GAUGES: [Family; 11] = [
     ("vsync_group_ready", "Whether the node is an active member that sees a quorum", None, |g| {
         u64::from(g.standing == Standing::Active)
     }),
@@ -94,9 +94,12 @@ const GAUGES: [Family; 10] = [
     ("vsync_group_held", "Updates that wait for a busy replica", Some(Unit::Bytes), |g| {
         g.held as u64
     }),
+    ("vsync_group_working", "Whether the replica is busy away from the driver", None, |g| {
+        u64::from(g.working)
+    }),
 ];
 
-const COUNTERS: [Family; 6] = [
+const COUNTERS: [Family; 7] = [
     ("vsync_group_applied_updates", "Updates applied", None, |g| g.applied),
     ("vsync_group_sent_updates", "Own updates sent", None, |g| g.sent),
     ("vsync_group_views", "Views installed", None, |g| g.views),
@@ -105,6 +108,7 @@ const COUNTERS: [Family; 6] = [
     }),
     ("vsync_group_failed_updates", "Updates that failed at this replica", None, |g| g.failures),
     ("vsync_group_differences", "Replicas that were found to differ", None, |g| g.differences),
+    ("vsync_group_comparisons", "How often all replicas were compared", None, |g| g.comparisons),
 ];
 
 impl Report {

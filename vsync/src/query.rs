@@ -57,7 +57,8 @@ where
     }
 }
 
-/// A query of the local replica. It runs when it is awaited.
+/// A query of the local replica. It runs when it is awaited, on the thread that polls it, as soon as
+/// no update and no other query has the state.
 ///
 /// `.await` waits until everything that it read is stable; [`optimistic`](Query::optimistic) reads
 /// now, and [`at`](Query::at) asks another member.
@@ -75,14 +76,18 @@ impl<S: Replicated, R> Query<S, R> {
 }
 
 impl<S: Replicated, R: Send + 'static> Query<S, R> {
-    /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if what was
-    /// read has not become stable by then.
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if the state
+    /// was not free, or what was read has not become stable by then.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Reads now, without waiting.
+    /// Reads now, without waiting for stability.
+    ///
+    /// It does not return before it has read: while an update is applied, or a checkpoint of a
+    /// state that is not `Clone` is taken, the calling thread waits. Where updates take long, call
+    /// it from [`spawn_blocking`](tokio::task::spawn_blocking), or await the query.
     pub fn optimistic(self) -> Result<Optimistic<R>, GroupError> {
         let Query { group, asking, .. } = self;
         let shared = &group.shared;
@@ -139,7 +144,7 @@ impl<S: Replicated, R: Send + 'static> IntoFuture for Query<S, R> {
             let Query { group, asking, .. } = self;
             let shared = &group.shared;
             let (value, mut stability) =
-                shared.read(|state| asking.read(state, Here(&shared.seat)))?;
+                shared.read_when_free(|state| asking.read(state, Here(&shared.seat))).await?;
             stability.wait().await?;
             Ok(value)
         }))

@@ -194,6 +194,9 @@ pub trait Replicated: State {
         unreachable!("{NO_REQUESTS}")
     }
 
+    /// Whether there is an `#[on_view]` method.
+    const ON_VIEW: bool;
+
     /// Calls the `#[on_view]` method, if there is one.
     fn on_view(&mut self, ctx: &Ctx<Self>, view: &View);
 }

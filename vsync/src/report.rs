@@ -43,7 +43,9 @@ impl Report {
     /// Whether this node is an active member of each group that it has entered, sees a quorum in
     /// all of them and has applied what it has received. Answer a readiness probe with it.
     pub fn is_ready(&self) -> bool {
-        self.groups.iter().all(|group| group.standing == Standing::Active && group.held == 0)
+        let caught_up = |group: &GroupReport| group.held == 0 && !group.working;
+        let mut groups = self.groups.iter();
+        groups.all(|group| group.standing == Standing::Active && caught_up(group))
     }
 }
 
@@ -77,6 +79,9 @@ pub struct GroupReport {
     pub retained: usize,
     /// Bytes of updates that wait for the replica, which is at work away from the driver.
     pub held: usize,
+    /// Whether the replica is at work away from the driver: it applies updates that take long, begins
+    /// a view, or its checkpoint is taken or loaded.
+    pub working: bool,
     /// Views installed.
     pub views: u64,
     /// How often the others went on without this node.
@@ -85,6 +90,8 @@ pub struct GroupReport {
     pub failures: u64,
     /// Replicas that were found to differ.
     pub differences: u64,
+    /// How often all replicas were compared.
+    pub comparisons: u64,
     /// How long view changes held up the group.
     pub changes: Spells,
     /// Checkpoints taken for joiners.
@@ -210,9 +217,12 @@ impl Node {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use std::future::IntoFuture;
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;
+    use crate::replicated;
     use crate::testing::Cluster;
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -244,6 +254,44 @@ mod tests {
         drop(cluster.node(0).core().driver.send(Command::Stop { tell }));
         listen.await.expect("it stops");
         assert_eq!(cluster.node(0).report(PATIENCE).await.err(), Some(ReportError::Stopped));
+    }
+
+    static GATE: Mutex<()> = Mutex::new(());
+
+    #[replicated(crate = "crate")]
+    #[derive(Debug, Default)]
+    struct Gated {
+        count: u64,
+    }
+
+    #[replicated(crate = "crate")]
+    impl Gated {
+        #[update(order = "total")]
+        fn wait(&mut self) -> u64 {
+            std::thread::sleep(Duration::from_millis(5));
+            drop(GATE.lock());
+            self.count += 1;
+            self.count
+        }
+    }
+
+    /// Nothing waits for the replica, but what it works at is not applied.
+    #[tokio::test]
+    async fn who_is_at_work_is_not_ready() {
+        let cluster = Cluster::new(1).await;
+        let node = cluster.node(0);
+        let gated = node.group("gated").create(Gated::default()).await.expect("a member");
+        // The first one shows that it is slow.
+        gated.wait().await.expect("stable");
+        until(node, Report::is_ready).await;
+        let closed = GATE.lock().expect("the gate");
+        let waiting = tokio::spawn(gated.wait().into_future());
+        let report = until(node, |report| !report.is_ready()).await;
+        let group = report.groups.iter().find(|group| group.name == "gated").expect("entered");
+        assert!(group.working && group.held == 0, "{group:?}");
+        drop(closed);
+        assert_eq!(waiting.await.expect("it ends").expect("stable"), 2);
+        until(node, Report::is_ready).await;
     }
 
     #[test]

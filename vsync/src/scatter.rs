@@ -25,6 +25,9 @@ use crate::view::{MemberId, View};
 /// shares an update may have been applied. To ask for the members' separate answers, or for fewer
 /// of them, use [`first`](Scatter::first), [`majority`](Scatter::majority),
 /// [`count`](Scatter::count), [`each`](Scatter::each) or [`until`](Scatter::until).
+///
+/// A member that stays and never answers, since a method of its type never returns, is waited for
+/// as long as it stays: [`timeout`](Scatter::timeout) bounds the wait.
 #[must_use = "nothing is asked before this is awaited"]
 pub struct Scatter<S: Replicated, R> {
     group: Group<S>,

@@ -57,7 +57,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     // So do those who ask for requests.
     let requests = Room::new(REQUESTS, REQUESTS);
     let mut answers = tokio::task::JoinSet::new();
-    while let Some(Asked { peer, node, id, ask }) = asked.recv().await {
+    while let Some(Asked { peer, node, id, ask, room: bytes }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
         let unread = move |core: &Core| !node && core.transport.backlog(peer) > UNREAD;
         if unread(&core) {
@@ -82,7 +82,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             if !unread(&core) {
                 core.rpc.answer(peer, id, answer);
             }
-            drop((permit, place));
+            drop((permit, place, bytes));
         });
     }
 }
@@ -267,7 +267,7 @@ async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Ans
     {
         return Answer::Unavailable("it lags behind what this client has seen".to_owned());
     }
-    asked::stable(registered.answering.query(query, (0, 1))).await
+    asked::stable(asked::read(&*registered.answering, query, (0, 1)).await).await
 }
 
 /// Where a group is that this node is no member of.

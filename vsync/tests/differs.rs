@@ -218,6 +218,12 @@ async fn nobody_is_compared_who_does_not_ask() {
 #[tokio::test]
 async fn nobody_is_found_to_differ_who_does_not() {
     let mut cluster = Cluster::new(3).await;
+    // They took place: by some updates, and at a view.
+    let compared = async |cluster: &Cluster, node: usize| {
+        let report = cluster.node(node).report(Duration::from_secs(10)).await.unwrap();
+        let group = report.groups.iter().find(|group| group.name == "totals").unwrap();
+        group.comparisons
+    };
     let mut handles = Vec::new();
     for node in cluster.nodes() {
         let group = node.group("totals").compare_every(5);
@@ -226,11 +232,16 @@ async fn nobody_is_found_to_differ_who_does_not() {
     for round in 0..50 {
         handles[round % 3].add(1).await.unwrap();
     }
+    handles[1].group().flush().await.unwrap();
+    let before = compared(&cluster, 1).await;
+    assert!(before >= 5, "{before} comparisons in 50 updates");
     cluster.kill(0);
     for _ in 0..50 {
         handles[1].add(1).await.unwrap();
     }
     handles[2].add(0).await.unwrap();
+    let after = compared(&cluster, 1).await;
+    assert!(after >= before + 5, "{after} comparisons with those before the view");
     assert_eq!(handles[2].count().await.unwrap(), 100);
     for handle in &handles[1..] {
         assert_eq!(handle.group().differences(), 0);

@@ -325,7 +325,17 @@ fn on_view(block: &Block<'_>, private: &TokenStream) -> TokenStream {
         let ctx = ctx.then(|| quote!(__ctx,));
         quote!(#(#cfgs)* { Self::#ident(self, #ctx __view); })
     });
+    // As many as are left of them when attributes have been seen to.
+    let units = block.model.on_view.iter().map(|on_view| {
+        let cfgs = &on_view.cfgs;
+        quote!(#(#cfgs)* (),)
+    });
     quote! {
+        const ON_VIEW: bool = {
+            let __methods: &[()] = &[#(#units)*];
+            !__methods.is_empty()
+        };
+
         fn on_view(&mut self, __ctx: &#private::Ctx<Self>, __view: &#private::View) {
             #(#calls)*
         }
@@ -356,6 +366,7 @@ fn stubs(private: &TokenStream) -> TokenStream {
             _: Self::Query,
             _: &mut ::std::vec::Vec<u8>,
         ) -> #result<(), #private::QueryError> #body
+        const ON_VIEW: bool = false;
         fn on_view(&mut self, _: &#private::Ctx<Self>, _: &#private::View) #body
     }
 }

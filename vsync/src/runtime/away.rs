@@ -12,6 +12,7 @@ use super::callers::{Callers, Takes, Told};
 use super::inner::Sending;
 use super::replica::{Broken, Installed, Loading, Replica, Saving, Taken};
 use crate::state::CheckpointError;
+use crate::view::View;
 
 /// A range that takes longer than this lets the next one be applied away from the driver.
 const SLOW: Duration = Duration::from_millis(1);
@@ -61,6 +62,29 @@ impl Job {
         let takes = self.results.as_mut().map(|results| results as &mut dyn Takes);
         let done = self.replica.deliver(&self.range, takes);
         Applied { replica: self.replica, results: self.results, done, time: begun.elapsed() }
+    }
+}
+
+/// A view on its way, with the replica that it is installed at.
+pub(crate) struct Entering {
+    pub(crate) replica: Box<dyn Replica>,
+    pub(crate) installed: Installed,
+}
+
+/// What came of it.
+pub(crate) struct Entered {
+    pub(crate) replica: Box<dyn Replica>,
+    pub(crate) view: View,
+    pub(crate) done: Result<(), Broken>,
+    pub(crate) time: Duration,
+}
+
+impl Entering {
+    /// Installs the view, wherever this is run.
+    pub(crate) fn run(mut self) -> Entered {
+        let (begun, view) = (Instant::now(), self.installed.view.clone());
+        let done = self.replica.install(self.installed);
+        Entered { replica: self.replica, view, done, time: begun.elapsed() }
     }
 }
 
@@ -129,7 +153,11 @@ impl Replica for Absent {
         false
     }
 
-    fn install(&mut self, _: Installed<'_>) -> Result<(), Broken> {
+    fn is_long(&self, _: &Installed) -> bool {
+        false
+    }
+
+    fn install(&mut self, _: Installed) -> Result<(), Broken> {
         Absent::away()
     }
 

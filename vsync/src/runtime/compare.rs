@@ -86,6 +86,8 @@ pub(crate) struct Comparison {
     /// What was heard of each point.
     open: BTreeMap<Place, BTreeMap<MemberId, Digest>>,
     sending: VecDeque<Inner>,
+    /// How many are complete, and not counted yet.
+    complete: u64,
 }
 
 impl Comparison {
@@ -101,6 +103,11 @@ impl Comparison {
     /// There is no membership.
     pub(crate) fn forget(&mut self) {
         *self = Comparison::new(self.every);
+    }
+
+    /// How many are complete since this was asked.
+    pub(crate) fn take_complete(&mut self) -> u64 {
+        std::mem::take(&mut self.complete)
     }
 
     /// A view begins.
@@ -144,6 +151,7 @@ impl Comparison {
         let all = active.map(|member| heard.get(&member.id).map(|digest| (member.id, *digest)));
         let Some(all) = all.collect::<Option<Vec<_>>>() else { return Vec::new() };
         self.open.remove(&place);
+        self.complete += 1;
         let right = right(&all);
         all.iter().filter_map(|(member, digest)| digest.difference(*member, &right)).collect()
     }

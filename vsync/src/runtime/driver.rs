@@ -398,9 +398,10 @@ impl Driver {
         self.unlist(&slot.nodes());
         let last = decided.is_some() && slot.view().is_some_and(|view| view.members.len() <= 1);
         let seat = Arc::clone(&slot.seat);
+        let leaving = std::mem::take(&mut slot.leaving);
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
         slot.close(decided, why, &mut record);
-        self.tell(Notice::Closed { seat, last });
+        self.tell(Notice::Closed { seat, last, leaving });
     }
 
     fn report(&self, tell: oneshot::Sender<Vec<GroupReport>>) {

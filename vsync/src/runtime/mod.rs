@@ -15,6 +15,7 @@ mod driver;
 pub(crate) mod dropped;
 mod emitted;
 mod frames;
+pub(crate) mod free;
 pub(crate) mod history;
 pub(crate) mod inner;
 pub(crate) mod outbox;
@@ -126,6 +127,10 @@ pub(crate) enum Outcome {
     Loaded(Result<(), CheckpointError>),
     /// A range was applied.
     Applied(away::Applied),
+    /// A view was installed.
+    Entered(away::Entered),
+    /// The work has panicked.
+    Panicked(String),
 }
 
 /// Where in a group's stream a checkpoint was taken, and for whom.
@@ -185,6 +190,8 @@ pub(crate) enum Notice {
         seat: Arc<Seat>,
         /// Whether nobody is left in it.
         last: bool,
+        /// Who waits for its end: told when the name may be used again.
+        leaving: Vec<oneshot::Sender<()>>,
     },
     /// These nodes were in a view that is over, and are not in its successor.
     Gone(Vec<NodeId>),

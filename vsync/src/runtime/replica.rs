@@ -4,7 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use vsync_core::engine::{Delivery, Level};
@@ -13,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::callers::Takes;
 use super::checkpoint::{self, Beside};
+use super::free::{Free, Holding};
 use super::inner::Sending;
 use super::ring::Ring;
 use super::seat::Seat;
@@ -24,7 +26,7 @@ use crate::events::Feed;
 use crate::replicated::{ApplyError, QueryError, Replicated};
 use crate::seen::Seen;
 use crate::state::{CheckpointError, State};
-use crate::view::View;
+use crate::view::{MemberId, View};
 
 /// Bytes of events that are kept for clients unless a node is configured otherwise.
 pub(crate) const RING: usize = 1 << 20;
@@ -36,6 +38,9 @@ pub(crate) struct Shared<S: Replicated> {
     pub(crate) feed: Feed<S::Event>,
     card: OnceLock<Card>,
     state: Mutex<Cell<S>>,
+    free: Free,
+    /// The state is void, and whoever holds it next makes it so.
+    voided: AtomicBool,
 }
 
 /// The state of a replica.
@@ -82,12 +87,16 @@ pub(crate) enum Taken {
 }
 
 /// The install of a view, as a replica has to know it.
-pub(crate) struct Installed<'a> {
+pub(crate) struct Installed {
     pub(crate) group: GroupId,
-    /// What all members agree on.
-    pub(crate) view: &'a View,
+    /// As this node has it; code of the user's gets what all members agree on.
+    pub(crate) view: View,
+    /// This node.
+    pub(crate) me: Option<MemberId>,
     /// This node's rank.
     pub(crate) rank: usize,
+    /// How many members there are, those that are still joining included.
+    pub(crate) members: usize,
     /// Whether the state does not know it yet.
     pub(crate) told: bool,
 }
@@ -102,8 +111,11 @@ pub(crate) trait Replica: Send {
     fn compares(&self) -> bool;
     /// Whether it was found not to be like the others: a donor's state can mend that.
     fn differs(&self) -> bool;
+    /// Whether the install of a view may take long: there is something to do for it, and somebody
+    /// reads the state just now, or it is to be compared.
+    fn is_long(&self, installed: &Installed) -> bool;
     /// A view was installed.
-    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken>;
+    fn install(&mut self, installed: Installed) -> Result<(), Broken>;
     /// The checkpoint of the state as it is.
     fn save(&self) -> Result<Bytes, CheckpointError>;
     /// Takes the checkpoint, wherever that is run.
@@ -127,8 +139,11 @@ pub(crate) trait Replica: Send {
 /// A replica without its type, for clients' queries.
 pub(crate) trait Answering: Send + Sync {
     /// Answers a share of an encoded query, `share` being its number and how many there are, and
-    /// says what the state had in it; the answer may be given away when it is stable.
-    fn query(&self, query: &[u8], share: (u32, u32)) -> Result<Read, Unanswered>;
+    /// says what the state had in it; the answer may be given away when it is stable. `None` while
+    /// somebody else holds the state.
+    fn query(&self, query: &[u8], share: (u32, u32)) -> Option<Result<Read, Unanswered>>;
+    /// By which the state is waited for.
+    fn free(&self) -> &Free;
     /// Whether the members divide the work of this encoded query.
     fn scatters(&self, query: &[u8]) -> bool;
     /// Makes one answer to an encoded query of those of its shares.
@@ -162,12 +177,48 @@ impl<S: Replicated> Shared<S> {
             }
             false => Feed::new(),
         };
-        Shared { seat, feed, card: OnceLock::new(), state: Mutex::new(Cell::Local(local)) }
+        Shared {
+            seat,
+            feed,
+            card: OnceLock::new(),
+            state: Mutex::new(Cell::Local(local)),
+            free: Free::default(),
+            voided: AtomicBool::new(false),
+        }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Cell<S>> {
+    pub(super) fn lock(&self) -> Holding<'_, Cell<S>> {
         // A query that panicked changed nothing; what an update that panicked has changed stays.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.settle(&mut state);
+        Holding::new(state, &self.free)
+    }
+
+    /// The same, unless somebody holds it just now.
+    fn try_lock(&self) -> Option<Holding<'_, Cell<S>>> {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.settle(&mut state);
+        Some(Holding::new(state, &self.free))
+    }
+
+    fn settle(&self, state: &mut Cell<S>) {
+        if self.voided.swap(false, Ordering::AcqRel)
+            // A joiner may be excluded before it has a state: what is local to this node stays.
+            && let Cell::Local(old) | Cell::Live(old) = std::mem::replace(state, Cell::Void)
+        {
+            *state = Cell::Local(old);
+        }
+    }
+
+    /// The state is void; its `#[local]` parts are kept. A query that still reads it is not waited
+    /// for.
+    pub(super) fn void(&self) {
+        self.voided.store(true, Ordering::Release);
+        drop(self.try_lock());
     }
 
     /// Whether somebody holds the state just now.
@@ -177,8 +228,28 @@ impl<S: Replicated> Shared<S> {
 
     /// Reads the state between two ranges; the stability is that of what was read.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&S) -> R) -> Result<(R, Stability), GroupError> {
-        let state = self.lock();
-        let Cell::Live(live) = &*state else { return Err(GroupError::NoState) };
+        self.read_in(&self.lock(), read)
+    }
+
+    /// The same, as soon as nobody else holds the state: no thread is held up until then.
+    pub(crate) async fn read_when_free<R>(
+        &self,
+        read: impl FnOnce(&S) -> R,
+    ) -> Result<(R, Stability), GroupError> {
+        let mut read = Some(read);
+        let attempt = || {
+            let state = self.try_lock()?;
+            Some(self.read_in(&state, read.take()?))
+        };
+        self.free.when(attempt).await
+    }
+
+    fn read_in<R>(
+        &self,
+        state: &Cell<S>,
+        read: impl FnOnce(&S) -> R,
+    ) -> Result<(R, Stability), GroupError> {
+        let Cell::Live(live) = state else { return Err(GroupError::NoState) };
         let value = read(live);
         let stability = self.seat.applied_stable()?;
         Ok((value, stability))
@@ -236,7 +307,8 @@ fn guarded<R>(run: impl FnOnce() -> Result<R, CheckpointError>) -> Result<R, Che
 }
 
 impl<S: Replicated> Answering for Shared<S> {
-    fn query(&self, query: &[u8], share: (u32, u32)) -> Result<Read, Unanswered> {
+    fn query(&self, query: &[u8], share: (u32, u32)) -> Option<Result<Read, Unanswered>> {
+        let state = self.try_lock()?;
         let read = |state: &S| {
             let ctx = self.seat.query_ctx(share).ok_or(GroupError::NoState)?;
             let mut out = Vec::new();
@@ -244,14 +316,21 @@ impl<S: Replicated> Answering for Shared<S> {
             Ok(state.query(&ctx, query, &mut out).map(|()| (out, seen)))
         };
         // A panic in a query is the query's: the state was only borrowed.
-        let done = catch_unwind(AssertUnwindSafe(|| self.read(read)));
-        let Ok(done) = done else {
-            let why = "the query panicked".to_owned();
-            return Err(Unanswered::Query(QueryError::Result { method: "query", why }));
-        };
-        let (answer, stability) = done.map_err(Unanswered::Group)?;
-        let (answer, seen) = answer.map_err(Unanswered::Group)?.map_err(Unanswered::Query)?;
-        Ok((answer, seen, stability))
+        let done = catch_unwind(AssertUnwindSafe(|| self.read_in(&state, read)));
+        drop(state);
+        Some(match done {
+            Ok(Ok((Ok(Ok((answer, seen))), stability))) => Ok((answer, seen, stability)),
+            Ok(Ok((Ok(Err(error)), _))) => Err(Unanswered::Query(error)),
+            Ok(Ok((Err(error), _)) | Err(error)) => Err(Unanswered::Group(error)),
+            Err(_) => {
+                let why = "the query panicked".to_owned();
+                Err(Unanswered::Query(QueryError::Result { method: "query", why }))
+            }
+        })
+    }
+
+    fn free(&self) -> &Free {
+        &self.free
     }
 
     fn level(&self, update: &[u8]) -> Result<Level, ApplyError> {
@@ -303,7 +382,7 @@ impl<S: Replicated> fmt::Debug for Shared<S> {
     }
 }
 
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

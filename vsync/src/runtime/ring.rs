@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, watch};
 
 use crate::events::Cursor;
@@ -36,7 +37,7 @@ pub(crate) struct News {
     /// What it has missed, if it has.
     pub(crate) missed: Option<Missed>,
     /// Events, encoded, in their order.
-    pub(crate) events: Vec<(Cursor, Vec<u8>)>,
+    pub(crate) events: Vec<(Cursor, ByteBuf)>,
     /// How far it is then.
     pub(crate) position: Position,
 }
@@ -233,7 +234,7 @@ struct Found {
 impl Found {
     fn news(self) -> News {
         let Found { missed, events, position } = self;
-        let events = events.into_iter().map(|(cursor, event)| (cursor, event.into()));
+        let events = events.into_iter().map(|(cursor, event)| (cursor, Vec::from(event).into()));
         News { missed, events: events.collect(), position }
     }
 }
@@ -313,7 +314,7 @@ mod tests {
         tokio::task::yield_now().await;
         ring.append(at(5, 3), Some(vec![9]));
         let news = waits.await.expect("not cancelled").expect("news");
-        assert_eq!(news.events, [(at(5, 3), vec![9])]);
+        assert_eq!(news.events, [(at(5, 3), vec![9].into())]);
         ring.lose();
         assert_eq!(ring.news(Some(news.position)).await, None, "no state");
         ring.begin(at(9, 0));

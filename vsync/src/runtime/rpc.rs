@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use vsync_core::wire::MemberId;
 use vsync_net::{Class, PeerId, Transport};
@@ -25,6 +25,12 @@ const NEWS: Duration = Duration::from_millis(500);
 
 /// Most bytes of a client's query, and of its result: what surrounds them has room in a frame.
 pub(crate) const LONGEST: usize = 16 << 20;
+
+/// Most bytes of questions that may wait here, or be under way, at one time; those of members for a
+/// share have as much room of their own, since others may be waiting for such an answer.
+const WAITING: usize = 128 << 20;
+/// A question of no more bytes is counted by its number only.
+const SMALL: usize = 1 << 10;
 
 /// A node as others reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +62,7 @@ pub(crate) enum Ask {
         /// Hash of the query's line in the client's card.
         line: u64,
         /// Method id and arguments.
+        #[serde(with = "serde_bytes")]
         query: Vec<u8>,
         /// What the state has to have in it.
         seen: Option<Seen>,
@@ -104,6 +111,7 @@ pub(crate) struct ToMember {
     /// What the state has to have in it.
     pub(crate) after: Option<Seen>,
     /// Method id and arguments.
+    #[serde(with = "serde_bytes")]
     pub(crate) query: Vec<u8>,
 }
 
@@ -127,6 +135,7 @@ pub(crate) enum Answer {
     /// The encoded result of a query, or what a group has emitted.
     Result {
         /// It.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         /// What the state has in it.
         seen: Seen,
@@ -196,6 +205,8 @@ pub(crate) struct Asked {
     pub(crate) node: bool,
     pub(crate) id: u64,
     pub(crate) ask: Ask,
+    /// The room that it takes here, until it is answered.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a question got no answer.
@@ -214,6 +225,9 @@ pub(crate) struct Rpc {
     connected: watch::Sender<()>,
     /// Bounded: where a node is asked more than it can answer, askers are told so.
     asked: Option<mpsc::Sender<Asked>>,
+    /// In bytes: for members' shares, and for all other questions.
+    shares: Arc<Semaphore>,
+    others: Arc<Semaphore>,
 }
 
 /// Who waits for which answer, and who is connected.
@@ -238,6 +252,8 @@ impl Rpc {
             pending: Mutex::default(),
             connected: watch::Sender::new(()),
             asked,
+            shares: Arc::new(Semaphore::new(WAITING)),
+            others: Arc::new(Semaphore::new(WAITING)),
         }
     }
 
@@ -251,9 +267,11 @@ impl Rpc {
         let (tell, listen) = oneshot::channel();
         let mut connected = self.connected.subscribe();
         // Whoever has just dialled may ask before the news of the connection was taken in.
-        let up = async { while !self.is_up(peer) && connected.changed().await.is_ok() {} };
+        let mut tell = Some(tell);
+        let up = async {
+            while !self.begin(peer, id, &mut tell) && connected.changed().await.is_ok() {}
+        };
         timeout(NEWS, up).await.map_err(|_| Silence::Broken)?;
-        self.pending().answers.insert(id, (peer, tell));
         let _forget = Forget(self, id);
         self.send(peer, Class::Control, &Frame::Ask(id, ask));
         listen.await.map_err(|_| Silence::Broken)
@@ -272,7 +290,9 @@ impl Rpc {
             }
             Ok((Frame::Ask(id, ask), _)) => {
                 let Some(asked) = &self.asked else { return };
-                if asked.try_send(Asked { peer, node, id, ask }).is_err() {
+                let room = self.room(&ask, frame.len());
+                let asked = room.map(|room| asked.try_send(Asked { peer, node, id, ask, room }));
+                if !matches!(asked, Some(Ok(()))) {
                     self.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
                 }
             }
@@ -289,8 +309,27 @@ impl Rpc {
         }
     }
 
-    fn is_up(&self, peer: PeerId) -> bool {
-        self.pending().up.contains(&peer)
+    /// Notes a question, if the peer is connected: from then on its end is told, too.
+    fn begin(&self, peer: PeerId, id: u64, tell: &mut Option<oneshot::Sender<Answer>>) -> bool {
+        let mut pending = self.pending();
+        if !pending.up.contains(&peer) {
+            return false;
+        }
+        pending.answers.extend(tell.take().map(|tell| (id, (peer, tell))));
+        true
+    }
+
+    /// Room for a question of so many bytes; `None` if there is none.
+    fn room(&self, ask: &Ask, bytes: usize) -> Option<Option<OwnedSemaphorePermit>> {
+        if bytes <= SMALL {
+            return Some(None);
+        }
+        let room = match ask {
+            Ask::Member(_) => &self.shares,
+            _ => &self.others,
+        };
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(room).try_acquire_many_owned(bytes).ok().map(Some)
     }
 
     /// The connection to `peer` is up.
@@ -320,5 +359,137 @@ struct Forget<'a>(&'a Rpc, u64);
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.0.pending().answers.remove(&self.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use vsync_net::MemoryNet;
+
+    use super::*;
+
+    use crate::runtime::sessions::{Commit, RequestId};
+
+    const PEER: PeerId = PeerId(7);
+
+    fn rpc(asked: Option<mpsc::Sender<Asked>>) -> Rpc {
+        Rpc::new(Arc::new(MemoryNet::new().endpoint("here")), asked)
+    }
+
+    /// The news that the connection is down comes while somebody begins to ask: a question that is
+    /// noted after it would wait for ever.
+    #[tokio::test]
+    async fn nobody_waits_for_a_peer_that_is_gone() {
+        const ROUNDS: u64 = 20_000;
+        let rpc = rpc(None);
+        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+        let mut waiting = 0;
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for round in 1..=ROUNDS {
+                    while begun.load(Ordering::SeqCst) < round {
+                        std::thread::yield_now();
+                    }
+                    rpc.down(PEER);
+                    ended.store(round, Ordering::SeqCst);
+                }
+            });
+            for round in 1..=ROUNDS {
+                rpc.up(PEER);
+                let mut asking = pin!(rpc.ask(PEER, Ask::Cluster));
+                begun.store(round, Ordering::SeqCst);
+                drop(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+                while ended.load(Ordering::SeqCst) < round {
+                    std::thread::yield_now();
+                }
+                waiting += rpc.pending().answers.len();
+            }
+        });
+        assert_eq!(waiting, 0, "they wait for a peer that is down");
+    }
+
+    /// The attribute changes how fast bytes are written, not what is.
+    #[test]
+    fn bytes_are_on_the_wire_as_numbers_in_a_row() {
+        #[derive(Serialize, Deserialize)]
+        enum Plain {
+            Result { bytes: Vec<u8>, seen: Seen },
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Events {
+            missed: Option<crate::runtime::ring::Missed>,
+            events: Vec<(crate::Cursor, Vec<u8>)>,
+            position: Position,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Update {
+            id: RequestId,
+            update: Vec<u8>,
+        }
+        let same = |one: &[u8], other: &[u8]| assert_eq!(one, other);
+        for length in [0, 1, 127, 128, 300, 70_000_usize] {
+            let bytes: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            let seen = Seen::default();
+            let answer = Answer::Result { bytes: bytes.clone(), seen: seen.clone() };
+            let answer = postcard::to_stdvec(&answer).unwrap();
+            let plain = Plain::Result { bytes: bytes.clone(), seen };
+            // The number of the variant is one byte in both.
+            same(&answer[1..], &postcard::to_stdvec(&plain).unwrap()[1..]);
+            let Ok(Answer::Result { bytes: read, .. }) = postcard::from_bytes(&answer) else {
+                panic!("it is what it was")
+            };
+            assert_eq!(read, bytes);
+            let id = RequestId::Key(vec![1, 2]);
+            let commit = Commit { id: id.clone(), update: bytes.clone() };
+            let update = Update { id, update: bytes.clone() };
+            let commit = postcard::to_stdvec(&commit).unwrap();
+            same(&commit, &postcard::to_stdvec(&update).unwrap());
+            let cursor = crate::Cursor { view: 1, index: 2 };
+            let position = Position { next: cursor, local: (3, 4) };
+            let news = crate::runtime::ring::News {
+                missed: None,
+                events: vec![(cursor, bytes.clone().into())],
+                position,
+            };
+            let events = Events { missed: None, events: vec![(cursor, bytes)], position };
+            let news = postcard::to_stdvec(&news).unwrap();
+            same(&news, &postcard::to_stdvec(&events).unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn questions_are_bounded_by_their_bytes() {
+        let (tell, mut asked) = mpsc::channel(1 << 10);
+        let rpc = rpc(Some(tell));
+        let frame = |ask| postcard::to_stdvec(&Frame::Ask(1, ask)).unwrap();
+        let group = "group".to_owned();
+        let query = vec![0; 1 << 20];
+        let large = frame(Ask::Query {
+            group: group.clone(),
+            schema: 1,
+            line: 1,
+            query: query.clone(),
+            seen: None,
+            at: None,
+        });
+        let fit = WAITING / large.len();
+        for _ in 0..fit + 10 {
+            rpc.frame(PEER, false, &large);
+        }
+        assert_eq!(asked.len(), fit, "the rest is refused");
+        rpc.frame(PEER, false, &frame(Ask::Card { group: group.clone() }));
+        assert_eq!(asked.len(), fit + 1, "small ones have room");
+        let member = MemberId { node: vsync_core::wire::NodeId(1), entry: 1 };
+        let share = (0, 1);
+        let share = ToMember { group, schema: 1, member, share, line: 1, after: None, query };
+        rpc.frame(PEER, true, &frame(Ask::Member(share)));
+        assert_eq!(asked.len(), fit + 2, "and so have members' shares");
+        drop(asked.recv().await);
+        rpc.frame(PEER, false, &large);
+        rpc.frame(PEER, false, &large);
+        assert_eq!(asked.len(), fit + 2, "one is done, and one more is taken");
     }
 }

@@ -41,6 +41,7 @@ pub(crate) struct Seat {
     events: OnceLock<broadcast::Sender<GroupEvent>>,
     failures: AtomicU64,
     differences: AtomicU64,
+    comparisons: AtomicU64,
     driver: mpsc::UnboundedSender<Command>,
     /// How many wait for this node to see more, and what wakes them.
     catching_up: AtomicUsize,
@@ -83,6 +84,7 @@ impl Seat {
             events: OnceLock::new(),
             failures: AtomicU64::new(0),
             differences: AtomicU64::new(0),
+            comparisons: AtomicU64::new(0),
             driver,
             catching_up: AtomicUsize::new(0),
             more: Notify::new(),
@@ -276,6 +278,16 @@ impl Seat {
     /// How many replicas were found to differ, as far as this node was there.
     pub(crate) fn differences(&self) -> u64 {
         self.differences.load(Ordering::Relaxed)
+    }
+
+    /// All replicas were compared, so many times more.
+    pub(crate) fn compared(&self, times: u64) {
+        self.comparisons.fetch_add(times, Ordering::Relaxed);
+    }
+
+    /// How often they were, as far as this node was there.
+    pub(crate) fn comparisons(&self) -> u64 {
+        self.comparisons.load(Ordering::Relaxed)
     }
 
     /// There is no membership now.

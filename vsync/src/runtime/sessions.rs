@@ -60,6 +60,7 @@ pub(crate) enum RequestId {
 pub(crate) struct Commit {
     pub(crate) id: RequestId,
     /// The user's update, encoded.
+    #[serde(with = "serde_bytes")]
     pub(crate) update: Vec<u8>,
 }
 
@@ -67,7 +68,7 @@ pub(crate) struct Commit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Recorded {
     /// Its encoded result.
-    Result(Vec<u8>),
+    Result(#[serde(with = "serde_bytes")] Vec<u8>),
     /// It has a result of so many bytes, which is not kept.
     TooLarge(u64),
     /// Its result could not be encoded.

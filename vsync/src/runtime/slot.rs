@@ -12,7 +12,7 @@ use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
 use vsync_history::event::Event;
 
-use super::away::{Absent, Applied, Job, Pace, Results};
+use super::away::{Absent, Applied, Entered, Entering, Job, Pace, Results};
 use super::callers::{Callers, Ending, Takes};
 use super::counts::Counts;
 use super::history::{self, Names, Subject, Writer};
@@ -38,6 +38,8 @@ pub(crate) struct Slot {
     pub(crate) leaving: Vec<oneshot::Sender<()>>,
     replica: Box<dyn Replica>,
     pace: Pace,
+    /// How long beginning a view takes.
+    view_pace: Pace,
     /// Its membership was given up here, and what the engine still has to say of it is void.
     pub(crate) given_up: bool,
     /// When the driver knows that this group has something to send of its own.
@@ -149,6 +151,7 @@ impl Slot {
             leaving: Vec::new(),
             replica,
             pace: Pace::default(),
+            view_pace: Pace::default(),
             given_up: false,
             alarm: None,
             held: None,
@@ -253,12 +256,8 @@ impl Slot {
         done
     }
 
-    /// Installs a view. Returns it as the application sees it.
-    pub(crate) fn install(
-        &mut self,
-        install: Install,
-        record: &mut Record<'_>,
-    ) -> Result<View, Broken> {
+    /// Installs a view, but for the replica: returns what that has to know.
+    pub(crate) fn install(&mut self, install: Install, record: &mut Record<'_>) -> Installed {
         let view = View::new(&install.view, &install.together, &install.joined, &install.left);
         let me = install.view.members.get(install.rank).map(|member| member.id);
         if record.on() {
@@ -273,15 +272,29 @@ impl Slot {
         let members = install.view.members.len();
         let told = install.view.number > self.label;
         self.standing = Some(Standing { view: install.view, rank: install.rank });
-        self.seat.installed(view.clone(), me, members);
-        self.replica.install(Installed {
-            group: install.group,
-            view: &view.agreed(),
-            rank: install.rank,
-            told,
-        })?;
-        self.seat.event(GroupEvent::View(view.clone()));
-        Ok(view)
+        Installed { group: install.group, view, me, rank: install.rank, members, told }
+    }
+
+    /// Whether the replica had better be told of a view away from the driver: that takes long, or
+    /// has to wait for a query, which may take long.
+    pub(crate) fn is_long(&self, installed: &Installed) -> bool {
+        self.view_pace == Pace::Slow || self.replica.is_long(installed)
+    }
+
+    /// Lets the replica be told of a view away from the driver, as [`depart`](Self::depart) does.
+    pub(crate) fn depart_for(&mut self, installed: Installed) -> Entering {
+        let replica = std::mem::replace(&mut self.replica, Box::new(Absent));
+        Entering { replica, installed }
+    }
+
+    /// The replica has been told of a view.
+    pub(crate) fn entered(&mut self, entered: Entered) -> Result<(), Broken> {
+        let Entered { replica, view, done, time } = entered;
+        self.replica = replica;
+        self.view_pace.took(time);
+        done?;
+        self.seat.event(GroupEvent::View(view));
+        Ok(())
     }
 
     /// When it has something to send without a caller, by the wall clock.
@@ -455,9 +468,6 @@ impl Slot {
         // Dropping it tells whoever still waits for the membership.
         self.progress = None;
         self.seat.event(GroupEvent::Closed { why: why.to_owned() });
-        for tell in self.leaving.drain(..) {
-            let _ = tell.send(());
-        }
     }
 
     /// The group is known under another number or generation now.

@@ -32,6 +32,7 @@ pub(crate) struct Timer {
     pub(crate) delay: Micros,
     /// Whether its update is applied only when stable.
     pub(crate) stable: bool,
+    #[serde(with = "serde_bytes")]
     pub(crate) update: Vec<u8>,
 }
 

@@ -135,6 +135,7 @@ impl<S: Replicated> Typed<S> {
                 own = Some(difference);
             }
         }
+        seat.compared(self.comparison.take_complete());
         // A donor's state mends that. Where a method fails at this member alone (see `Verdicts`),
         // it would not: that would fail again.
         self.differs |= own.is_some();
@@ -182,9 +183,18 @@ impl<S: Replicated> Typed<S> {
         self.attempts.installed(pending, me, view);
     }
 
-    /// Runs the `#[on_view]` method. If it panics, what it has changed stays, as after an update.
-    fn begin_view(&mut self, ctx: &Ctx<S>, view: &View) -> Result<(), Broken> {
-        let mut state = self.shared.lock();
+    /// Runs the `#[on_view]` method, if there is one, and shows the view to this node's handles. If
+    /// it panics, what it has changed stays, as after an update.
+    fn begin_view(&mut self, ctx: &Ctx<S>, installed: &Installed) -> Result<(), Broken> {
+        let view = ctx.view();
+        if !S::ON_VIEW || !installed.told {
+            self.show(installed);
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        // Under the state's lock: a query knows the view that it reads the beginning of.
+        self.show(installed);
         let Cell::Live(live) = &mut *state else {
             return Err(Broken("a view without a state".to_owned()));
         };
@@ -193,6 +203,11 @@ impl<S: Replicated> Typed<S> {
         let Err(panic) = done else { return Ok(()) };
         self.shared.seat.failed(&panicked(panic.as_ref()));
         self.verdicts.failed(Place { view: view.number(), update: None }).map_err(Broken)
+    }
+
+    fn show(&self, installed: &Installed) {
+        let Installed { view, me, members, .. } = installed;
+        self.shared.seat.installed(view.clone(), *me, *members);
     }
 
     /// A view has begun, with `told` in which the state is that of the view before.
@@ -265,8 +280,13 @@ impl<S: Replicated> Replica for Typed<S> {
         self.differs
     }
 
-    fn install(&mut self, installed: Installed<'_>) -> Result<(), Broken> {
-        let Installed { group, view, rank, told } = installed;
+    fn is_long(&self, installed: &Installed) -> bool {
+        installed.told && (self.comparison.is_on() || (S::ON_VIEW && self.shared.is_held()))
+    }
+
+    fn install(&mut self, installed: Installed) -> Result<(), Broken> {
+        let (view, told) = (&installed.view.agreed(), installed.told);
+        let (group, rank) = (installed.group, installed.rank);
         self.coordinates = rank == 0;
         let timers = match self.ctx.take() {
             Some(before) => {
@@ -276,7 +296,6 @@ impl<S: Replicated> Replica for Typed<S> {
             None => std::mem::take(&mut self.timers),
         };
         self.asked = false;
-        self.shared.seat.decided(view.number());
         let mut ctx = Ctx::new(group, view.clone());
         ctx.begin(timers, wall());
         ctx.has_version(self.active);
@@ -289,13 +308,11 @@ impl<S: Replicated> Replica for Typed<S> {
             self.verdicts.begin(view.number());
         }
         let agreed = self.verdicts.installed(view.clone());
-        let done = match told {
-            true => self.begin_view(&ctx, view),
-            false => {
-                ctx.had_emitted(self.emitted);
-                Ok(())
-            }
-        };
+        if !told {
+            ctx.had_emitted(self.emitted);
+        }
+        let done = self.begin_view(&ctx, &installed);
+        self.shared.seat.decided(view.number());
         self.emitted = ctx.emitted();
         // The view is decided, and so is what its beginning has emitted.
         self.unstable.keep(view.number(), 0, ctx.kept());
@@ -378,12 +395,7 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn void(&mut self) {
-        let mut state = self.shared.lock();
-        // A joiner may be excluded before it has a state: what is local to this node stays, too.
-        if let Cell::Local(old) | Cell::Live(old) = std::mem::replace(&mut *state, Cell::Void) {
-            *state = Cell::Local(old);
-        }
-        drop(state);
+        self.shared.void();
         self.ctx = None;
         self.timers = Timers::default();
         self.sessions = Sessions::default();

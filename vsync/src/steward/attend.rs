@@ -36,10 +36,14 @@ pub(crate) async fn attend(core: Arc<Core>, mut notices: mpsc::UnboundedReceiver
             Notice::Excluded(seat) => {
                 joins.spawn(enter_again(Arc::clone(&core), seat));
             }
-            Notice::Closed { seat, last } => {
+            Notice::Closed { seat, last, leaving } => {
                 core.unregister(&seat);
-                if last {
-                    remove(&core, &seat).await;
+                if last && !remove(&core, &seat).await {
+                    joins.spawn(remove_later(Arc::clone(&core), seat));
+                }
+                // Who has left may join again, or make the group again.
+                for tell in leaving {
+                    let _ = tell.send(());
                 }
             }
             Notice::Gone(nodes) => {
@@ -51,14 +55,27 @@ pub(crate) async fn attend(core: Arc<Core>, mut notices: mpsc::UnboundedReceiver
     }
 }
 
-/// The last member of a group has left: its name is free.
-async fn remove(core: &Core, seat: &Seat) {
+/// The last member of a group has left: its name is free. Whether the directory has it, or nobody
+/// needs it any more.
+async fn remove(core: &Core, seat: &Seat) -> bool {
     let group = seat.status().group;
     if let (Some(directory), Some(group)) = (core.directory.get(), group)
         && group != GroupId(0)
         && let Err(error) = directory.remove(seat.name.clone(), group.0).timeout(ATTEMPT).await
     {
         tracing::warn!(group = seat.name, %error, "the directory still lists an empty group");
+        return directory.group().shared.seat.status().closed.is_some();
+    }
+    true
+}
+
+/// The same, until it is done: removing a group that is gone changes nothing.
+async fn remove_later(core: Arc<Core>, seat: Arc<Seat>) {
+    loop {
+        sleep(PAUSE.1).await;
+        if remove(&core, &seat).await {
+            return;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What comes out of the engine, group by group.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use vsync_core::engine::{Input, Install, Output};
@@ -9,7 +10,7 @@ use vsync_net::PeerId;
 
 use super::{Driver, HELD};
 use crate::group::GroupEvent;
-use crate::runtime::replica::{Broken, Encoding};
+use crate::runtime::replica::{Broken, Encoding, Installed, panic_text};
 use crate::runtime::slot::{Held, Record, Slot};
 use crate::runtime::{Command, Notice, Outcome, Point, Progress};
 
@@ -110,7 +111,7 @@ impl Driver {
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
-            let outcome = work();
+            let outcome = outcome_of(work);
             seat.command(Command::Worked { work: name, outcome });
         });
     }
@@ -123,7 +124,7 @@ impl Driver {
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
-            let outcome = Outcome::Saved(point, encode());
+            let outcome = outcome_of(|| Outcome::Saved(point, encode()));
             seat.command(Command::Worked { work: name, outcome });
         });
     }
@@ -164,6 +165,12 @@ impl Driver {
                 Err(Broken(why))
             }
             Outcome::Applied(applied) => slot.back(applied),
+            Outcome::Entered(entered) => {
+                let done = slot.entered(entered);
+                self.installed.push(group);
+                done
+            }
+            Outcome::Panicked(why) => Err(Broken(format!("it panicked at work: {why}"))),
         };
         match done {
             Ok(()) if held.is_some() => self.set_alarm(group),
@@ -268,6 +275,20 @@ impl Driver {
         }
     }
 
+    /// Tells the replica of a view, here or away.
+    fn enter(&mut self, group: GroupId, installed: Installed) -> Result<(), Broken> {
+        let Some(slot) = self.slots.get_mut(&group) else { return Ok(()) };
+        let long = slot.is_long(&installed);
+        let entering = slot.depart_for(installed);
+        if long {
+            self.begin_work(group, move || Outcome::Entered(entering.run()));
+            return Ok(());
+        }
+        slot.entered(entering.run())?;
+        self.installed.push(group);
+        Ok(())
+    }
+
     fn install(&mut self, install: Install, now: u64) -> Result<(), Broken> {
         let mut record = Record { writer: self.history.as_mut(), now };
         let Some(slot) = self.slots.get_mut(&install.group) else { return Ok(()) };
@@ -277,14 +298,15 @@ impl Driver {
         let group = install.group;
         let before = slot.nodes();
         let installed = slot.install(install, &mut record);
+        let view = installed.view.clone();
         for node in slot.nodes() {
             *self.listed.entry(node).or_default() += 1;
         }
         let seat = Arc::clone(&slot.seat);
         self.unlist(&before);
+        let entered = self.enter(group, installed);
         self.set_alarm(group);
-        let view = installed?;
-        self.installed.push(group);
+        entered?;
         let me = self.transport.local().id;
         for member in view.members().iter().filter(|member| member.id.node.0 != me.0) {
             self.transport.want(PeerId(member.id.node.0), &member.address);
@@ -301,6 +323,12 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Runs work, which may have a panic of the user's in it: whoever waits for it is told in any case.
+fn outcome_of(work: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Outcome::Panicked(panic_text(panic.as_ref()).to_owned()))
 }
 
 /// What is left to do after a group's output, beyond the group.
