@@ -290,9 +290,11 @@ impl Rpc {
             }
             Ok((Frame::Ask(id, ask), _)) => {
                 let Some(asked) = &self.asked else { return };
-                let room = self.room(&ask, frame.len());
-                let asked = room.map(|room| asked.try_send(Asked { peer, node, id, ask, room }));
-                if !matches!(asked, Some(Ok(()))) {
+                let taken = match self.room(&ask, frame.len()) {
+                    Some(room) => asked.try_send(Asked { peer, node, id, ask, room }).is_ok(),
+                    None => false,
+                };
+                if !taken {
                     self.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
                 }
             }
