@@ -79,8 +79,8 @@ pub struct GroupReport {
     pub retained: usize,
     /// Bytes of updates that wait for the replica, which is at work away from the driver.
     pub held: usize,
-    /// Whether the replica is at work away from the driver: it applies updates that take long, begins
-    /// a view, or its checkpoint is taken or loaded.
+    /// Whether the replica is at work away from the driver: it applies updates that take long,
+    /// begins a view, or its checkpoint is taken or loaded.
     pub working: bool,
     /// Views installed.
     pub views: u64,
