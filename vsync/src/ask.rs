@@ -470,7 +470,7 @@ mod tests {
     use crate::runtime::Command;
     use crate::runtime::replica::Shared;
 
-    /// What was sent is stable, and then this node is excluded before it has noted how far that was.
+    /// What was sent is stable, and then this node is excluded before it notes how far that was.
     #[tokio::test]
     async fn an_order_that_cannot_be_kept_is_not_dropped() {
         let (driver, mut commands) = mpsc::unbounded_channel();

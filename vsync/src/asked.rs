@@ -2,7 +2,7 @@
 
 use tokio::time::timeout;
 
-use crate::asking::line;
+use crate::asking::another;
 use crate::gateway::{self, PATIENCE};
 use crate::replicated::{ApplyError, QueryError};
 use crate::runtime::replica::{Answering, Read, Unanswered};
@@ -17,12 +17,7 @@ pub(crate) async fn answer(seat: &Seat, answering: &dyn Answering, ask: &ToMembe
         return Answer::Type { there: card.name().to_owned() };
     }
     // In another version of the type the query may be another one, or not scattered.
-    let mut there = None;
-    let here = line(&ask.query, |id| {
-        there = card.share(id);
-        there.clone()
-    });
-    if let Some(there) = there.filter(|_| here != ask.line) {
+    if let Some(there) = another(&ask.query, ask.line, |id| card.share(id)) {
         return Answer::Type { there };
     }
     let is_asked = || seat.status().me == Some(ask.member);

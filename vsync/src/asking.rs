@@ -381,6 +381,15 @@ pub(crate) fn line(call: &[u8], of: impl FnOnce(u32) -> Option<String>) -> u64 {
     line.map_or(0, |line| hash(&line))
 }
 
+/// The line of the method that is called, if there is one here and it is not the one of this hash.
+pub(crate) fn another(
+    call: &[u8],
+    hashed: u64,
+    of: impl FnOnce(u32) -> Option<String>,
+) -> Option<String> {
+    method(call).and_then(of).filter(|there| hash(there) != hashed)
+}
+
 /// Hash of a line in a card.
 pub(crate) fn hash(line: &str) -> u64 {
     xxh3_64(line.as_bytes())

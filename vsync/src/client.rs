@@ -12,6 +12,7 @@ use vsync_net::{Event, PeerInfo, Quic, QuicConfig, Secret, Transport};
 
 use crate::error::ClientError;
 use crate::remote::{Remote, RemoteGroup};
+use crate::runtime::clock::micros;
 use crate::runtime::rpc::Rpc;
 use crate::runtime::tag;
 use crate::session::Route;
@@ -150,10 +151,6 @@ pub(crate) async fn listen(transport: Arc<dyn Transport>, rpc: Arc<Rpc>) {
             Event::Frame { .. } => {}
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Connection {

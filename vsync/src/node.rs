@@ -17,6 +17,7 @@ use crate::directory;
 use crate::error::{JoinError, StartError};
 use crate::group::Group;
 use crate::replicated::Replicated;
+use crate::runtime::clock::micros;
 use crate::runtime::dropped::Dropped;
 use crate::runtime::history::Writer;
 use crate::runtime::rpc::Rpc;
@@ -256,7 +257,6 @@ async fn end_with(driver: JoinHandle<()>, transport: Arc<dyn Transport>) {
 }
 
 fn engine_config(builder: &NodeBuilder, id: NodeId) -> EngineConfig {
-    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let mut config = EngineConfig::new(id);
     if let Some(silence) = builder.silence {
         config.silence = micros(silence);

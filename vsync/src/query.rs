@@ -57,8 +57,8 @@ where
     }
 }
 
-/// A query of the local replica. It runs when it is awaited, on the thread that polls it, as soon as
-/// no update and no other query has the state.
+/// A query of the local replica. It runs when it is awaited, on the thread that polls it, as soon
+/// as no update and no other query has the state.
 ///
 /// `.await` waits until everything that it read is stable; [`optimistic`](Query::optimistic) reads
 /// now, and [`at`](Query::at) asks another member.

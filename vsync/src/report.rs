@@ -79,8 +79,8 @@ pub struct GroupReport {
     pub retained: usize,
     /// Bytes of updates that wait for the replica, which is at work away from the driver.
     pub held: usize,
-    /// Whether the replica is at work away from the driver: it applies updates that take long, begins
-    /// a view, or its checkpoint is taken or loaded.
+    /// Whether the replica is at work away from the driver: it applies updates that take long,
+    /// begins a view, or its checkpoint is taken or loaded.
     pub working: bool,
     /// Views installed.
     pub views: u64,
@@ -218,7 +218,7 @@ impl Node {
 #[cfg(all(test, feature = "testing"))]
 mod tests {
     use std::future::IntoFuture;
-    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(cluster.node(0).report(PATIENCE).await.err(), Some(ReportError::Stopped));
     }
 
-    static GATE: Mutex<()> = Mutex::new(());
+    static CLOSED: AtomicBool = AtomicBool::new(false);
 
     #[replicated(crate = "crate")]
     #[derive(Debug, Default)]
@@ -269,7 +269,9 @@ mod tests {
         #[update(order = "total")]
         fn wait(&mut self) -> u64 {
             std::thread::sleep(Duration::from_millis(5));
-            drop(GATE.lock());
+            while CLOSED.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             self.count += 1;
             self.count
         }
@@ -284,12 +286,12 @@ mod tests {
         // The first one shows that it is slow.
         gated.wait().await.expect("stable");
         until(node, Report::is_ready).await;
-        let closed = GATE.lock().expect("the gate");
+        CLOSED.store(true, Ordering::SeqCst);
         let waiting = tokio::spawn(gated.wait().into_future());
         let report = until(node, |report| !report.is_ready()).await;
         let group = report.groups.iter().find(|group| group.name == "gated").expect("entered");
         assert!(group.working && group.held == 0, "{group:?}");
-        drop(closed);
+        CLOSED.store(false, Ordering::SeqCst);
         assert_eq!(waiting.await.expect("it ends").expect("stable"), 2);
         until(node, Report::is_ready).await;
     }

@@ -9,7 +9,7 @@ use vsync_net::PeerId;
 
 use crate::ask::{AskError, Asker, Target, Told};
 use crate::asked;
-use crate::asking::hash;
+use crate::asking::{another, hash};
 use crate::card::Card;
 use crate::gateway::{self, PATIENCE};
 use crate::runtime::ring::{News, Position};
@@ -166,9 +166,7 @@ fn member(
     if registered.answering.schema() != schema {
         return Some(Err(Answer::Type { there: card.name().to_owned() }));
     }
-    let id = postcard::take_from_bytes(call).ok().map(|(id, _)| id);
-    let there = id.and_then(|id| of(card, id));
-    if let Some(there) = there.filter(|there| hash(there) != line) {
+    if let Some(there) = another(call, line, |id| of(card, id)) {
         return Some(Err(Answer::Type { there }));
     }
     Some(Ok(registered))

@@ -31,27 +31,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
         .as_ref()
         .map(|policy| quote!(const REQUESTS_BY: #private::Policy = #policy;));
     let fields = describe::fields(model);
-    let publishes = model.event.as_ref().filter(|_| model.published).map(|event| {
-        quote! {
-            #[automatically_derived]
-            impl #impl_generics #private::Publishes<#event> for #ident #ty_generics #bounds {}
-        }
-    });
-    let publish = model.event.as_ref().filter(|_| model.published && good).map(|event| {
-        let publish = call(&private, "publish", &parse_quote!(#event));
-        let published = describe::published(event, &private);
-        quote! {
-            const PUBLISHED: bool = true;
-
-            #published
-
-            fn publish(__event: &Self::Event)
-                -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String>
-            {
-                #publish(__event)
-            }
-        }
-    });
+    let (publish, publishes) = publishing(model, good, &private, &bounds);
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };
     let load = if good { load(model, &private) } else { quote!(::core::unreachable!()) };
     let shapes = match good {
@@ -95,6 +75,39 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
         #publishes
         #items
     }
+}
+
+/// What a type has that publishes its events: in its `State`, and beside it.
+fn publishing(
+    model: &State,
+    good: bool,
+    private: &TokenStream,
+    bounds: &TokenStream,
+) -> (Option<TokenStream>, Option<TokenStream>) {
+    let ident = &model.item.ident;
+    let (impl_generics, ty_generics, _) = model.item.generics.split_for_impl();
+    let publishes = model.event.as_ref().filter(|_| model.published).map(|event| {
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #private::Publishes<#event> for #ident #ty_generics #bounds {}
+        }
+    });
+    let publish = model.event.as_ref().filter(|_| model.published && good).map(|event| {
+        let publish = call(private, "publish", &parse_quote!(#event));
+        let published = describe::published(event, private);
+        quote! {
+            const PUBLISHED: bool = true;
+
+            #published
+
+            fn publish(__event: &Self::Event)
+                -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String>
+            {
+                #publish(__event)
+            }
+        }
+    });
+    (publish, publishes)
 }
 
 /// The struct's own bounds, and that its replicated fields can travel where that depends on its

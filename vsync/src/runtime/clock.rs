@@ -33,6 +33,7 @@ pub(crate) fn wall() -> Micros {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros)
 }
 
-fn micros(duration: Duration) -> Micros {
+/// A duration in microseconds; the longest there is, if it is longer.
+pub(crate) fn micros(duration: Duration) -> Micros {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -290,10 +290,10 @@ impl Rpc {
             }
             Ok((Frame::Ask(id, ask), _)) => {
                 let Some(asked) = &self.asked else { return };
-                let taken = match self.room(&ask, frame.len()) {
-                    Some(room) => asked.try_send(Asked { peer, node, id, ask, room }).is_ok(),
-                    None => false,
-                };
+                let room = self.room(&ask, frame.len());
+                let taken = room.is_some_and(|room| {
+                    asked.try_send(Asked { peer, node, id, ask, room }).is_ok()
+                });
                 if !taken {
                     self.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
                 }
