@@ -47,6 +47,7 @@
 //! # Features
 //! - `testing`: the module `testing`, with clusters in memory, checks and simulations of replicated
 //!   types, and the history checkers. For tests.
+//! - `metrics`: the module `metrics`, which tells a node's report as Prometheus reads it.
 //! - `cli`: the `vsync` command, which checks and draws recorded histories.
 //!
 //! None is on by default.
