@@ -79,6 +79,14 @@ impl From<ClientError> for NoReply {
     }
 }
 
+/// A name of the application's own is not too long.
+pub(crate) fn check_key(key: Option<&[u8]>) -> Result<(), ClientError> {
+    match key.map(<[u8]>::len).filter(|size| *size > KEY) {
+        Some(size) => Err(ClientError::KeyTooLong { size, limit: KEY }),
+        None => Ok(()),
+    }
+}
+
 /// What one member made of it.
 enum Met {
     Answer(Answer),
@@ -133,9 +141,7 @@ impl Asking<'_> {
         update: Vec<u8>,
         key: Option<Vec<u8>>,
     ) -> Result<Recorded, NoReply> {
-        if let Some(size) = key.as_ref().map(Vec::len).filter(|size| *size > KEY) {
-            return Err(ClientError::KeyTooLong { size, limit: KEY }.into());
-        }
+        check_key(key.as_deref())?;
         if update.len() > LONGEST {
             return Err(ClientError::TooLarge { size: update.len(), limit: LONGEST }.into());
         }

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{ClientCallError, ClientError};
 use crate::optimistic::Fallible;
-use crate::remote::{RemoteGroup, whole};
+use crate::remote::RemoteGroup;
 use crate::replicated::{EncodeError, Replicated};
-use crate::request::outcome;
+use crate::request::{declared, outcome, value};
 
 /// An update that a client asks for: it is carried out once, however often it has to be sent, and
 /// awaiting it gives its result when that is stable.
@@ -67,17 +67,8 @@ impl<S: Replicated, V, O> RemoteCall<S, V, O> {
         let encode = |error: EncodeError| ClientError::Encode(error.to_string());
         let update = self.update.map_err(|error| ClientCallError::NotApplied(encode(error)))?;
         let asking = self.group.asking(self.limit);
-        let recorded = asking.update::<S>(update, self.key).await;
-        match recorded {
-            Ok(recorded) => outcome(recorded),
-            Err(lost) if lost.unknown => Err(ClientCallError::Unknown(lost.why)),
-            Err(lost) => Err(ClientCallError::NotApplied(lost.why)),
-        }
+        outcome(asking.update::<S>(update, self.key).await)
     }
-}
-
-fn result<T: DeserializeOwned, E>(bytes: &[u8]) -> Result<T, ClientCallError<E>> {
-    whole(bytes).map_err(|error| ClientCallError::NoResult(error.to_string()))
 }
 
 impl<S, V> IntoFuture for RemoteCall<S, V, Infallible>
@@ -89,7 +80,7 @@ where
     type IntoFuture = RemoteCallFuture<V, Infallible>;
 
     fn into_future(self) -> Self::IntoFuture {
-        RemoteCallFuture(Box::pin(async move { result(&self.recorded().await?) }))
+        RemoteCallFuture(Box::pin(async move { value(&self.recorded().await?) }))
     }
 }
 
@@ -103,10 +94,7 @@ where
     type IntoFuture = RemoteCallFuture<V, E>;
 
     fn into_future(self) -> Self::IntoFuture {
-        RemoteCallFuture(Box::pin(async move {
-            let declared: Result<V, E> = result(&self.recorded().await?)?;
-            declared.map_err(ClientCallError::Refused)
-        }))
+        RemoteCallFuture(Box::pin(async move { declared(&self.recorded().await?) }))
     }
 }
 

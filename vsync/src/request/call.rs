@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::remote::{Called, GRACE, LIMIT, result};
-use super::{outcome, serving};
-use crate::asking::{NoReply, refused};
+use super::remote::{Called, GRACE, LIMIT};
+use super::{declared, outcome, serving, value};
+use crate::asking::{NoReply, check_key, refused};
 use crate::error::{ClientCallError, ClientError};
 use crate::gateway::submit;
 use crate::group::Group;
@@ -22,7 +22,7 @@ use crate::replicated::{EncodeError, Replicated};
 use crate::runtime::inner::Inner;
 use crate::runtime::replica::Answering;
 use crate::runtime::rpc::Answer;
-use crate::runtime::sessions::{Committed, KEY, Recorded, Refusal, RequestId};
+use crate::runtime::sessions::{Committed, Recorded, Refusal, RequestId};
 use crate::session::{Session, Ticket};
 use crate::steward::Registered;
 
@@ -74,11 +74,7 @@ impl<S: Replicated, V, O> RequestCall<S, V, O> {
             registered: Registered { seat, answering },
             deadline: Instant::now() + self.limit.min(Duration::from_secs(1 << 30)),
         };
-        match asker.perform(called, self.key).await {
-            Ok(recorded) => outcome(recorded),
-            Err(lost) if lost.unknown => Err(ClientCallError::Unknown(lost.why)),
-            Err(lost) => Err(ClientCallError::NotApplied(lost.why)),
-        }
+        outcome(asker.perform(called, self.key).await)
     }
 }
 
@@ -90,9 +86,7 @@ struct Asker {
 
 impl Asker {
     async fn perform(&self, called: Called, key: Option<Vec<u8>>) -> Result<Recorded, NoReply> {
-        if let Some(size) = key.as_ref().map(Vec::len).filter(|size| *size > KEY) {
-            return Err(ClientError::KeyTooLong { size, limit: KEY }.into());
-        }
+        check_key(key.as_deref())?;
         if Instant::now() >= self.deadline {
             return Err(ClientError::Deadline.into());
         }
@@ -237,7 +231,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { result(&self.bytes().await?) })
+        Box::pin(async move { value(&self.bytes().await?) })
     }
 }
 
@@ -251,10 +245,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let declared: Result<V, E> = result(&self.bytes().await?)?;
-            declared.map_err(ClientCallError::Refused)
-        })
+        Box::pin(async move { declared(&self.bytes().await?) })
     }
 }
 

@@ -19,11 +19,20 @@ pub use policy::{Policy, RequestInfo};
 pub(crate) use remote::Called;
 pub use remote::RemoteRequest;
 
+use serde::de::DeserializeOwned;
+
+use crate::asking::NoReply;
 use crate::error::{ClientCallError, ClientError};
+use crate::remote::whole;
 use crate::runtime::sessions::{REPLY, Recorded};
 
-/// What a request has come to, for who has asked: the answer's bytes, or why there is none.
-pub(crate) fn outcome<E>(recorded: Recorded) -> Result<Vec<u8>, ClientCallError<E>> {
+/// What an update or a request has come to, for who has asked for it under a name: the bytes of its
+/// answer, or why there is none.
+pub(crate) fn outcome<E>(done: Result<Recorded, NoReply>) -> Result<Vec<u8>, ClientCallError<E>> {
+    let recorded = done.map_err(|lost| match lost.unknown {
+        true => ClientCallError::Unknown(lost.why),
+        false => ClientCallError::NotApplied(lost.why),
+    })?;
     Err(match recorded {
         Recorded::Result(bytes) => return Ok(bytes),
         Recorded::Panicked(why) => ClientCallError::Panicked(why),
@@ -38,4 +47,19 @@ pub(crate) fn outcome<E>(recorded: Recorded) -> Result<Vec<u8>, ClientCallError<
         Recorded::Cancelled => ClientCallError::NotApplied(ClientError::Cancelled),
         Recorded::NotApplied(why) => ClientCallError::NotApplied(ClientError::Commit(why)),
     })
+}
+
+/// The value of an answer.
+pub(crate) fn value<V: DeserializeOwned, E>(bytes: &[u8]) -> Result<V, ClientCallError<E>> {
+    whole(bytes).map_err(|error| ClientCallError::NoResult(error.to_string()))
+}
+
+/// The value of an answer that may be a no.
+pub(crate) fn declared<V, E>(bytes: &[u8]) -> Result<V, ClientCallError<E>>
+where
+    V: DeserializeOwned,
+    E: DeserializeOwned,
+{
+    let declared: Result<V, E> = value(bytes)?;
+    declared.map_err(ClientCallError::Refused)
 }

@@ -10,16 +10,16 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::outcome;
-use crate::asking::{Asking, Attempts, NoReply, refused};
+use super::{declared, outcome, value};
+use crate::asking::{Asking, Attempts, NoReply, check_key, refused};
 use crate::error::{ClientCallError, ClientError};
 use crate::gateway::Request;
 use crate::optimistic::Fallible;
-use crate::remote::{RemoteGroup, whole};
+use crate::remote::RemoteGroup;
 use crate::replicated::{EncodeError, Replicated};
 use crate::runtime::pending::Wanted;
 use crate::runtime::rpc::{Answer, LONGEST};
-use crate::runtime::sessions::{Committed, KEY, Recorded, Refusal, RequestId};
+use crate::runtime::sessions::{Committed, Recorded, Refusal, RequestId};
 
 /// How long a request may take, unless told otherwise.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -95,11 +95,7 @@ impl<S: Replicated, V, O> RemoteRequest<S, V, O> {
         let called = self.call.map_err(|error| ClientCallError::NotApplied(encode(error)))?;
         let deadline = Instant::now() + self.limit.min(Duration::from_secs(1 << 30));
         let asking = self.group.asking(Some(self.limit.saturating_add(GRACE)));
-        match asking.perform::<S>(called, self.key, deadline).await {
-            Ok(recorded) => outcome(recorded),
-            Err(lost) if lost.unknown => Err(ClientCallError::Unknown(lost.why)),
-            Err(lost) => Err(ClientCallError::NotApplied(lost.why)),
-        }
+        outcome(asking.perform::<S>(called, self.key, deadline).await)
     }
 }
 
@@ -111,9 +107,7 @@ impl Asking<'_> {
         key: Option<Vec<u8>>,
         deadline: Instant,
     ) -> Result<Recorded, NoReply> {
-        if let Some(size) = key.as_ref().map(Vec::len).filter(|size| *size > KEY) {
-            return Err(ClientError::KeyTooLong { size, limit: KEY }.into());
-        }
+        check_key(key.as_deref())?;
         if called.call.len() > LONGEST {
             let size = called.call.len();
             return Err(ClientError::TooLarge { size, limit: LONGEST }.into());
@@ -171,10 +165,6 @@ impl Asking<'_> {
     }
 }
 
-pub(crate) fn result<T: DeserializeOwned, E>(bytes: &[u8]) -> Result<T, ClientCallError<E>> {
-    whole(bytes).map_err(|error| ClientCallError::NoResult(error.to_string()))
-}
-
 impl<S, V> IntoFuture for RemoteRequest<S, V, Infallible>
 where
     S: Replicated,
@@ -184,7 +174,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { result(&self.bytes().await?) })
+        Box::pin(async move { value(&self.bytes().await?) })
     }
 }
 
@@ -198,10 +188,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let declared: Result<V, E> = result(&self.bytes().await?)?;
-            declared.map_err(ClientCallError::Refused)
-        })
+        Box::pin(async move { declared(&self.bytes().await?) })
     }
 }
 
