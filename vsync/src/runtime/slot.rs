@@ -206,10 +206,7 @@ impl Slot {
         range: &Delivery,
         record: &mut Record<'_>,
     ) -> Result<(), Broken> {
-        record.write(self.subject.as_ref(), || history::deliver(range, &self.names));
-        let own = self.rank() == Some(range.rank);
-        self.counts.applied += u64::from(range.count);
-        self.callers.flush_anew();
+        let own = self.begin(range, record);
         let begun = Instant::now();
         let takes = own.then_some(&mut self.callers as &mut dyn Takes);
         self.replica.deliver(range, takes)?;
@@ -218,6 +215,14 @@ impl Slot {
             self.callers.settle();
         }
         Ok(())
+    }
+
+    /// A range is about to be applied; whether it is this member's own.
+    fn begin(&mut self, range: &Delivery, record: &mut Record<'_>) -> bool {
+        record.write(self.subject.as_ref(), || history::deliver(range, &self.names));
+        self.counts.applied += u64::from(range.count);
+        self.callers.flush_anew();
+        self.rank() == Some(range.rank)
     }
 
     /// Whether a range had better be applied away from the driver: it takes long, or has to wait
@@ -236,10 +241,7 @@ impl Slot {
     /// Lets a range be applied away from the driver; until it is back nothing else is asked of the
     /// replica.
     pub(crate) fn depart(&mut self, range: Delivery, record: &mut Record<'_>) -> Job {
-        record.write(self.subject.as_ref(), || history::deliver(&range, &self.names));
-        let own = self.rank() == Some(range.rank);
-        self.counts.applied += u64::from(range.count);
-        self.callers.flush_anew();
+        let own = self.begin(&range, record);
         let results = own.then(|| Results::of(&range, &self.callers));
         let replica = std::mem::replace(&mut self.replica, Box::new(Absent));
         Job { replica, range, results }
