@@ -98,6 +98,14 @@ async fn senders_wait_for_a_replica_that_falls_behind_and_other_groups_do_not() 
         slow.push(node.group("slow").join_or_create(Slow::default()).await.unwrap());
         quick.push(node.group("quick").join_or_create(Quick::default()).await.unwrap());
     }
+    // All are in it, as active members.
+    let before = loop {
+        let views: Vec<_> = slow.iter().map(|handle| handle.group().view().unwrap()).collect();
+        if views.iter().all(|view| view.size() == 3 && view.number() == views[0].number()) {
+            break views[0].number();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
     let reader = slow[2].clone();
     let browsing = tokio::task::spawn_blocking(move || {
         reader.browse(3000).optimistic().map(|bytes| *bytes.peek())
@@ -128,5 +136,6 @@ async fn senders_wait_for_a_replica_that_falls_behind_and_other_groups_do_not() 
     for handle in &slow {
         let view = handle.group().view().unwrap();
         assert_eq!((view.size(), view.left().len()), (3, 0), "nobody was excluded");
+        assert_eq!(view.number(), before, "nor excluded and let in again");
     }
 }
