@@ -209,7 +209,7 @@ impl<'a> Deserialize<'a> for Piece {
                 Ok(Piece(bytes.to_vec()))
             }
         }
-        deserializer.deserialize_bytes(Bytes)
+        deserializer.deserialize_byte_buf(Bytes)
     }
 }
 
