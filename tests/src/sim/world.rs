@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use vsync_core::bugs::Bugs;
 use vsync_core::engine::{Engine, Input, Output, Refusal};
 use vsync_core::wire::{GroupId, MemberId, NodeId};

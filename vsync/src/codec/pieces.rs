@@ -387,3 +387,90 @@ pub(crate) fn read_by<T>(
     let mut deserializer = postcard::Deserializer::from_flavor(puller);
     deserialize(&mut deserializer).map_err(|error| why(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer};
+
+    use super::*;
+
+    /// Decoded from borrowed bytes, as some types of others are.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Borrowed(String);
+
+    impl Serialize for Borrowed {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(&self.0)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Borrowed {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text: &'de str = Deserialize::deserialize(deserializer)?;
+            Ok(Borrowed(text.to_owned()))
+        }
+    }
+
+    type Sample = (Vec<(u64, String, Borrowed)>, BTreeMap<String, (f64, char, Option<i32>)>);
+
+    fn sample() -> Sample {
+        let text = |n: u64| "äb".repeat(n as usize % 23);
+        let list = (0..50).map(|n| (n << (n % 60), text(n), Borrowed(text(n + 1)))).collect();
+        let map = (0..20).map(|n| (n.to_string(), (n as f64 / 3.0, 'ß', Some(-n)))).collect();
+        (list, map)
+    }
+
+    fn bytes() -> Vec<u8> {
+        let mut out = CheckpointWriter::whole();
+        write(&sample(), &mut out).expect("written");
+        out.into_rest()
+    }
+
+    fn reader(bytes: &[u8], size: usize) -> CheckpointReader {
+        let pieces: Vec<Bytes> = bytes.chunks(size).map(Bytes::copy_from_slice).collect();
+        let mut pieces = pieces.into_iter();
+        CheckpointReader::pieces(move || pieces.next())
+    }
+
+    #[test]
+    fn values_are_read_across_pieces_of_any_size() {
+        let bytes = bytes();
+        assert_eq!(postcard::to_stdvec(&sample()).as_ref(), Ok(&bytes), "plain postcard");
+        for size in [1, 2, 3, 5, 8, 13, 100, bytes.len()] {
+            let mut from = reader(&bytes, size);
+            assert_eq!(read(&mut from), Ok(sample()), "pieces of {size}");
+            assert_eq!(from.length(), bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn what_ends_early_is_an_error() {
+        let bytes = bytes();
+        for end in (0..bytes.len()).step_by(7) {
+            assert!(read::<Sample>(&mut reader(&bytes[..end], 10)).is_err(), "at {end}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_not_believed() {
+        // Most of a number's range, and nothing behind it.
+        let mut claim = vec![0xff; 8];
+        claim.push(0x7f);
+        assert!(read::<String>(&mut reader(&claim, 4)).is_err());
+        assert!(read::<Vec<u64>>(&mut reader(&claim, 4)).is_err());
+        assert!(read::<Borrowed>(&mut reader(&claim, 4)).is_err());
+    }
+
+    #[test]
+    fn the_rest_and_its_sum_follow_what_was_read() {
+        let bytes = bytes();
+        let mut from = reader(&bytes, 16);
+        let before = from.take(100).expect("there").to_vec();
+        let (rest, mut sum) = from.rest();
+        assert_eq!([before, rest.clone()].concat(), bytes);
+        sum.update(&rest);
+        assert_eq!(sum.digest(), xxhash_rust::xxh3::xxh3_64(&bytes));
+    }
+}
