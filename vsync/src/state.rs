@@ -113,9 +113,10 @@ pub trait State: Sized + Send + 'static {
     ///
     /// # Errors
     /// What [`restore`](State::restore) says; [`CheckpointError::Leftover`].
-    fn load(bytes: &[u8], mut local: Self) -> Result<Self, CheckpointError> {
-        read(bytes, |from| local.restore(from))?;
-        Ok(local)
+    fn load(bytes: &[u8], local: Self) -> Result<Self, CheckpointError> {
+        let mut state = local;
+        read(bytes, |from| state.restore(from))?;
+        Ok(state)
     }
 
     /// The checkpoint as an earlier version of the type writes it.
@@ -132,9 +133,10 @@ pub trait State: Sized + Send + 'static {
     ///
     /// # Errors
     /// What [`restore_from`](State::restore_from) says; [`CheckpointError::Leftover`].
-    fn load_from(version: u32, bytes: &[u8], mut local: Self) -> Result<Self, CheckpointError> {
-        read(bytes, |from| local.restore_from(version, from))?;
-        Ok(local)
+    fn load_from(version: u32, bytes: &[u8], local: Self) -> Result<Self, CheckpointError> {
+        let mut state = local;
+        read(bytes, |from| state.restore_from(version, from))?;
+        Ok(state)
     }
 
     /// A copy of the state, where the type is `Clone`: its checkpoint is then encoded while updates

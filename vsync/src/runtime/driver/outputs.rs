@@ -113,7 +113,11 @@ impl Driver {
     /// Lets a replica work away from the driver, which goes on: a large state takes seconds to save
     /// or to load, an update takes as long as it likes, and a node that says nothing for so long
     /// would be suspected. What comes for the group in the meantime is held.
-    pub(super) fn begin_work(&mut self, group: GroupId, work: impl FnOnce() -> Outcome + Send + 'static) {
+    pub(super) fn begin_work(
+        &mut self,
+        group: GroupId,
+        work: impl FnOnce() -> Outcome + Send + 'static,
+    ) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
         slot.held = Some(Held::new(self.work));
