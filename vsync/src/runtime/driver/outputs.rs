@@ -146,7 +146,10 @@ impl Driver {
             });
             seat.command(Command::Worked { work: name, outcome });
             // A large one takes its time, and the joiners need not wait for that.
-            drop(copy);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(copy))) {
+                let why = format!("it panicked at work: {}", panic_text(panic.as_ref()));
+                seat.command(Command::Abandon { group, why });
+            }
         });
     }
 
