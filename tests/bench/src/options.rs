@@ -326,8 +326,8 @@ pub(crate) struct JoinsOptions {
     /// How much they send meanwhile.
     #[arg(long, default_value = "none")]
     pub(crate) load: Pressure,
-    /// Whether the donor's copy of the state shares nothing with it; else it shares the pieces, as a
-    /// persistent structure does, and the pause is what that costs.
+    /// The donor's copy of the state shares nothing with it; else it shares the pieces, as that
+    /// of a persistent structure does.
     #[arg(long)]
     pub(crate) deep: bool,
     /// Rounds per size, each with a new cluster.

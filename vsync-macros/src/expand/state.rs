@@ -222,7 +222,7 @@ pub(super) fn load_field(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Computes the derived fields of `__state`, a mutable reference, in the order of their declaration.
+/// Computes the derived fields of what `__state` refers to, in the order of their declaration.
 pub(super) fn derive(model: &State) -> TokenStream {
     let fields = model.derived.iter().map(|Derived { member, cfgs, with }| {
         let step = quote_spanned!(parse::place(with)=> __state.#member = #with(&*__state););

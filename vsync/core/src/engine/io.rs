@@ -291,8 +291,9 @@ impl DropReason {
     ];
 }
 
-/// What the engine wants done, in order. `Deliver`, `Install`, `TakeCheckpoint`, `Load` and `Loaded`
-/// of one group are one ordered stream: the position of a checkpoint is a fact, not a protocol.
+/// What the engine wants done, in order. `Deliver`, `Install`, `TakeCheckpoint`, `Load` and
+/// `Loaded` of one group are one ordered stream: the position of a checkpoint is a fact, not a
+/// protocol.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send a frame; it is dropped where there is no connection.
