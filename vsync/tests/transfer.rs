@@ -139,10 +139,8 @@ impl Serialize for Half {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut all = serializer.serialize_seq(Some(self.0.len()))?;
         for (at, text) in self.0.iter().enumerate() {
-            if at == self.0.len() / 2 {
-                if TRIED.fetch_add(1, Ordering::SeqCst) == 1 {
-                    return Err(S::Error::custom("enough"));
-                }
+            if at == self.0.len() / 2 && TRIED.fetch_add(1, Ordering::SeqCst) == 1 {
+                return Err(S::Error::custom("enough"));
             }
             all.serialize_element(text)?;
         }
