@@ -1,15 +1,13 @@
 //! State transfer: checkpoints taken at an install, moved in chunks while they are made and read,
 //! and the joiner's replay.
 
-mod checkpoint;
-
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes};
-use checkpoint::Checkpoint;
 
 use super::Turn;
+use super::checkpoint::Checkpoint;
 use super::install::HeldView;
 use super::member::Membership;
 use crate::bugs::Bug;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// A checkpoint, as far as it is made and somebody needs it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// Where each begins, and its bytes: one follows the other, and none is empty.
     pieces: VecDeque<(u64, Bytes)>,
     /// Bytes that were handed in.
@@ -17,12 +17,12 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     /// Bytes that were handed in so far.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
     /// What comes next of it; nothing does after the last.
-    pub(super) fn add(&mut self, mut bytes: Bytes, last: bool, size: usize) {
+    pub(crate) fn add(&mut self, mut bytes: Bytes, last: bool, size: usize) {
         if self.complete {
             return;
         }
@@ -37,7 +37,7 @@ impl Checkpoint {
 
     /// What can be sent from this offset on, and whether it is the last. It is empty where all has
     /// been sent before that was known.
-    pub(super) fn piece(&self, offset: u64) -> Option<(Bytes, bool)> {
+    pub(crate) fn piece(&self, offset: u64) -> Option<(Bytes, bool)> {
         if offset >= self.end {
             return (self.complete && offset == self.end).then(|| (Bytes::new(), true));
         }
@@ -49,7 +49,7 @@ impl Checkpoint {
     }
 
     /// Lets go of what is before this offset; of all that is here, where nobody needs it.
-    pub(super) fn forget(&mut self, before: Option<u64>) {
+    pub(crate) fn forget(&mut self, before: Option<u64>) {
         let before = before.unwrap_or(u64::MAX);
         while let Some((begin, bytes)) = self.pieces.front()
             && begin + bytes.len() as u64 <= before
