@@ -164,6 +164,9 @@ async fn live(
     if let Some(history) = &workload.history {
         builder = builder.history(history);
     }
+    if let Some(window) = workload.window {
+        builder = seat::window(builder, window);
+    }
     let node = builder.start().await.map_err(|error| error.to_string())?;
     let handle = Handle::join(&node, workload.order).await?;
     seat.announce(node.address()).await?;
