@@ -1,9 +1,9 @@
 //! [`Room`]: where the callers of a group wait for their answers, told by ranges.
 //!
-//! A caller takes a place at its first poll, under a lock of its own group, and makes nothing on the
-//! heap for it: places are used again, the last one first, which is then still in the cache. Whoever
-//! completes calls hands over all that a count of stable updates completes, under one lock, and
-//! wakes their tasks after it.
+//! A caller takes a place at its first poll, under a lock of its own group, and makes nothing on
+//! the heap for it: places are used again, the last one first, which is then still in the cache.
+//! Whoever completes calls hands over all that a count of stable updates completes, under one lock,
+//! and wakes their tasks after it.
 
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
