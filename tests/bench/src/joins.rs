@@ -180,6 +180,7 @@ fn state(options: &JoinsOptions, bytes: u64) -> Result<State, String> {
 /// Megabytes per second of one stream of raw quinn.
 fn quinn(threads: usize) -> Result<f64, String> {
     let workload = Workload {
+        window: None,
         members: 2,
         senders: Senders::Some(1),
         seconds: 2,
@@ -196,6 +197,8 @@ fn quinn(threads: usize) -> Result<f64, String> {
 
 fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
     let plan = Plan {
+        failure_timeout: None,
+        window: None,
         threads: options.threads,
         size: options.size,
         ignored: None,
