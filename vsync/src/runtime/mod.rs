@@ -1,7 +1,7 @@
 //! Floor 6: the only asynchronous code. One task per node, the driver, owns the engine and all
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
-mod apply;
+pub(crate) mod apply;
 pub(crate) mod attempts;
 mod away;
 pub(crate) mod callers;

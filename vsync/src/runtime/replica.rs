@@ -277,6 +277,15 @@ impl<S: Replicated> Shared<S> {
         }
     }
 
+    /// Puts a state here, or none, and gives back the one that was here.
+    #[cfg(feature = "testing")]
+    pub(crate) fn exchange(&self, state: Option<S>) -> Option<S> {
+        match std::mem::replace(&mut *self.lock(), state.map_or(Cell::Void, Cell::Live)) {
+            Cell::Live(state) => Some(state),
+            Cell::Local(_) | Cell::Void => None,
+        }
+    }
+
     /// Makes the state what a checkpoint says that `version` of the type wrote.
     pub(super) fn load(&self, version: u32, checkpoint: &[u8]) -> Result<(), CheckpointError> {
         let mut state = self.lock();

@@ -15,9 +15,7 @@ use super::clock::wall;
 use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
-use super::pending::News;
 use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
-use super::requests;
 use super::sessions::Sessions;
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
@@ -147,42 +145,6 @@ impl<S: Replicated> Typed<S> {
         place.update.is_none_or(|(rank, seq)| seq < status.delivered.count(rank as usize))
     }
 
-    /// Requests have begun or ended: their handlers follow, and whoever waits for them.
-    fn act_on_news(&mut self, rank: usize) {
-        let seat = &self.shared.seat;
-        let (me, view) = {
-            let status = seat.status();
-            (status.me, status.view.clone())
-        };
-        for news in self.sessions.pending.take_news() {
-            match (news, me, &view) {
-                (News::Begun(name), Some(me), Some(view)) => {
-                    self.attempts.begin(name, &self.sessions.pending, me, view);
-                }
-                (News::Begun(_), ..) => {}
-                (News::Ended(seq, name, recorded), ..) => {
-                    self.attempts.end(&name);
-                    seat.desk.ended(rank, seq, name, recorded);
-                }
-            }
-        }
-        seat.desk.loaded(self.sessions.pending.loads(), self.sessions.pending.len());
-        // What is stable already will not become so again.
-        let stable = seat.status().stable.clone();
-        seat.desk.stable(&stable);
-    }
-
-    /// A view has begun: requests of who is gone go to others.
-    fn hand_over(&mut self, view: &View) {
-        let pending = &mut self.sessions.pending;
-        pending.installed(S::REQUESTS_BY, requests::method::<S>, view);
-        let seat = &self.shared.seat;
-        seat.desk.installed();
-        seat.desk.loaded(pending.loads(), pending.len());
-        let me = seat.status().me;
-        self.attempts.installed(pending, me, view);
-    }
-
     /// Runs the `#[on_view]` method, if there is one, and shows the view to this node's handles. If
     /// it panics, what it has changed stays, as after an update.
     fn begin_view(&mut self, ctx: &Ctx<S>, installed: &Installed) -> Result<(), Broken> {
@@ -258,7 +220,7 @@ impl<S: Replicated> Replica for Typed<S> {
             self.stabilised();
         }
         if self.sessions.pending.has_news() {
-            self.act_on_news(range.rank);
+            self.attempts.follow(&mut self.sessions.pending, &self.shared.seat, range.rank);
         }
         walked.map_err(Broken)?;
         self.comparison.applied::<S>(range.count.into(), self.coordinates);
@@ -318,7 +280,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
         self.ctx = Some(ctx);
-        self.hand_over(view);
+        self.attempts.hand_over(&mut self.sessions.pending, &self.shared.seat, view);
         self.begin_comparison(view, told);
         done.and(agreed.map_err(Broken))
     }
