@@ -224,7 +224,7 @@ impl From<ApplyError> for Stop {
 }
 
 /// The first update of a body, and the rest.
-fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = body.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }

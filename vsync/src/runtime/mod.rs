@@ -7,6 +7,7 @@ mod away;
 pub(crate) mod callers;
 pub(crate) mod checkpoint;
 pub(crate) mod clock;
+pub(crate) mod cold;
 mod commits;
 mod compare;
 mod counts;
@@ -60,7 +61,7 @@ pub(crate) mod tag {
 
 /// What the driver is asked to do.
 pub(crate) enum Command {
-    /// The outbox of this group is no longer empty.
+    /// The outbox of this group is no longer empty, or its replica sleeps and is needed.
     Submit(GroupId),
     /// Tell when everything delivered and sent here so far is stable.
     Flush {

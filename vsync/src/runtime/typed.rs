@@ -72,6 +72,13 @@ impl<S: Replicated> Typed<S> {
         }
     }
 
+    /// Whether this member is to say something of what was applied, or runs requests.
+    pub(super) fn is_busy(&self) -> bool {
+        let me = self.shared.seat.status().me;
+        let coordinates = |me| self.sessions.pending.loads().contains_key(&me);
+        self.verdicts.is_open() || self.verdicts.is_sending() || me.is_some_and(coordinates)
+    }
+
     /// This version of the type is active.
     fn activated(&mut self, version: u32) {
         self.active = version;
