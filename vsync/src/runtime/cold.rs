@@ -76,17 +76,19 @@ impl<S: Replicated> Cold<S> {
     /// Lays the state down.
     fn sleep(&mut self) -> Result<(), Broken> {
         let Some(blank) = &self.blank else { return Ok(()) };
+        // Before it does: whoever finds it asleep calls.
+        self.shared.seat.slept(true);
         match self.shared.chill(blank) {
             Ok(true) => {}
             // What cannot be saved stays.
             Ok(false) => {
+                self.shared.seat.slept(false);
                 self.blank = None;
                 return Ok(());
             }
             Err(why) => return Err(Broken(format!("a replica that goes to sleep: {why}"))),
         }
         self.asleep = true;
-        self.shared.seat.slept(true);
         // Whoever has come meanwhile did not see that it sleeps.
         if self.is_needed() { self.wake() } else { Ok(()) }
     }
@@ -133,6 +135,8 @@ impl<S: Replicated> Replica for Cold<S> {
         let tired = self.idle >= self.most;
         self.typed.deliver(range, takes)?;
         if own || self.is_needed() {
+            // Who has called while it woke is heard by this.
+            self.shared.seat.slept(false);
             self.idle = 0;
             return Ok(());
         }
