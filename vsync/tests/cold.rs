@@ -1,4 +1,5 @@
-//! Cold backups: members that keep updates instead of applying them, until somebody needs the state.
+//! Cold backups: members that keep updates instead of applying them, until somebody needs the
+//! state.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

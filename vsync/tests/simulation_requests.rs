@@ -1,5 +1,5 @@
-//! Requests in simulations: handlers run at their coordinators while these fail; right ones pass, and
-//! each planted defect is found.
+//! Requests in simulations: handlers run at their coordinators while these fail; right ones pass,
+//! and each planted defect is found.
 
 use std::collections::BTreeMap;
 use std::future::pending;

@@ -1,11 +1,11 @@
 //! [`Cold`]: a replica that keeps updates instead of applying them, as the backup of a primary does
 //! in cold passive replication: a checkpoint, and the updates since.
 //!
-//! Only the state of the type is laid down. What the runtime replicates beside it (timers, sessions,
-//! requests, verdicts) stays as it was where the state was laid down, and goes on with it when what
-//! was kept is applied, in its order, by the code that applies updates anyway: so nothing is decided
-//! twice, or from half of what was ordered. Whoever needs the state, or has to act on what is ordered,
-//! wakes it; every view begins awake. See the design note "Cold backups".
+//! Only the state of the type is laid down. What the runtime replicates beside it (timers,
+//! sessions, requests, verdicts) stays as it was where the state was laid down, and goes on with it
+//! when what was kept is applied, in its order, by the code that applies updates anyway: so nothing
+//! is decided twice, or from half of what was ordered. Whoever needs the state, or has to act on
+//! what is ordered, wakes it; every view begins awake. See the design note "Cold backups".
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@
 //! histories: `--help` lists the options. The modules, from the data up: `data` and `zones` read
 //! and time the flights; `book` and `slots` are the plain state and `sector` makes it replicated;
 //! `duty` says who does what; `tower`, `pilot` and `watcher` are a controller's work in one sector;
-//! `controller` and `client` are the processes that `parent` starts; `verify` judges what they left,
-//! and `report` prints it.
+//! `controller` and `client` are the processes that `parent` starts; `verify` judges what they
+//! left, and `report` prints it.
 
 mod book;
 mod child;

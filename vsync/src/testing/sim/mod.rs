@@ -286,8 +286,8 @@ impl<S: Replicated> Simulation<S> {
     ///
     /// # Errors
     /// The first seed that fails. [`Kind::Vacuous`], if all pass but have nothing to show: an
-    /// update or request method that nobody called, no two replicas that were compared, or most runs that
-    /// lost their quorum.
+    /// update or request method that nobody called, no two replicas that were compared, or most
+    /// runs that lost their quorum.
     pub fn check(&self) -> Result<Simulated, Failure> {
         let (mut all, mut called) = (Simulated::default(), Vec::new());
         for seed in self.seeds.clone() {

@@ -1,5 +1,6 @@
-//! Requests at a simulated member: the handlers that run there, and those who wait for answers. What
-//! they stand on is what a node has, the runtime excepted: here they are polled in virtual time.
+//! Requests at a simulated member: the handlers that run there, and those who wait for answers.
+//! What they stand on is what a node has, the runtime excepted: here they are polled in virtual
+//! time.
 
 use std::future::Future;
 use std::pin::Pin;
