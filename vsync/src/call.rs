@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::error::{CallError, GroupError, NotApplied, Unknown};
+use crate::error::{CallError, GroupError, Unknown};
 use crate::group::Group;
 use crate::optimistic::{Optimistic, Outcome, declared};
 use crate::replicated::Replicated;
 use crate::runtime::callers::{Answer, Told, Waiter};
 use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::seat::Seat;
 use crate::runtime::stability::Stability;
 
 /// An update that is sent when this is first polled.
@@ -170,7 +171,7 @@ impl<S: Replicated, T> Progress<S, T> {
     fn poll_told(
         &mut self,
         cx: &mut Context<'_>,
-        late: impl FnOnce(bool) -> Poll<GroupError>,
+        late: impl FnOnce(&Seat, bool) -> Poll<GroupError>,
     ) -> Poll<Result<T, GroupError>> {
         let Stage::Under { listen, place } = &mut self.stage else {
             return Poll::Ready(Err(GroupError::Unknown(Unknown::Closed)));
@@ -180,8 +181,8 @@ impl<S: Replicated, T> Progress<S, T> {
             // A sender that vanished without a word took the whole node with it.
             Poll::Ready(told) => told.unwrap_or(Err(GroupError::Unknown(Unknown::Closed))),
             Poll::Pending if self.late(cx) => {
-                let outbox = &self.group.shared.seat.outbox;
-                Err(ready!(late(place.is_some_and(|place| outbox.withdraw(place)))))
+                let seat = &self.group.shared.seat;
+                Err(ready!(late(seat, place.is_some_and(|place| seat.outbox.withdraw(place)))))
             }
             Poll::Pending => return Poll::Pending,
         };
@@ -191,11 +192,8 @@ impl<S: Replicated, T> Progress<S, T> {
 }
 
 /// What a caller that waits for an answer is told when its time is over.
-fn out_of_time(withdrawn: bool) -> Poll<GroupError> {
-    Poll::Ready(match withdrawn {
-        true => GroupError::NotApplied(NotApplied::Timeout),
-        false => GroupError::Unknown(Unknown::Timeout),
-    })
+fn out_of_time(seat: &Seat, withdrawn: bool) -> Poll<GroupError> {
+    Poll::Ready(seat.too_late(withdrawn))
 }
 
 /// A [`Call`] that waits for stability.
@@ -289,8 +287,8 @@ impl<S: Replicated> Future for SendCall<S> {
         };
         self.progress.leave(who)?;
         let Stage::Under { .. } = self.progress.stage else { return Poll::Ready(Ok(())) };
-        self.progress.poll_told(cx, |withdrawn| match withdrawn {
-            true => Poll::Ready(GroupError::NotApplied(NotApplied::Timeout)),
+        self.progress.poll_told(cx, |seat, withdrawn| match withdrawn {
+            true => Poll::Ready(seat.too_late(true)),
             // Its turn has come just now: the word is on its way.
             false => Poll::Pending,
         })
