@@ -35,6 +35,17 @@ pub(crate) fn told(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result
     Ok(())
 }
 
+/// What became of each address. Some reasons begin with it.
+fn by_address(f: &mut fmt::Formatter<'_>, reasons: &[(String, String)]) -> fmt::Result {
+    for (address, why) in reasons {
+        match why.starts_with(address.as_str()) {
+            true => write!(f, "; {why}")?,
+            false => write!(f, "; {address}: {why}")?,
+        }
+    }
+    Ok(())
+}
+
 /// Why an update or a call certainly had no effect.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -365,10 +376,7 @@ impl fmt::Display for ClientError {
             ClientError::Network(error) => write!(f, "network: {error}"),
             ClientError::Unreachable { seeds } => {
                 f.write_str("no address answered")?;
-                for (seed, why) in seeds {
-                    write!(f, "; {seed}: {why}")?;
-                }
-                Ok(())
+                by_address(f, seeds)
             }
             ClientError::NoSuchGroup { name } => write!(f, "there is no group {name:?}"),
             ClientError::Type { name, here, there } => {

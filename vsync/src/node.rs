@@ -158,7 +158,8 @@ impl Node {
         }
         let reason = |(seed, failure): (String, Failure)| (seed, failure.why);
         let inside = why.values().any(|failure| failure.kind == FailureKind::Inside);
-        let Some(expected) = self.core.votes.expect.filter(|_| !inside) else {
+        let refused = why.values().all(|failure| failure.kind == FailureKind::Lasting);
+        let Some(expected) = self.core.votes.expect.filter(|_| !inside && !refused) else {
             return StartError::Unreachable { seeds: why.into_iter().map(reason).collect() };
         };
         let waiting = of(&why, FailureKind::Waiting);

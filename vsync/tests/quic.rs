@@ -115,6 +115,13 @@ async fn a_wrong_secret_is_named() {
         let wrong = builder("b").secret("quite another secret").seeds(seeds.clone()).start().await;
         let Err(StartError::Unreachable { seeds: why }) = wrong else { panic!("{wrong:?}") };
         assert!(why[0].1.contains("another secret"), "{why:?}");
+        // Whatever it expects: nobody else would change that.
+        let wrong = builder("b").secret("quite another secret").seeds(seeds.clone()).expect(2);
+        let Err(error @ StartError::Unreachable { .. }) = wrong.start().await else {
+            panic!("it has another secret")
+        };
+        let said = format!("no seed let this node in; {} belongs to a cluster with", seeds[0]);
+        assert!(error.to_string().starts_with(&said), "{error}");
         let client = Client::connect(seeds, "quite another secret").await;
         assert!(matches!(client, Err(ClientError::Unreachable { .. })), "{client:?}");
         let short = builder("c").secret("short").bootstrap().start().await;

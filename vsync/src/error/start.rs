@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{JoinError, NetworkError, told};
+use super::{JoinError, NetworkError, by_address, told};
 
 /// Why a node could not be started.
 #[non_exhaustive]
@@ -75,10 +75,7 @@ impl fmt::Display for StartError {
             }
             StartError::Unreachable { seeds } => {
                 f.write_str("no seed let this node in")?;
-                for (seed, why) in seeds {
-                    write!(f, "; {seed}: {why}")?;
-                }
-                Ok(())
+                by_address(f, seeds)
             }
             StartError::NotFormed { expected, waiting, missing } => {
                 not_formed(f, *expected, waiting, missing)
@@ -120,9 +117,7 @@ fn not_formed(
     for seed in waiting {
         write!(f, " and {seed}")?;
     }
-    for (seed, why) in missing {
-        write!(f, "; {seed}: {why}")?;
-    }
+    by_address(f, missing)?;
     f.write_str(if here < expected {
         " (start the others while this one waits, which is as long as its `patience`)"
     } else {
