@@ -187,7 +187,8 @@ impl<S: Replicated> Group<S> {
 pub struct Flush(Limited<(), GroupError>);
 
 impl Flush {
-    /// Gives up waiting after `limit`: [`Unknown::Timeout`], if not all is stable by then.
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`], if not all is stable by then, or
+    /// [`Unknown::NoQuorum`].
     pub fn timeout(self, limit: Duration) -> Self {
         Flush(self.0.within(limit))
     }

@@ -78,7 +78,8 @@ impl<S: Replicated, R> Query<S, R> {
 
 impl<S: Replicated, R: Send + 'static> Query<S, R> {
     /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if the state
-    /// was not free, or what was read has not become stable by then.
+    /// was not free, or what was read has not become stable by then; where the group has no quorum,
+    /// [`Unknown::NoQuorum`](crate::Unknown::NoQuorum).
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
