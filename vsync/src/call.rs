@@ -47,9 +47,9 @@ impl<S: Replicated, V, O> Call<S, V, O> {
 }
 
 impl<S: Replicated, V: Send + 'static, O: Outcome> Call<S, V, O> {
-    /// Gives up waiting after `limit`: the outcome is then [`NotApplied`](crate::NotApplied) if the update was still
-    /// waiting for its turn, and [`Unknown`] if it was under way. Either says whether the group has
-    /// no quorum.
+    /// Gives up waiting after `limit`: the outcome is then [`NotApplied`](crate::NotApplied) if the
+    /// update was still waiting for its turn, and [`Unknown`] if it was under way. Either says
+    /// whether the group has no quorum.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
