@@ -33,7 +33,7 @@ use super::outbox::Wait;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
 use super::{Command, Notice, Opening, Progress, tag};
-use crate::error::{GroupError, NotApplied};
+use crate::error::{GroupError, NotApplied, Sight};
 use crate::report::GroupReport;
 
 /// Most network events, and most commands, that are taken in before frames leave.
@@ -78,6 +78,8 @@ pub(crate) struct Driver {
     later: VecDeque<Input>,
     /// Groups that had a view installed in this step.
     installed: Vec<GroupId>,
+    /// Groups that have no quorum in sight.
+    blocked: BTreeSet<GroupId>,
     left: Left,
     /// When groups have something to send that no caller has left, by the wall clock.
     alarms: BTreeSet<(Micros, GroupId)>,
@@ -117,6 +119,7 @@ impl Driver {
             peers: HashSet::new(),
             later: VecDeque::new(),
             installed: Vec::new(),
+            blocked: BTreeSet::new(),
             left: Left::default(),
             alarms: BTreeSet::new(),
             held: 0,
@@ -432,6 +435,7 @@ impl Driver {
             }
             self.out = out;
             self.activated();
+            self.look_around();
             next = self.later.pop_front();
         }
     }
@@ -444,6 +448,17 @@ impl Driver {
                 slot.activated();
             }
         }
+    }
+
+    /// Counts anew who is in sight where there is no quorum: callers are told when they give up.
+    fn look_around(&mut self) {
+        self.blocked.retain(|group| {
+            let slot = self.slots.get(group).filter(|slot| slot.counts.blocked);
+            slot.is_some_and(|slot| {
+                slot.seat.status().blocked = self.engine.in_sight(*group).map(Sight::from);
+                true
+            })
+        });
     }
 
     /// Sends what has gathered; the history goes first.
