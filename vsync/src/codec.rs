@@ -10,6 +10,8 @@
 //! levels that is depends on the type and on how the program was compiled; so writing may use a
 //! part only of what reading may: what one node lets out, others can read.
 
+pub(crate) mod pieces;
+
 use std::mem::MaybeUninit;
 
 use postcard::{de_flavors, ser_flavors};
@@ -59,11 +61,11 @@ fn why(error: &postcard::Error) -> String {
 }
 
 /// The serializer of all that is written.
-pub type Serializer<'a> = postcard::Serializer<Appender<'a>>;
+pub(crate) type Serializer<'a> = postcard::Serializer<Appender<'a>>;
 
 /// Appends to a vector, a slice at a time.
 #[derive(Debug)]
-pub struct Appender<'a> {
+pub(crate) struct Appender<'a> {
     out: &'a mut Vec<u8>,
     stack: Stack,
 }
@@ -112,10 +114,10 @@ pub(crate) fn write_by(
 }
 
 /// The deserializer of all that is read.
-pub type Deserializer<'a> = postcard::Deserializer<'a, Reader<'a>>;
+pub(crate) type Deserializer<'a> = postcard::Deserializer<'a, Reader<'a>>;
 
 /// Reads from a slice.
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     input: de_flavors::Slice<'a>,
     stack: Stack,
 }

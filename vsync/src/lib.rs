@@ -107,6 +107,7 @@ pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};
 pub use client::Client;
+pub use codec::pieces::{CheckpointReader, CheckpointWriter};
 pub use ctx::Ctx;
 pub use difference::Difference;
 pub use error::{

@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 pub use vsync_core::engine::{Class, Level};
 
 pub use crate::call::Call;
-use crate::codec;
-pub use crate::codec::{Deserializer, Serializer};
+pub use crate::codec::pieces::{
+    CheckpointReader, CheckpointWriter, FieldDeserializer, FieldSerializer,
+};
+use crate::codec::{self, pieces};
 pub use crate::ctx::Ctx;
 pub use crate::events::{Emits, NoEvents};
 pub use crate::group::Group;
@@ -65,6 +67,9 @@ pub trait Encodes {
     /// Appends the postcard bytes.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String>;
 
+    /// The same, to a checkpoint.
+    fn encode_to(&self, out: &mut CheckpointWriter) -> Result<(), String>;
+
     /// The value to read, as JSON where that can say it.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
@@ -76,6 +81,11 @@ impl<T: Serialize + ?Sized> Encodes for T {
     #[inline]
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         codec::write(self, out)
+    }
+
+    #[inline]
+    fn encode_to(&self, out: &mut CheckpointWriter) -> Result<(), String> {
+        pieces::write(self, out)
     }
 
     #[cfg(feature = "testing")]
@@ -101,6 +111,9 @@ impl<T: Serialize + ?Sized> Encodes for T {
 pub trait Decodes: Sized {
     /// Takes the value off the front of `input`.
     fn decode(input: &mut &[u8]) -> Result<Self, String>;
+
+    /// The same, from a checkpoint.
+    fn decode_from(from: &mut CheckpointReader) -> Result<Self, String>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -108,6 +121,11 @@ impl<T: DeserializeOwned> Decodes for T {
     #[inline]
     fn decode(input: &mut &[u8]) -> Result<Self, String> {
         codec::read(input)
+    }
+
+    #[inline]
+    fn decode_from(from: &mut CheckpointReader) -> Result<Self, String> {
+        pieces::read(from)
     }
 }
 
@@ -276,47 +294,42 @@ fn encode_result<V: Encodes, E: Encodes>(
 pub fn save<T: Encodes>(
     field: &'static str,
     value: &T,
-    out: &mut Vec<u8>,
+    out: &mut CheckpointWriter,
 ) -> Result<(), CheckpointError> {
     #[cfg(feature = "testing")]
     crate::watch::part(field, value);
-    value.encode(out).map_err(|why| CheckpointError::Save { field, why })
+    value.encode_to(out).map_err(|why| CheckpointError::Save { field, why })
 }
 
 /// Appends a field of the state that has its own way to be serialized.
 pub fn save_with(
     field: &'static str,
-    out: &mut Vec<u8>,
-    serialize: impl FnOnce(&mut Serializer<'_>) -> postcard::Result<()>,
+    out: &mut CheckpointWriter,
+    serialize: impl FnOnce(&mut FieldSerializer<'_>) -> postcard::Result<()>,
 ) -> Result<(), CheckpointError> {
     #[cfg(feature = "testing")]
-    let before = out.len();
-    codec::write_by(out, serialize).map_err(|why| CheckpointError::Save { field, why })?;
+    let before = out.length();
+    pieces::write_by(out, serialize).map_err(|why| CheckpointError::Save { field, why })?;
     #[cfg(feature = "testing")]
-    crate::watch::bytes(field, &out[before..]);
+    crate::watch::bytes(field, out.since(before));
     Ok(())
 }
 
 /// Takes a field of the state.
-pub fn load<T: Decodes>(field: &'static str, input: &mut &[u8]) -> Result<T, CheckpointError> {
-    T::decode(input).map_err(|why| CheckpointError::Load { field, why })
+pub fn load<T: Decodes>(
+    field: &'static str,
+    from: &mut CheckpointReader,
+) -> Result<T, CheckpointError> {
+    T::decode_from(from).map_err(|why| CheckpointError::Load { field, why })
 }
 
 /// Takes a field of the state that has its own way to be deserialized.
-pub fn load_with<'a, T>(
+pub fn load_with<T>(
     field: &'static str,
-    input: &mut &'a [u8],
-    deserialize: impl FnOnce(&mut Deserializer<'a>) -> postcard::Result<T>,
+    from: &mut CheckpointReader,
+    deserialize: impl for<'a> FnOnce(&mut FieldDeserializer<'a>) -> postcard::Result<T>,
 ) -> Result<T, CheckpointError> {
-    codec::read_by(input, deserialize).map_err(|why| CheckpointError::Load { field, why })
-}
-
-/// That was all of the state.
-pub fn loaded(input: &[u8]) -> Result<(), CheckpointError> {
-    match input.len() {
-        0 => Ok(()),
-        bytes => Err(CheckpointError::Leftover { bytes }),
-    }
+    pieces::read_by(from, deserialize).map_err(|why| CheckpointError::Load { field, why })
 }
 
 /// Encodes an event for clients, who decode it.

@@ -3,6 +3,9 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use bytes::Bytes;
+
+use crate::codec::pieces::{CheckpointReader, CheckpointWriter};
 use crate::request::Policy;
 
 /// A type whose values can be replicated: it has a name, a version and checkpoints.
@@ -54,33 +57,86 @@ pub trait State: Sized + Send + 'static {
         Vec::new()
     }
 
-    /// The checkpoint: the fields that are neither `#[local]` nor `#[derived]`, in their order.
+    /// Writes the checkpoint: the fields that are neither `#[local]` nor `#[derived]`, in their
+    /// order.
     ///
     /// Equal states have equal checkpoints, so that replicas can be compared by them.
-    fn save(&self) -> Result<Vec<u8>, CheckpointError>;
+    ///
+    /// # Errors
+    /// [`CheckpointError::Save`] where a field does not encode.
+    fn save_to(&self, out: &mut CheckpointWriter) -> Result<(), CheckpointError>;
+
+    /// Becomes the state that a checkpoint holds, as far as that goes; `#[local]` fields keep their
+    /// values. After an error only these count.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Load`] where a field does not decode.
+    fn restore(&mut self, from: &mut CheckpointReader) -> Result<(), CheckpointError>;
+
+    /// As [`save_to`](State::save_to), as an earlier version of the type writes it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoWayBack`], before anything is written, where there is no conversion to
+    /// that version; what [`save_to`](State::save_to) says.
+    fn save_as_to(&self, version: u32, out: &mut CheckpointWriter) -> Result<(), CheckpointError> {
+        match version == Self::VERSION {
+            true => self.save_to(out),
+            false => Err(CheckpointError::NoWayBack { here: Self::VERSION, there: version }),
+        }
+    }
+
+    /// As [`restore`](State::restore), of a checkpoint that this or an earlier version wrote.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Newer`] and [`CheckpointError::Older`]; what
+    /// [`restore`](State::restore) says.
+    fn restore_from(
+        &mut self,
+        version: u32,
+        from: &mut CheckpointReader,
+    ) -> Result<(), CheckpointError> {
+        version_is::<Self>(version)?;
+        self.restore(from)
+    }
+
+    /// The checkpoint that [`save_to`](State::save_to) writes.
+    ///
+    /// # Errors
+    /// What that says.
+    fn save(&self) -> Result<Vec<u8>, CheckpointError> {
+        let mut out = CheckpointWriter::whole();
+        self.save_to(&mut out)?;
+        Ok(out.into_rest())
+    }
 
     /// The state that a checkpoint holds; `#[local]` fields keep the values they have in `local`.
-    fn load(bytes: &[u8], local: Self) -> Result<Self, CheckpointError>;
+    ///
+    /// # Errors
+    /// What [`restore`](State::restore) says; [`CheckpointError::Leftover`].
+    fn load(bytes: &[u8], local: Self) -> Result<Self, CheckpointError> {
+        let mut state = local;
+        read(bytes, |from| state.restore(from))?;
+        Ok(state)
+    }
 
     /// The checkpoint as an earlier version of the type writes it.
     ///
     /// # Errors
-    /// [`CheckpointError::NoWayBack`] where there is no conversion to that version; what
-    /// [`save`](State::save) says.
+    /// What [`save_as_to`](State::save_as_to) says.
     fn save_as(&self, version: u32) -> Result<Vec<u8>, CheckpointError> {
-        match version == Self::VERSION {
-            true => self.save(),
-            false => Err(CheckpointError::NoWayBack { here: Self::VERSION, there: version }),
-        }
+        let mut out = CheckpointWriter::whole();
+        self.save_as_to(version, &mut out)?;
+        Ok(out.into_rest())
     }
 
     /// As [`load`](State::load), of a checkpoint that this or an earlier version wrote.
     ///
     /// # Errors
-    /// [`CheckpointError::Newer`] and [`CheckpointError::Older`]; what [`load`](State::load) says.
+    /// What [`restore_from`](State::restore_from) says; [`CheckpointError::Leftover`].
     fn load_from(version: u32, bytes: &[u8], local: Self) -> Result<Self, CheckpointError> {
-        version_is::<Self>(version)?;
-        Self::load(bytes, local)
+        let mut state = local;
+        read(bytes, |from| state.restore_from(version, from))?;
+        Ok(state)
     }
 
     /// A copy of the state, where the type is `Clone`: its checkpoint is then encoded while updates
@@ -99,11 +155,32 @@ pub trait State: Sized + Send + 'static {
     note = "put `#[replicated(past, name = \"…\", version = …)]` on the struct as it was"
 )]
 pub trait Past: State {
+    /// Takes the state that a checkpoint holds, which this or an earlier version wrote.
+    ///
+    /// # Errors
+    /// As for [`State::restore_from`].
+    fn read_from(version: u32, from: &mut CheckpointReader) -> Result<Self, CheckpointError>;
+
     /// The state that a checkpoint holds, which this or an earlier version wrote.
     ///
     /// # Errors
     /// As for [`State::load_from`].
-    fn read(version: u32, bytes: &[u8]) -> Result<Self, CheckpointError>;
+    fn read(version: u32, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        read(bytes, |from| Self::read_from(version, from))
+    }
+}
+
+/// Reads bytes that are to be used up.
+fn read<R>(
+    bytes: &[u8],
+    read: impl FnOnce(&mut CheckpointReader) -> Result<R, CheckpointError>,
+) -> Result<R, CheckpointError> {
+    let mut from = CheckpointReader::whole(Bytes::copy_from_slice(bytes));
+    let value = read(&mut from)?;
+    match bytes.len() - from.length() as usize {
+        0 => Ok(value),
+        bytes => Err(CheckpointError::Leftover { bytes }),
+    }
 }
 
 /// Whether a checkpoint is of this version of the type itself.

@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) ignored: Option<usize>,
     /// Microseconds from one sample to the next.
     pub(crate) every: u64,
+    /// Whether a copy of the state shares nothing with it.
+    pub(crate) deep: bool,
     pub(crate) history: Option<String>,
 }
 
@@ -146,6 +148,9 @@ async fn live(
     }
     if let Some(ignored) = plan.ignored {
         METER.ignore(ignored as u64);
+    }
+    if plan.deep {
+        METER.copy_deep();
     }
     let begun = Instant::now();
     let node = builder.start().await.map_err(text)?;

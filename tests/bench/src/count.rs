@@ -188,7 +188,8 @@ impl Net {
                         *self.delivered.entry(id).or_default() += u64::from(count);
                     }
                     Output::TakeCheckpoint { group, label, .. } => {
-                        next = Some(Input::Checkpoint { group, label, bytes: Bytes::new() });
+                        let bytes = Bytes::new();
+                        next = Some(Input::Checkpoint { group, label, bytes, last: true });
                     }
                     _ => {}
                 }

@@ -163,6 +163,7 @@ fn play(options: &FailuresOptions, members: usize, victim: usize) -> Result<Roun
         size: options.size,
         ignored: (options.load == Pressure::Half).then_some(victim),
         every: EVERY,
+        deep: false,
         history: options.history.clone(),
     };
     let mut stage = Stage::start(&plan, members)?;

@@ -7,9 +7,10 @@
 //! - the join: until the handle is returned, with the state; bytes of state over that time is the
 //!   rate, and with `--against-quinn` its ratio to a single stream of raw quinn, run after each
 //!   join;
-//! - its parts: until the donor begins its checkpoint, the checkpoint (the time inside
-//!   `Serialize`), from its end until the joiner begins to load (checksum, network, checksum), the
-//!   load (the time inside `Deserialize`), and from its end to the handle;
+//! - its parts, of which those in the middle go on at once: until the donor begins its checkpoint,
+//!   the copy of its state (the time inside `Clone`), the checkpoint (the time inside `Serialize`),
+//!   from its end until the load ends, the load (the time inside `Deserialize`), and from its end
+//!   to the handle;
 //! - the view: until the last of the others is told that the joiner is active;
 //! - under load the longest pause of delivery at the donor and at the others until then: the
 //!   longest time through which samples, one per millisecond, saw the same count; and what was the
@@ -47,6 +48,7 @@ const CHUNK: usize = (16 << 10) - 4;
 struct Document {
     members: u8,
     load: Pressure,
+    deep: bool,
     size: usize,
     threads: usize,
     machine: BTreeMap<String, String>,
@@ -96,6 +98,7 @@ struct Round {
 struct Parts {
     donor: usize,
     begin_ms: f64,
+    copy_ms: f64,
     save_ms: f64,
     transfer_ms: f64,
     load_ms: f64,
@@ -123,6 +126,7 @@ pub(crate) fn run(options: &JoinsOptions) -> Result<(), String> {
     let document = Document {
         members: options.members,
         load: options.load,
+        deep: options.deep,
         size: options.size,
         threads: options.threads,
         states: states.collect::<Result<_, _>>()?,
@@ -199,6 +203,7 @@ fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
         size: options.size,
         ignored: None,
         every: EVERY,
+        deep: options.deep,
         history: options.history.clone(),
     };
     let members = usize::from(options.members);
@@ -276,14 +281,17 @@ fn parts(records: &[Record], joiner: usize, joined: &Joined) -> Option<Parts> {
     };
     let (load, loaded) = (at(joiner, What::Load)?, at(joiner, What::Loaded)?);
     // Of several checkpoints the last that was begun before the load.
-    let begun = saves(records).filter(|(_, at)| (joined.called..load).contains(at));
+    let begun = saves(records).filter(|(_, at)| (joined.called..=load).contains(at));
     let (donor, save) = begun.max_by_key(|(_, at)| *at)?;
     let saved = at(donor, What::Saved)?;
+    let copy = at(donor, What::Copy).unwrap_or(save);
+    let copied = at(donor, What::Copied).unwrap_or(save);
     Some(Parts {
         donor,
-        begin_ms: millis(joined.called, save),
+        begin_ms: millis(joined.called, copy),
+        copy_ms: millis(copy, copied),
         save_ms: millis(save, saved),
-        transfer_ms: millis(saved, load),
+        transfer_ms: millis(saved, loaded),
         load_ms: millis(load, loaded),
         activate_ms: millis(loaded, joined.done),
     })
@@ -321,11 +329,11 @@ fn print(document: &Document) {
     let machine: Vec<String> = document.machine.iter().map(|(k, v)| format!("{k} {v}")).collect();
     println!("machine: {}", machine.join(", "));
     println!(
-        "| state | join p50 ms | min | max | MB/s | ÷ quinn | begin | save | transfer | load | \
+        "| state | join p50 ms | min | max | MB/s | ÷ quinn | begin | copy | save | then | load | \
          activate | active at others | pause: donor | others | usual | checkpoints | excluded | \
          node start |"
     );
-    println!("|---|{}", "---:|".repeat(17));
+    println!("|---|{}", "---:|".repeat(18));
     for state in &document.states {
         let median = |of: &dyn Fn(&Round) -> Option<f64>| {
             let values: Vec<f64> = state.rounds.iter().filter_map(of).collect();
@@ -344,6 +352,7 @@ fn print(document: &Document) {
             format!("{:.1}", state.megabytes_per_second.median),
             state.against_quinn.map_or("-".to_owned(), |ratio| format!("{:.2}", ratio.median)),
             part(|parts| parts.begin_ms),
+            part(|parts| parts.copy_ms),
             part(|parts| parts.save_ms),
             part(|parts| parts.transfer_ms),
             part(|parts| parts.load_ms),
@@ -395,7 +404,8 @@ mod tests {
         let joined = Joined { called: 1000, done: 9000, started_ms: 0.0, sent: 0 };
         let parts = parts(&records, 2, &joined).expect("parts");
         assert_eq!(parts.donor, 0);
-        assert_eq!((parts.begin_ms, parts.save_ms, parts.transfer_ms), (3.0, 2.0, 1.0));
+        assert_eq!((parts.begin_ms, parts.save_ms, parts.transfer_ms), (3.0, 2.0, 2.5));
+        assert_eq!(parts.copy_ms, 0.0, "it makes none");
         assert_eq!((parts.load_ms, parts.activate_ms), (1.5, 0.5));
         assert_eq!(active(&records, 2), Some(9900));
         assert_eq!(saves(&records).count(), 3);

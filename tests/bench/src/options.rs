@@ -336,6 +336,10 @@ pub(crate) struct JoinsOptions {
     /// How much they send meanwhile.
     #[arg(long, default_value = "none")]
     pub(crate) load: Pressure,
+    /// The donor's copy of the state shares nothing with it; else it shares the pieces, as that
+    /// of a persistent structure does.
+    #[arg(long)]
+    pub(crate) deep: bool,
     /// Rounds per size, each with a new cluster.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,

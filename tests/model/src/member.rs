@@ -118,7 +118,7 @@ impl Member {
                 }
                 Output::TakeCheckpoint { group, label, .. } => {
                     let bytes = Bytes::from_static(b"state");
-                    checkpoints.push(Input::Checkpoint { group, label, bytes });
+                    checkpoints.push(Input::Checkpoint { group, label, bytes, last: true });
                 }
                 _ => {}
             }

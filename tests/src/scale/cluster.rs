@@ -439,7 +439,7 @@ impl Cluster {
 }
 
 pub(crate) fn checkpoint(label: u64) -> Input {
-    Input::Checkpoint { group: GROUP, label, bytes: Bytes::from_static(STATE) }
+    Input::Checkpoint { group: GROUP, label, bytes: Bytes::from_static(STATE), last: true }
 }
 
 /// A cast's targets as a tree that is passed along with the frame.

@@ -77,6 +77,11 @@ pub(crate) enum Effect {
         /// The state at that point.
         bytes: Bytes,
     },
+    /// A piece of a checkpoint has come.
+    Load {
+        /// The group.
+        group: GroupId,
+    },
     /// A view was installed.
     Installed {
         /// Whether nobody had it before.
@@ -214,8 +219,12 @@ impl Host {
                 seat.on_checkpoint(desk, label, &joiners);
                 effects.push(Effect::Checkpoint { group, label, bytes: seat.app.save() });
             }
-            Output::Loaded { group, label, donor, bytes } => {
-                self.seat(group).on_loaded(desk, label, donor, &bytes);
+            Output::Load { group, label, donor, offset, bytes } => {
+                self.seat(group).on_load(desk, (label, donor), offset, &bytes);
+                effects.push(Effect::Load { group });
+            }
+            Output::Loaded { group, label, donor } => {
+                self.seat(group).on_loaded(desk, label, donor);
             }
             Output::Stable { group, view, cut } => self.seat(group).on_stable(desk, view, &cut),
             Output::Flushed { group, id } => self.seat(group).on_flushed(desk, id),

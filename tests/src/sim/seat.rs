@@ -66,6 +66,8 @@ pub(crate) struct Seat {
     numbered: Vec<(u64, u64)>,
     waits: BTreeMap<u64, Wait>,
     loaded: Option<Event>,
+    /// The checkpoint as far as it has come, of which view and whom.
+    pieces: Option<((u64, MemberId), Vec<u8>)>,
 }
 
 /// Where a seat writes and complains.
@@ -111,6 +113,7 @@ impl Seat {
             numbered: Vec::new(),
             waits: BTreeMap::new(),
             loaded: None,
+            pieces: None,
         }
     }
 
@@ -270,14 +273,32 @@ impl Seat {
         }
     }
 
-    /// `Output::Loaded`.
-    pub(crate) fn on_loaded(
+    /// `Output::Load`.
+    pub(crate) fn on_load(
         &mut self,
         desk: &mut Desk<'_>,
-        label: u64,
-        donor: MemberId,
+        of: (u64, MemberId),
+        offset: u64,
         bytes: &[u8],
     ) {
+        if offset == 0 {
+            self.pieces = Some((of, Vec::new()));
+        }
+        match &mut self.pieces {
+            Some((transfer, pieces)) if *transfer == of && pieces.len() as u64 == offset => {
+                pieces.extend_from_slice(bytes);
+            }
+            other => {
+                let what = format!("Load {of:?} at {offset} after {other:?}");
+                desk.fail("outputs", what);
+            }
+        }
+    }
+
+    /// `Output::Loaded`.
+    pub(crate) fn on_loaded(&mut self, desk: &mut Desk<'_>, label: u64, donor: MemberId) {
+        let pieces = self.pieces.take().filter(|(of, _)| *of == (label, donor));
+        let bytes = &pieces.map(|(_, bytes)| bytes).unwrap_or_default();
         if self.view.is_some() || self.loaded.is_some() {
             desk.fail("outputs", format!("Loaded {label} in the middle"));
         }

@@ -68,8 +68,9 @@ impl Trace {
                 Input::Submit { runs, body, .. } => {
                     writeln!(text, "Submit {runs:?} {} bytes", body.len())
                 }
-                Input::Checkpoint { label, bytes, .. } => {
-                    writeln!(text, "Checkpoint {label} {} bytes", bytes.len())
+                Input::Checkpoint { label, bytes, last, .. } => {
+                    let end = if *last { ", the last" } else { "" };
+                    writeln!(text, "Checkpoint {label} {} bytes{end}", bytes.len())
                 }
                 Input::Join { group, contacts, nonce, .. } => {
                     writeln!(text, "Join {group:?} {contacts:?} {nonce}")
@@ -132,8 +133,9 @@ impl Trace {
                     "", i.view.number, i.view.active, i.cut
                 )
             }
-            Output::Loaded { label, donor, bytes, .. } => {
-                writeln!(text, "{:>14} n{host} > Loaded {label} {donor:?} {}", "", bytes.len())
+            Output::Load { label, donor, offset, bytes, .. } => {
+                let end = offset + bytes.len() as u64;
+                writeln!(text, "{:>14} n{host} > Load {label} {donor:?} {offset}..{end}", "")
             }
             other => writeln!(text, "{:>14} n{host} > {other:?}", ""),
         };

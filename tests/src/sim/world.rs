@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use vsync_core::bugs::Bugs;
 use vsync_core::engine::{Engine, Input, Output, Refusal, Traffic};
 use vsync_core::wire::{GroupId, MemberId, NodeId, decided_view};
@@ -339,6 +340,25 @@ impl World {
         })
     }
 
+    /// Hands a checkpoint in after a while: whole, or piece by piece as it is made.
+    fn hand_in(&mut self, host: usize, group: GroupId, label: u64, mut bytes: Bytes) {
+        let slow = self.lazy || self.dice.chance(50);
+        let mut at = self.now;
+        let mut pieces = if self.dice.chance(300) { self.dice.below(4) } else { 0 };
+        loop {
+            at += 1 + self.dice.spread(if slow { 400_000 } else { 2_000 });
+            let last = pieces == 0;
+            let length = bytes.len() as u64;
+            let end = if last { length } else { self.dice.below(length + 1) } as usize;
+            let input = Input::Checkpoint { group, label, bytes: bytes.split_to(end), last };
+            self.queue.push(at, Event::Input { host, input });
+            if last {
+                return;
+            }
+            pieces -= 1;
+        }
+    }
+
     fn effect(&mut self, host: usize, effect: Effect) {
         match effect {
             Effect::Send { peer, traffic, frame } => {
@@ -360,10 +380,17 @@ impl World {
                 }
             }
             Effect::Checkpoint { group, label, bytes } => {
-                let slow = self.lazy || self.dice.chance(50);
-                let at = self.now + 1 + self.dice.spread(if slow { 400_000 } else { 2_000 });
-                let input = Input::Checkpoint { group, label, bytes };
-                self.queue.push(at, Event::Input { host, input });
+                self.hand_in(host, group, label, bytes);
+            }
+            Effect::Load { group } => {
+                // Some cannot keep up for a while.
+                if self.dice.chance(30) {
+                    for on in [true, false] {
+                        let at = self.now + 1 + self.dice.spread(20_000) + 20_000 * u64::from(!on);
+                        let input = Input::HoldTransfer { group, on };
+                        self.queue.push(at, Event::Input { host, input });
+                    }
+                }
             }
             Effect::Installed { fresh } => self.totals.views += u64::from(fresh),
             Effect::Blocked { group } => {

@@ -531,7 +531,7 @@ impl Stage {
                     }
                 }
                 Effect::Checkpoint { group, label, bytes } => {
-                    self.asked.push((host, Input::Checkpoint { group, label, bytes }));
+                    self.asked.push((host, Input::Checkpoint { group, label, bytes, last: true }));
                 }
                 _ => {}
             }

@@ -2,11 +2,14 @@
 
 use vsync_core::engine::Output;
 
-/// An output in a few words; frames, credit and that a
-/// member stops go unsaid.
+/// An output in a few words; frames, credit, pieces of a checkpoint and that a member stops go
+/// unsaid.
 pub(crate) fn describe(output: &Output) -> Option<String> {
     Some(match output {
-        Output::Send { .. } | Output::Credit { .. } | Output::Frozen { .. } => return None,
+        Output::Send { .. }
+        | Output::Credit { .. }
+        | Output::Frozen { .. }
+        | Output::Load { .. } => return None,
         Output::Sent { view, seq, run, .. } => {
             format!("sends {}/{} {:?} x{}", view, seq, run.class, run.count)
         }

@@ -55,14 +55,14 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
             type Event = #event;
             #publish
 
-            fn save(&self)
-                -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
+            fn save_to(&self, __out: &mut #private::CheckpointWriter)
+                -> ::core::result::Result<(), #private::CheckpointError>
             {
                 #save
             }
 
-            fn load(__bytes: &[u8], __local: Self)
-                -> ::core::result::Result<Self, #private::CheckpointError>
+            fn restore(&mut self, __from: &mut #private::CheckpointReader)
+                -> ::core::result::Result<(), #private::CheckpointError>
             {
                 #load
             }
@@ -170,21 +170,20 @@ fn save(model: &State, private: &TokenStream) -> TokenStream {
         let Field { member, name, ty, cfgs, .. } = field;
         let step = match &field.serialize_with {
             Some(with) => quote! {
-                #private::save_with(#name, &mut __out, |__serializer| {
+                #private::save_with(#name, __out, |__serializer| {
                     #with(&self.#member, __serializer)
                 })?;
             },
             None => {
                 let save = call(private, "save", ty);
-                quote!(#save(#name, &self.#member, &mut __out)?;)
+                quote!(#save(#name, &self.#member, __out)?;)
             }
         };
         under_cfgs(cfgs, &step)
     });
     quote! {
-        let mut __out = ::std::vec::Vec::new();
         #(#fields)*
-        ::core::result::Result::Ok(__out)
+        ::core::result::Result::Ok(())
     }
 }
 
@@ -193,7 +192,7 @@ pub(super) fn under_cfgs(cfgs: &[Attribute], step: &TokenStream) -> TokenStream 
     if cfgs.is_empty() { quote!(#step) } else { quote!(#(#cfgs)* { #step }) }
 }
 
-/// Fields are assigned, not moved out of `local`: the type may implement `Drop`.
+/// Fields are assigned one by one: what is local stays.
 fn load(model: &State, private: &TokenStream) -> TokenStream {
     let fields = model.fields.iter().map(|field| {
         let Field { member, cfgs, .. } = field;
@@ -202,33 +201,31 @@ fn load(model: &State, private: &TokenStream) -> TokenStream {
     });
     let derive = derive(model);
     quote! {
-        let mut __state = __local;
-        let mut __input = __bytes;
+        let __state = self;
         #(#fields)*
-        #private::loaded(__input)?;
         #derive
-        ::core::result::Result::Ok(__state)
+        ::core::result::Result::Ok(())
     }
 }
 
-/// A field's value, taken from `__input`.
+/// A field's value, taken from `__from`.
 pub(super) fn load_field(field: &Field, private: &TokenStream) -> TokenStream {
     let Field { name, ty, .. } = field;
     match &field.deserialize_with {
         Some(with) => quote! {
-            #private::load_with(#name, &mut __input, |__deserializer| #with(__deserializer))?
+            #private::load_with(#name, __from, |__deserializer| #with(__deserializer))?
         },
         None => {
             let load = call(private, "load", ty);
-            quote!(#load(#name, &mut __input)?)
+            quote!(#load(#name, __from)?)
         }
     }
 }
 
-/// Computes the derived fields of `__state`, in the order of their declaration.
+/// Computes the derived fields of what `__state` refers to, in the order of their declaration.
 pub(super) fn derive(model: &State) -> TokenStream {
     let fields = model.derived.iter().map(|Derived { member, cfgs, with }| {
-        let step = quote_spanned!(parse::place(with)=> __state.#member = #with(&__state););
+        let step = quote_spanned!(parse::place(with)=> __state.#member = #with(&*__state););
         under_cfgs(cfgs, &step)
     });
     quote!(#(#fields)*)

@@ -12,17 +12,17 @@ pub(super) fn functions(model: &State, private: &TokenStream) -> TokenStream {
     let from = model.from.as_ref();
     let save_as = from.map(|from| {
         quote! {
-            fn save_as(&self, __version: u32)
-                -> ::core::result::Result<::std::vec::Vec<u8>, #private::CheckpointError>
+            fn save_as_to(&self, __version: u32, __out: &mut #private::CheckpointWriter)
+                -> ::core::result::Result<(), #private::CheckpointError>
             {
                 use #private::{Back as _, NoBack as _};
                 if #private::own_version::<Self>(__version)? {
-                    return #private::State::save(self);
+                    return #private::State::save_to(self, __out);
                 }
                 let __way = &#private::Way::<'_, Self, #from>::new(self);
                 match __way.back() {
                     ::core::option::Option::Some(__past) => {
-                        <#from as #private::State>::save_as(&__past, __version)
+                        <#from as #private::State>::save_as_to(&__past, __version, __out)
                     }
                     ::core::option::Option::None => ::core::result::Result::Err(
                         #private::CheckpointError::NoWayBack {
@@ -44,17 +44,21 @@ pub(super) fn functions(model: &State, private: &TokenStream) -> TokenStream {
         });
         let derive = state::derive(model);
         quote! {
-            fn load_from(__version: u32, __bytes: &[u8], __local: Self)
-                -> ::core::result::Result<Self, #private::CheckpointError>
-            {
+            fn restore_from(
+                &mut self,
+                __version: u32,
+                __from: &mut #private::CheckpointReader,
+            ) -> ::core::result::Result<(), #private::CheckpointError> {
                 if #private::own_version::<Self>(__version)? {
-                    return <Self as #private::State>::load(__bytes, __local);
+                    return #private::State::restore(self, __from);
                 }
-                let mut __local = __local;
-                let mut __state = #succeed;
+                let __local = self;
+                let mut __loaded = #succeed;
+                let __state = &mut __loaded;
                 #(#local)*
                 #derive
-                ::core::result::Result::Ok(__state)
+                *__local = __loaded;
+                ::core::result::Result::Ok(())
             }
         }
     });
@@ -81,10 +85,10 @@ pub(super) fn functions(model: &State, private: &TokenStream) -> TokenStream {
 /// The state that the earlier version's checkpoint becomes.
 fn succeed(from: &syn::Path, private: &TokenStream) -> TokenStream {
     let (read, succeed) = (
-        quote_spanned!(parse::place(from)=> <#from as #private::Past>::read),
+        quote_spanned!(parse::place(from)=> <#from as #private::Past>::read_from),
         quote_spanned!(parse::place(from)=> <Self as #private::Succeeds<#from>>::succeed),
     );
-    quote!(#succeed(#read(__version, __bytes)?))
+    quote!(#succeed(#read(__version, __from)?))
 }
 
 /// `Past`, of an earlier version; and what is checked of `from = …` when the program is compiled.
@@ -122,16 +126,13 @@ fn past(model: &State, private: &TokenStream, bounds: &TokenStream) -> TokenStre
         #[automatically_derived]
         #[allow(unused_mut, unused_variables, deprecated)]
         impl #impl_generics #private::Past for #ident #ty_generics #bounds {
-            fn read(__version: u32, __bytes: &[u8])
+            fn read_from(__version: u32, __from: &mut #private::CheckpointReader)
                 -> ::core::result::Result<Self, #private::CheckpointError>
             {
                 if !#private::own_version::<Self>(__version)? {
                     return #earlier;
                 }
-                let mut __input = __bytes;
-                let __state = Self { #(#fields)* };
-                #private::loaded(__input)?;
-                ::core::result::Result::Ok(__state)
+                ::core::result::Result::Ok(Self { #(#fields)* })
             }
         }
     }

@@ -79,7 +79,7 @@ impl Net {
                 Output::TakeCheckpoint { group, label, .. } => {
                     let size = if group == GROUP { 600_000 } else { 60 };
                     let bytes = Bytes::from(vec![9; size]);
-                    self.input(node, Input::Checkpoint { group, label, bytes });
+                    self.input(node, Input::Checkpoint { group, label, bytes, last: true });
                 }
                 other => self.others.entry(node).or_default().push(other),
             }

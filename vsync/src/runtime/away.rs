@@ -9,6 +9,7 @@ use vsync_core::engine::Delivery;
 use vsync_core::wire::Micros;
 
 use super::callers::{Callers, Takes, Told};
+use super::checkpoint::Beside;
 use super::inner::Sending;
 use super::replica::{Broken, Installed, Loading, Replica, Saving, Taken};
 use crate::state::CheckpointError;
@@ -170,12 +171,14 @@ impl Replica for Absent {
     }
 
     fn saving(&self) -> Saving {
-        Box::new(|| Taken::Checkpoint(Err(CheckpointError::NoState)))
+        Box::new(|_| Taken::Checkpoint(Err(CheckpointError::NoState)))
     }
 
-    fn loading(&mut self, _: Bytes) -> Loading {
-        Box::new(|| Err(CheckpointError::NoState))
+    fn loading(&mut self) -> Loading {
+        Box::new(|_| Err(CheckpointError::NoState))
     }
+
+    fn loaded(&mut self, _: Beside) {}
 
     fn stabilised(&mut self) {}
 

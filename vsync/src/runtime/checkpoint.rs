@@ -1,27 +1,22 @@
 //! What a group's checkpoint is: the user's state, what the runtime keeps beside it, and the seal.
 //!
-//! All of it is put behind the state, so that a large state is not moved. From the end: the mark,
-//! the format, the checksum of everything before it, the type's version, and the lengths of the
-//! type's name, of what is beside and of the state (numbers are little-endian); before that the
-//! name, what is beside, and the state.
+//! It is made and read piece by piece, so its lengths and its checksum come last. First the mark,
+//! the format, the version of the type that wrote it, and the type's name after its length; then
+//! the state, and what is beside it; then the lengths of what is beside and of the state, and the
+//! checksum of everything before that. Numbers are little-endian.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{pending, sessions, timers::Saved};
+use crate::codec::pieces::{CheckpointReader, CheckpointWriter};
 use crate::state::{CheckpointError, State};
 
-/// How every checkpoint ends.
+/// How every checkpoint begins.
 const MARK: [u8; 4] = *b"vsck";
 /// The format described above.
-const FORMAT: u8 = 1;
-/// Bytes of mark and format.
-const END: usize = MARK.len() + 1;
-/// Bytes of the checksum.
-const SUM: usize = 8;
-/// Bytes of version and lengths.
-const NUMBERS: usize = 4 + 2 + 4 + 8;
+const FORMAT: u8 = 2;
 
 /// The replicated state that is the runtime's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,157 +33,300 @@ pub(crate) struct Beside {
     pub(crate) pending: pending::Saved,
 }
 
-/// A checkpoint, taken apart.
+/// What there is of a checkpoint when all before was handed over.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Parts {
-    /// What the type's own `save` gave.
-    pub(crate) state: Bytes,
-    /// The version of the type that wrote it.
-    pub(crate) version: u32,
-    pub(crate) beside: Beside,
+pub(crate) struct Sealed {
+    /// The end of it.
+    pub(crate) rest: Bytes,
+    /// Bytes in all.
+    pub(crate) bytes: u64,
+    /// The checksum of all.
+    pub(crate) hash: u64,
 }
 
-/// The checkpoint of a state of `S` that `version` of it wrote.
-pub(crate) fn seal<S: State>(
-    mut state: Vec<u8>,
-    version: u32,
+/// What came with a state that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) beside: Beside,
+    /// Bytes in all.
+    pub(crate) bytes: u64,
+    /// The checksum of all.
+    pub(crate) hash: u64,
+}
+
+/// Writes the checkpoint of a state: as the active version has it, so that members of that version
+/// can read it, and the checkpoints of equal replicas are equal; or as its own, without a way back.
+pub(crate) fn write<S: State>(
+    state: &S,
     beside: &Beside,
-) -> Result<Bytes, CheckpointError> {
-    let beside_error = |error: &dyn ToString| CheckpointError::Beside(error.to_string());
-    let beside = postcard::to_stdvec(beside).map_err(|error| beside_error(&error))?;
+    mut out: CheckpointWriter,
+) -> Result<Sealed, CheckpointError> {
+    let active = beside.active;
+    let mut begin = head::<S>(active, &mut out)?;
+    match state.save_as_to(active, &mut out) {
+        Err(CheckpointError::NoWayBack { .. }) => {
+            out.restart();
+            begin = head::<S>(S::VERSION, &mut out)?;
+            state.save_to(&mut out)?;
+        }
+        saved => saved?,
+    }
+    seal(out, begin, beside)
+}
+
+/// Begins a checkpoint that `version` of the type writes; returns where the state begins.
+fn head<S: State>(version: u32, out: &mut CheckpointWriter) -> Result<u64, CheckpointError> {
     let name = S::NAME.as_bytes();
     let names = u16::try_from(name.len()).map_err(|error| beside_error(&error))?;
-    let besides = u32::try_from(beside.len()).map_err(|error| beside_error(&error))?;
-    let states = state.len() as u64;
-    state.reserve_exact(beside.len() + name.len() + NUMBERS + SUM + END);
-    state.extend_from_slice(&beside);
-    state.extend_from_slice(name);
-    state.extend_from_slice(&version.to_le_bytes());
-    state.extend_from_slice(&names.to_le_bytes());
-    state.extend_from_slice(&besides.to_le_bytes());
-    state.extend_from_slice(&states.to_le_bytes());
-    state.extend_from_slice(&xxh3_64(&state).to_le_bytes());
-    state.push(FORMAT);
-    state.extend_from_slice(&MARK);
-    Ok(state.into())
+    out.put(&MARK);
+    out.put(&[FORMAT]);
+    out.put(&version.to_le_bytes());
+    out.put(&names.to_le_bytes());
+    out.put(name);
+    Ok(out.length())
 }
 
-/// Takes the checkpoint of a state of `S` apart; what is no such checkpoint is refused by name.
-pub(crate) fn open<S: State>(checkpoint: Bytes) -> Result<Parts, CheckpointError> {
-    let mut rest = checkpoint.strip_suffix(&MARK).ok_or(CheckpointError::NotACheckpoint)?;
-    let [format] = take(&mut rest)?;
+/// Ends a checkpoint whose state began there.
+fn seal(mut out: CheckpointWriter, begin: u64, with: &Beside) -> Result<Sealed, CheckpointError> {
+    let states = out.length() - begin;
+    let beside = postcard::to_stdvec(with).map_err(|error| beside_error(&error))?;
+    let besides = u32::try_from(beside.len()).map_err(|error| beside_error(&error))?;
+    out.put(&beside);
+    out.put(&besides.to_le_bytes());
+    out.put(&states.to_le_bytes());
+    out.put(&out.sum().to_le_bytes());
+    Ok(Sealed { bytes: out.length(), hash: out.sum(), rest: out.into_rest().into() })
+}
+
+fn beside_error(error: &dyn ToString) -> CheckpointError {
+    CheckpointError::Beside(error.to_string())
+}
+
+/// The checkpoint of a state, in one piece.
+pub(crate) fn whole<S: State>(state: &S, beside: &Beside) -> Result<Bytes, CheckpointError> {
+    write(state, beside, CheckpointWriter::whole()).map(|sealed| sealed.rest)
+}
+
+/// Reads a checkpoint of a state of `S`, whose `#[local]` fields keep their values; what is no such
+/// checkpoint is refused by name. After an error only these fields count.
+pub(crate) fn read<S: State>(
+    state: &mut S,
+    from: &mut CheckpointReader,
+) -> Result<Opened, CheckpointError> {
+    let version = read_head::<S>(from)?;
+    let begin = from.length();
+    let restored = state.restore_from(version, from);
+    let states = from.length() - begin;
+    let (rest, sum) = from.rest();
+    let Some(end) = End::of(&rest) else { return Err(restored.err().unwrap_or(LENGTH)) };
+    // What is damaged decodes to anything, or not at all: that it is damaged, is the reason.
+    let hash = end.check(sum)?;
+    restored?;
+    if end.states > states {
+        return Err(CheckpointError::Leftover { bytes: (end.states - states) as usize });
+    }
+    if end.states != states || end.besides as usize != end.beside.len() {
+        return Err(LENGTH);
+    }
+    match postcard::take_from_bytes(end.beside) {
+        Ok((beside, [])) => Ok(Opened { beside, bytes: from.length(), hash }),
+        Ok(_) => Err(CheckpointError::Beside("bytes are left over".to_owned())),
+        Err(error) => Err(beside_error(&error)),
+    }
+}
+
+const LENGTH: CheckpointError = CheckpointError::Length;
+
+/// Reads how a checkpoint begins; returns the version that wrote it.
+fn read_head<S: State>(from: &mut CheckpointReader) -> Result<u32, CheckpointError> {
+    if number(from) != Some(MARK) {
+        return Err(CheckpointError::NotACheckpoint);
+    }
+    let [format] = number(from).ok_or(LENGTH)?;
     if format != FORMAT {
         return Err(CheckpointError::Format { here: FORMAT, there: format });
     }
-    let sum = u64::from_le_bytes(take(&mut rest)?);
-    if sum != xxh3_64(rest) {
-        return Err(CheckpointError::Checksum);
-    }
-    let states = u64::from_le_bytes(take(&mut rest)?);
-    let besides = u32::from_le_bytes(take(&mut rest)?) as usize;
-    let names = usize::from(u16::from_le_bytes(take(&mut rest)?));
-    let version = u32::from_le_bytes(take(&mut rest)?);
-    let name = split_end(&mut rest, names)?;
+    let version = u32::from_le_bytes(number(from).ok_or(LENGTH)?);
+    let names = u16::from_le_bytes(number(from).ok_or(LENGTH)?);
+    let name = from.take(names.into()).ok_or(LENGTH)?;
     if name != S::NAME.as_bytes() {
         let there = String::from_utf8_lossy(name).into_owned();
         return Err(CheckpointError::Type { here: S::NAME.to_owned(), there });
     }
-    let beside = split_end(&mut rest, besides)?;
-    if rest.len() as u64 != states {
-        return Err(CheckpointError::Length);
+    Ok(version)
+}
+
+/// The bytes of a number.
+fn number<const N: usize>(from: &mut CheckpointReader) -> Option<[u8; N]> {
+    from.take(N)?.try_into().ok()
+}
+
+/// How a checkpoint ends.
+struct End<'a> {
+    beside: &'a [u8],
+    besides: u32,
+    states: u64,
+    /// What the checksum is of, as far as it is here.
+    summed: &'a [u8],
+    sum: &'a [u8; 8],
+}
+
+impl End<'_> {
+    fn of(rest: &[u8]) -> Option<End<'_>> {
+        let (summed, sum) = rest.split_last_chunk()?;
+        let (before, states) = summed.split_last_chunk()?;
+        let (beside, besides) = before.split_last_chunk()?;
+        let (besides, states) = (u32::from_le_bytes(*besides), u64::from_le_bytes(*states));
+        Some(End { beside, besides, states, summed, sum })
     }
-    let beside = match postcard::take_from_bytes(beside) {
-        Ok((beside, [])) => beside,
-        Ok(_) => return Err(CheckpointError::Beside("bytes are left over".to_owned())),
-        Err(error) => return Err(CheckpointError::Beside(error.to_string())),
-    };
-    let state = checkpoint.slice(..rest.len());
-    Ok(Parts { state, version, beside })
-}
 
-/// Takes a number's bytes off the end.
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], CheckpointError> {
-    let (before, number) = rest.split_last_chunk().ok_or(CheckpointError::Length)?;
-    *rest = before;
-    Ok(*number)
-}
-
-/// Takes this many bytes off the end.
-fn split_end<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], CheckpointError> {
-    let at = rest.len().checked_sub(length).ok_or(CheckpointError::Length)?;
-    let (before, end) = rest.split_at(at);
-    *rest = before;
-    Ok(end)
+    /// Checks the sum, `before` being that of what came before; returns that of all.
+    fn check(&self, mut before: Xxh3) -> Result<u64, CheckpointError> {
+        before.update(self.summed);
+        if before.digest() != u64::from_le_bytes(*self.sum) {
+            return Err(CheckpointError::Checksum);
+        }
+        before.update(self.sum);
+        Ok(before.digest())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use xxhash_rust::xxh3::xxh3_64;
+
     use super::*;
     use crate::directory::Directory;
 
-    fn sealed(version: u32) -> (Bytes, Beside) {
-        let beside = Beside { emitted: 300, active: 2, ..Beside::default() };
-        (seal::<Directory>(vec![1, 2, 3], version, &beside).expect("sealed"), beside)
+    /// Bytes of the end, but for what is beside.
+    const END: usize = 4 + 8 + 8;
+
+    fn beside() -> Beside {
+        Beside { emitted: 300, active: Directory::VERSION, ..Beside::default() }
     }
 
-    /// With another number before the checksum, which is right all the same.
-    fn resealed(at: usize, change: impl FnOnce(&mut u8)) -> Bytes {
-        let (bytes, _) = sealed(3);
-        let end = bytes.len() - SUM - END;
-        let mut other = bytes[..end].to_vec();
-        change(&mut other[end - at]);
+    fn sealed() -> Bytes {
+        whole(&Directory::default(), &beside()).expect("sealed")
+    }
+
+    /// With other bytes before the checksum, which is right all the same.
+    fn resealed(change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let bytes = sealed();
+        let mut other = bytes[..bytes.len() - 8].to_vec();
+        change(&mut other);
         other.extend_from_slice(&xxh3_64(&other).to_le_bytes());
-        other.push(FORMAT);
-        other.extend_from_slice(&MARK);
         other.into()
     }
 
+    fn open(bytes: Bytes) -> Result<Opened, CheckpointError> {
+        read(&mut Directory::default(), &mut CheckpointReader::whole(bytes))
+    }
+
     fn refusal(bytes: Bytes) -> CheckpointError {
-        open::<Directory>(bytes).expect_err("refused")
+        open(bytes).expect_err("refused")
     }
 
     #[test]
     fn what_is_sealed_comes_apart_again() {
-        let (bytes, beside) = sealed(7);
-        let parts = Parts { state: Bytes::from_static(&[1, 2, 3]), version: 7, beside };
-        assert_eq!(open::<Directory>(bytes), Ok(parts));
+        let bytes = sealed();
+        let opened = open(bytes.clone()).expect("opened");
+        assert_eq!(opened.beside, beside());
+        assert_eq!((opened.bytes, opened.hash), (bytes.len() as u64, xxh3_64(&bytes)));
     }
 
     #[test]
     fn every_flipped_bit_is_found() {
-        let (bytes, _) = sealed(3);
+        let bytes = sealed();
+        let name = 4 + 1 + 4 + 2;
+        let end = bytes.len() - END - postcard::to_stdvec(&beside()).expect("bytes").len();
         for bit in 0..bytes.len() * 8 {
             let mut other = bytes.to_vec();
             other[bit / 8] ^= 1 << (bit % 8);
             let error = refusal(other.into());
-            match bytes.len() - bit / 8 {
-                1..=4 => assert_eq!(error, CheckpointError::NotACheckpoint),
-                5 => assert!(matches!(error, CheckpointError::Format { here: 1, .. }), "{error}"),
-                _ => assert_eq!(error, CheckpointError::Checksum),
+            match bit / 8 {
+                0..=3 => assert_eq!(error, CheckpointError::NotACheckpoint),
+                4 => assert!(matches!(error, CheckpointError::Format { here: 2, .. }), "{error}"),
+                9..=10 => assert!(
+                    matches!(error, CheckpointError::Type { .. } | CheckpointError::Length),
+                    "{error}"
+                ),
+                at if (name..name + Directory::NAME.len()).contains(&at) => {
+                    assert!(matches!(error, CheckpointError::Type { .. }), "{error}");
+                }
+                // A state that seems to be longer eats up the end, by which that would be known.
+                at if (name + Directory::NAME.len()..end).contains(&at) => assert!(
+                    matches!(
+                        error,
+                        CheckpointError::Checksum
+                            | CheckpointError::Length
+                            | CheckpointError::Load { .. }
+                    ),
+                    "{error}"
+                ),
+                _ => assert_eq!(error, CheckpointError::Checksum, "bit {bit}"),
             }
         }
     }
 
     #[test]
     fn what_is_cut_short_is_found() {
-        let (bytes, _) = sealed(3);
+        let bytes = sealed();
         for end in 0..bytes.len() {
-            assert_eq!(refusal(bytes.slice(..end)), CheckpointError::NotACheckpoint, "at {end}");
+            let error = refusal(bytes.slice(..end));
+            let damaged = match end {
+                0..4 => error == CheckpointError::NotACheckpoint,
+                _ => matches!(
+                    error,
+                    CheckpointError::Length
+                        | CheckpointError::Checksum
+                        | CheckpointError::Load { .. }
+                ),
+            };
+            assert!(damaged, "at {end}: {error}");
         }
-        assert_eq!(refusal(Bytes::from_static(b"vsck")), CheckpointError::Length);
-        assert_eq!(refusal(bytes.slice(1..)), CheckpointError::Checksum);
+        assert_eq!(refusal(bytes.slice(1..)), CheckpointError::NotACheckpoint);
     }
 
     #[test]
-    fn other_types_and_lengths_are_named() {
-        // The last letter of the name; the lengths of state, of what is beside, of the name.
-        let error = refusal(resealed(NUMBERS + 1, |letter| *letter = b'Y'));
-        let there = "vsync.directorY".to_owned();
-        assert_eq!(error, CheckpointError::Type { here: Directory::NAME.to_owned(), there });
-        assert_eq!(refusal(resealed(8, |length| *length += 1)), CheckpointError::Length);
-        assert_eq!(refusal(resealed(9, |length| *length = 255)), CheckpointError::Length);
-        assert_eq!(refusal(resealed(13, |length| *length = 255)), CheckpointError::Length);
-        let longer = resealed(12, |length| *length += 1);
-        assert!(matches!(refusal(longer), CheckpointError::Length));
+    fn other_lengths_are_named() {
+        let lengths = [(20 - 4, CheckpointError::Leftover { bytes: 1 }), (20, LENGTH)];
+        for (at, error) in lengths {
+            let longer = resealed(|bytes| {
+                let place = bytes.len() + 8 - at;
+                bytes[place] += 1;
+            });
+            assert_eq!(refusal(longer), error);
+        }
+        let more = resealed(|bytes| {
+            let place = bytes.len() + 8 - END;
+            bytes.insert(place, 0);
+        });
+        assert_eq!(refusal(more), LENGTH);
+    }
+
+    #[test]
+    fn it_is_made_and_read_in_pieces_of_any_size() {
+        let bytes = sealed();
+        for size in [1, 2, 7, 64, bytes.len()] {
+            let (made, pieces) = std::sync::mpsc::channel();
+            struct Made(std::sync::mpsc::Sender<Vec<u8>>);
+            impl crate::codec::pieces::Pieces for Made {
+                fn next(&mut self, full: Vec<u8>) -> Vec<u8> {
+                    self.0.send(full).expect("taken");
+                    Vec::new()
+                }
+            }
+            let out = CheckpointWriter::pieces(Vec::new(), size, Box::new(Made(made)));
+            // No way back is needed, so nothing of a first piece is taken back.
+            let sealed = write(&Directory::default(), &beside(), out).expect("sealed");
+            let mut all: Vec<Bytes> = pieces.into_iter().map(Bytes::from).collect();
+            assert!(all.iter().all(|piece| piece.len() == size));
+            all.push(sealed.rest);
+            assert_eq!(all.concat(), bytes, "pieces of {size}");
+            let mut coming = all.into_iter();
+            let mut from = CheckpointReader::pieces(move || coming.next());
+            let opened = read(&mut Directory::default(), &mut from).expect("opened");
+            assert_eq!((opened.hash, opened.bytes), (sealed.hash, sealed.bytes));
+        }
     }
 }

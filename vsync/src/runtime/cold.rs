@@ -15,6 +15,7 @@ use vsync_core::wire::Micros;
 
 use super::apply::split;
 use super::callers::Takes;
+use super::checkpoint::Beside;
 use super::inner::{Inner, Sending};
 use super::replica::{Broken, Installed, Loading, Replica, Saving, Shared};
 use super::typed::Typed;
@@ -186,9 +187,13 @@ impl<S: Replicated> Replica for Cold<S> {
         self.typed.saving()
     }
 
-    fn loading(&mut self, checkpoint: Bytes) -> Loading {
+    fn loading(&mut self) -> Loading {
         self.forget();
-        self.typed.loading(checkpoint)
+        self.typed.loading()
+    }
+
+    fn loaded(&mut self, beside: Beside) {
+        self.typed.loaded(beside);
     }
 
     fn stabilised(&mut self) {

@@ -28,7 +28,7 @@ pub(crate) struct Counts {
     /// The change that is under way.
     change: Option<(Instant, Span)>,
     /// The checkpoint that is being loaded.
-    load: Option<(Instant, u64, Span)>,
+    load: Option<(Instant, Span)>,
 }
 
 impl Counts {
@@ -55,22 +55,23 @@ impl Counts {
         self.load = None;
     }
 
-    /// A checkpoint of so many bytes begins to be loaded.
-    pub(crate) fn loading(&mut self, group: &str, view: u64, bytes: usize) {
-        let bytes = bytes as u64;
+    /// A checkpoint begins to be loaded, as its first piece is here.
+    pub(crate) fn loading(&mut self, group: &str, view: u64) {
+        let bytes = tracing::field::Empty;
         let span = tracing::info_span!("load_checkpoint", group, view, bytes);
-        self.load = Some((Instant::now(), bytes, span));
+        self.load = Some((Instant::now(), span));
     }
 
     /// It is the state now.
-    pub(crate) fn loaded(&mut self) {
-        if let Some((begun, bytes, _span)) = self.load.take() {
+    pub(crate) fn loaded(&mut self, bytes: u64) {
+        if let Some((begun, span)) = self.load.take() {
+            span.record("bytes", bytes);
             self.loaded.count(bytes, begun.elapsed());
         }
     }
 
     /// A checkpoint of so many bytes was taken in this time.
-    pub(crate) fn saved(&mut self, bytes: usize, time: Duration) {
-        self.saved.count(bytes as u64, time);
+    pub(crate) fn saved(&mut self, bytes: u64, time: Duration) {
+        self.saved.count(bytes, time);
     }
 }

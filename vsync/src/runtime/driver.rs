@@ -12,6 +12,7 @@
 mod alarms;
 mod left;
 mod outputs;
+mod transfer;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -276,6 +277,8 @@ impl Driver {
             }
             Command::Leave { group, tell } => self.leave(group, tell),
             Command::Abandon { group, why } => self.abandon(group, &why),
+            Command::Piece { work, label, bytes } => self.piece(work, label, bytes),
+            Command::Room(group) => self.room(group),
             Command::Worked { work, outcome } => self.worked(work, outcome),
             Command::Report { tell } => self.report(tell),
             Command::Stop { tell } => self.stop = Some(tell),
@@ -292,6 +295,7 @@ impl Driver {
     ) {
         let Some(mut slot) = self.slots.remove(&group) else { return };
         if now != group || contacts.is_none() {
+            slot.incoming = None;
             self.step(Input::Abandon { group });
         }
         slot.progress = progress.or(slot.progress);

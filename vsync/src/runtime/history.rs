@@ -137,8 +137,8 @@ pub(crate) fn spell(name: &str, member: MemberId) -> Id {
 }
 
 /// The digest of a checkpoint.
-pub(crate) fn hash(checkpoint: &[u8]) -> String {
-    format!("{:016x}", xxh3_64(checkpoint))
+pub(crate) fn hash(checkpoint: u64) -> String {
+    format!("{checkpoint:016x}")
 }
 
 /// The line of an install; `before` are the names of the view that is left.
@@ -215,7 +215,8 @@ pub(crate) fn accepted(
 
 /// The line of the state at the end.
 pub(crate) fn state(view: u64, cut: &Cut, checkpoint: &[u8], names: &Names) -> Event {
-    Event::State { view, cut: names.counts(cut), extent: cut.extent, hash: hash(checkpoint) }
+    let hash = hash(xxh3_64(checkpoint));
+    Event::State { view, cut: names.counts(cut), extent: cut.extent, hash }
 }
 
 fn class(class: Class) -> event::Class {

@@ -33,6 +33,7 @@ pub(crate) mod sessions;
 mod slot;
 pub(crate) mod stability;
 pub(crate) mod timers;
+mod transfer;
 pub(crate) mod typed;
 mod verdicts;
 
@@ -50,6 +51,7 @@ use crate::error::GroupError;
 use crate::report::GroupReport;
 use crate::state::CheckpointError;
 use crate::view::View;
+use checkpoint::{Opened, Sealed};
 use replica::{Encoding, Replica};
 use seat::Seat;
 
@@ -100,6 +102,17 @@ pub(crate) enum Command {
         /// Why, for whoever reads the group's events.
         why: String,
     },
+    /// The next piece of a checkpoint that is being taken.
+    Piece {
+        /// The name of the work.
+        work: u64,
+        /// The view after whose install it is taken.
+        label: u64,
+        /// What follows of it.
+        bytes: Bytes,
+    },
+    /// More pieces of the checkpoint that is being loaded in this group can be read.
+    Room(GroupId),
     /// A replica has done what it did away from the driver.
     Worked {
         /// The name of the work.
@@ -123,10 +136,10 @@ pub(crate) enum Command {
 pub(crate) enum Outcome {
     /// The state is copied; the checkpoint is still to be made of it.
     Copied(Point, Encoding),
-    /// A checkpoint was taken.
-    Saved(Point, Result<Bytes, CheckpointError>),
+    /// A checkpoint was taken: this is the end of it.
+    Saved(Point, Result<Sealed, CheckpointError>),
     /// A checkpoint was loaded.
-    Loaded(Result<(), CheckpointError>),
+    Loaded(Result<Opened, CheckpointError>),
     /// A range was applied.
     Applied(away::Applied),
     /// A view was installed.

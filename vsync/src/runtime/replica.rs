@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use vsync_core::engine::{Delivery, Level};
@@ -13,14 +13,16 @@ use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::callers::Takes;
-use super::checkpoint::{self, Beside};
+use super::checkpoint::{self, Beside, Opened, Sealed};
 use super::free::{Free, Holding};
 use super::inner::Sending;
 use super::ring::Ring;
 use super::seat::Seat;
 use super::stability::Stability;
+use super::transfer::Handing;
 use crate::__private::Parameters;
 use crate::card::Card;
+use crate::codec::pieces::CheckpointReader;
 use crate::error::GroupError;
 use crate::events::Feed;
 use crate::replicated::{ApplyError, QueryError, Replicated};
@@ -41,6 +43,7 @@ pub(crate) struct Shared<S: Replicated> {
     free: Free,
     /// The state is void, and whoever holds it next makes it so.
     voided: AtomicBool,
+    load: Mutex<()>,
 }
 
 /// The state of a replica.
@@ -51,7 +54,7 @@ pub(super) enum Cell<S> {
     Live(S),
     /// The group's state at an earlier point, as its checkpoint, and what is local to this node.
     Asleep(Vec<u8>, S),
-    /// Nothing: the state could not be loaded.
+    /// Nothing: a checkpoint is being loaded.
     Void,
 }
 
@@ -72,18 +75,22 @@ pub(crate) enum Unanswered {
 pub(crate) type Read = (Vec<u8>, Seen, Stability);
 
 /// Takes a checkpoint, or a copy of the state that it is made of.
-pub(crate) type Saving = Box<dyn FnOnce() -> Taken + Send>;
+pub(crate) type Saving = Box<dyn FnOnce(Handing) -> Taken + Send>;
 
-/// Makes the checkpoint of a copy.
-pub(crate) type Encoding = Box<dyn FnOnce() -> Result<Bytes, CheckpointError> + Send>;
+/// Makes the checkpoint of a copy; what is left of that is let go of when nobody waits for it.
+pub(crate) type Encoding = Box<dyn FnOnce(Handing) -> (Encoded, Box<dyn Any + Send>) + Send>;
+
+/// What came of a checkpoint.
+pub(crate) type Encoded = Result<Sealed, CheckpointError>;
 
 /// Loads a checkpoint.
-pub(crate) type Loading = Box<dyn FnOnce() -> Result<(), CheckpointError> + Send>;
+pub(crate) type Loading =
+    Box<dyn FnOnce(&mut CheckpointReader) -> Result<Opened, CheckpointError> + Send>;
 
 /// What there is of a checkpoint when the state is no longer needed for it.
 pub(crate) enum Taken {
     /// All of it.
-    Checkpoint(Result<Bytes, CheckpointError>),
+    Checkpoint(Encoded),
     /// The state is of a type that can be copied: updates go on while the copy is encoded.
     Copy(Encoding),
 }
@@ -131,7 +138,9 @@ pub(crate) trait Replica: Send {
     /// Takes the checkpoint, wherever that is run.
     fn saving(&self) -> Saving;
     /// Replaces the state by a checkpoint, wherever that is run; `#[local]` parts are kept.
-    fn loading(&mut self, checkpoint: Bytes) -> Loading;
+    fn loading(&mut self) -> Loading;
+    /// What was beside the state that was loaded.
+    fn loaded(&mut self, beside: Beside);
     /// More of what was delivered is stable.
     fn stabilised(&mut self);
     /// When there is something to send that nobody has called for, by the wall clock.
@@ -194,6 +203,7 @@ impl<S: Replicated> Shared<S> {
             state: Mutex::new(Cell::Local(local)),
             free: Free::default(),
             voided: AtomicBool::new(false),
+            load: Mutex::new(()),
         }
     }
 
@@ -228,7 +238,9 @@ impl<S: Replicated> Shared<S> {
     }
 
     fn settle(&self, state: &mut Cell<S>) {
-        if self.voided.swap(false, Ordering::AcqRel)
+        // While a checkpoint is loaded, it is what will be void.
+        if !matches!(state, Cell::Void)
+            && self.voided.swap(false, Ordering::AcqRel)
             // A joiner may be excluded before it has a state: what is local to this node stays.
             && let Cell::Local(old) | Cell::Live(old) | Cell::Asleep(_, old) =
                 std::mem::replace(state, Cell::Void)
@@ -286,21 +298,27 @@ impl<S: Replicated> Shared<S> {
     /// The checkpoint of the state, with what is beside it.
     pub(super) fn save(&self, beside: &Beside) -> Result<Bytes, CheckpointError> {
         match &*self.lock() {
-            Cell::Live(live) => encode(live, beside),
+            Cell::Live(live) => guarded(|| checkpoint::whole(live, beside)),
             _ => Err(CheckpointError::NoState),
         }
     }
 
     /// The same, or a copy of the state where that is possible: the state is locked no longer than
     /// for that.
-    pub(super) fn take(&self, beside: Beside) -> Taken {
+    pub(super) fn take(&self, beside: Beside, to: Handing) -> Taken {
         let state = self.lock();
         let Cell::Live(live) = &*state else {
             return Taken::Checkpoint(Err(CheckpointError::NoState));
         };
         match guarded(|| Ok(live.snapshot())) {
-            Ok(Some(copy)) => Taken::Copy(Box::new(move || encode(&copy, &beside))),
-            Ok(None) => Taken::Checkpoint(encode(live, &beside)),
+            Ok(Some(copy)) => Taken::Copy(Box::new(move |to| {
+                let sealed = guarded(|| checkpoint::write(&copy, &beside, to.in_time()));
+                (sealed, Box::new(copy))
+            })),
+            Ok(None) => {
+                let write = || checkpoint::write(live, &beside, to.at_once());
+                Taken::Checkpoint(guarded(write))
+            }
             Err(error) => Taken::Checkpoint(Err(error)),
         }
     }
@@ -348,27 +366,40 @@ impl<S: Replicated> Shared<S> {
         }
     }
 
-    /// Makes the state what a checkpoint says that `version` of the type wrote.
-    pub(super) fn load(&self, version: u32, checkpoint: &[u8]) -> Result<(), CheckpointError> {
-        let mut state = self.lock();
-        let (Cell::Local(old) | Cell::Live(old) | Cell::Asleep(_, old)) =
-            std::mem::replace(&mut *state, Cell::Void)
+    /// Makes the state what a checkpoint says. While that comes there is no state, and nobody is
+    /// kept from finding that out.
+    pub(super) fn load(&self, from: &mut CheckpointReader) -> Result<Opened, CheckpointError> {
+        let loading = self.loading();
+        let taken = std::mem::replace(&mut *self.lock(), Cell::Void);
+        let (Cell::Local(mut state) | Cell::Live(mut state) | Cell::Asleep(_, mut state)) = taken
         else {
             return Err(CheckpointError::NoState);
         };
-        *state = Cell::Live(guarded(|| S::load_from(version, checkpoint, old))?);
-        Ok(())
+        let opened = guarded(|| checkpoint::read(&mut state, from));
+        let mut cell = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is local to this node stays, for another attempt.
+        *cell = if opened.is_ok() { Cell::Live(state) } else { Cell::Local(state) };
+        self.settle(&mut cell);
+        drop((cell, loading));
+        opened
     }
-}
 
-/// The checkpoint of a state: as the active version writes it, so that members of that version can
-/// read it, and the checkpoints of equal replicas are equal; or as its own, without a way back.
-fn encode<S: State>(state: &S, beside: &Beside) -> Result<Bytes, CheckpointError> {
-    let (version, bytes) = guarded(|| match state.save_as(beside.active) {
-        Err(CheckpointError::NoWayBack { .. }) => Ok((S::VERSION, state.save()?)),
-        saved => Ok((beside.active, saved?)),
-    })?;
-    checkpoint::seal::<S>(bytes, version, beside)
+    /// Held while a checkpoint is loaded.
+    fn loading(&self) -> MutexGuard<'_, ()> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is here becomes the state of a new group.
+    pub(super) fn create(&self) {
+        // What was loaded here is void, and ends soon.
+        drop(self.loading());
+        let mut state = self.lock();
+        if let Cell::Local(_) = &*state
+            && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)
+        {
+            *state = Cell::Live(initial);
+        }
+    }
 }
 
 /// Runs code of the user's that may panic.

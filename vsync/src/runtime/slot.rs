@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
@@ -14,16 +13,17 @@ use vsync_history::event::Event;
 
 use super::away::{Absent, Applied, Entered, Entering, Job, Pace, Results};
 use super::callers::{Callers, Ending, Takes};
+use super::checkpoint::{Opened, Sealed};
 use super::counts::Counts;
 use super::history::{self, Names, Subject, Writer};
 use super::inner::Sending;
-use super::replica::{Broken, Installed, Replica, Taken};
+use super::replica::{Broken, Installed, Loading, Replica, Taken};
 use super::room::Room;
 use super::seat::Seat;
+use super::transfer::{Handing, Incoming};
 use super::{Opening, Outcome, Point, Progress};
 use crate::error::NotApplied;
 use crate::group::GroupEvent;
-use crate::state::CheckpointError;
 use crate::view::View;
 
 /// One group at the driver: its replica, who waits for it, and where this node stands in it.
@@ -50,6 +50,8 @@ pub(crate) struct Slot {
     pub(crate) held: Option<Held>,
     /// Copies of the state that are being encoded beside delivery.
     pub(crate) encoding: BTreeSet<u64>,
+    /// The checkpoint that is on its way to this member.
+    pub(crate) incoming: Option<Incoming>,
     standing: Option<Standing>,
     /// The state knows of all views up to this one: the checkpoint was taken after their install.
     label: u64,
@@ -104,6 +106,14 @@ impl Held {
         let output = self.outputs.pop_front()?;
         self.bytes -= size(&output);
         Some(output)
+    }
+
+    /// Those of some kind, oldest first; they hold no updates.
+    pub(crate) fn take(&mut self, of: impl Fn(&Output) -> bool) -> VecDeque<Output> {
+        let all = std::mem::take(&mut self.outputs);
+        let (taken, left) = all.into_iter().partition(|output| of(output));
+        self.outputs = left;
+        taken
     }
 
     /// What was held before comes before this.
@@ -170,6 +180,7 @@ impl Slot {
             alarm: None,
             held: None,
             encoding: BTreeSet::new(),
+            incoming: None,
             standing: None,
             label: 0,
             subject: None,
@@ -380,31 +391,32 @@ impl Slot {
         &self,
         label: u64,
         joiners: Vec<MemberId>,
-    ) -> impl FnOnce() -> Outcome + Send + 'static {
+    ) -> impl FnOnce(Handing) -> Outcome + Send + 'static {
         let delivered = self.seat.status().delivered.counts.iter().sum();
         let group = self.seat.name.as_str();
         let span = tracing::info_span!("save_checkpoint", group, view = label);
         let point = Point { label, delivered, joiners, begun: Instant::now(), span };
         let save = self.replica.saving();
-        move || match save() {
+        move |to| match save(to) {
             Taken::Checkpoint(saved) => Outcome::Saved(point, saved),
             Taken::Copy(encode) => Outcome::Copied(point, encode),
         }
     }
 
     /// A checkpoint was taken.
-    pub(crate) fn saved(&mut self, point: &Point, bytes: &Bytes, record: &mut Record<'_>) {
-        self.counts.saved(bytes.len(), point.begun.elapsed());
-        point.span.in_scope(|| tracing::debug!(bytes = bytes.len(), "taken"));
+    pub(crate) fn saved(&mut self, point: &Point, sealed: &Sealed, record: &mut Record<'_>) {
+        let bytes = sealed.bytes;
+        self.counts.saved(bytes, point.begun.elapsed());
+        point.span.in_scope(|| tracing::debug!(bytes, "taken"));
         if !record.on() {
             return;
         }
-        let hash = history::hash(bytes);
+        let hash = history::hash(sealed.hash);
         for joiner in &point.joiners {
             record.write(self.subject.as_ref(), || Event::Checkpoint {
                 view: point.label,
                 delivered: Some(point.delivered),
-                bytes: bytes.len() as u64,
+                bytes,
                 hash: hash.clone(),
                 r#for: self.names.id(*joiner),
             });
@@ -413,31 +425,30 @@ impl Slot {
         record.flush();
     }
 
-    /// Makes a checkpoint the state, wherever that is run. `status` is the engine's: the view is
-    /// not installed for the application yet.
-    pub(crate) fn loading(
-        &mut self,
-        label: u64,
-        donor: MemberId,
-        bytes: Bytes,
-        status: Option<(MemberId, wire::View)>,
-        record: &mut Record<'_>,
-    ) -> impl FnOnce() -> Result<(), CheckpointError> + Send + 'static {
+    /// Makes a checkpoint the state, wherever that is run, which was taken at the install of this
+    /// view.
+    pub(crate) fn loading(&mut self, label: u64) -> Loading {
+        self.label = label;
+        self.counts.loading(&self.seat.name, label);
+        self.replica.loading()
+    }
+
+    /// It is the state now. The view is not installed for the application yet.
+    pub(crate) fn loaded(&mut self, of: &Incoming, opened: Opened, record: &mut Record<'_>) {
         if record.on()
-            && let Some((me, view)) = status
+            && let Some((me, view)) = of.status()
         {
-            let names = Names::new(&view);
-            self.subject = Some(self.subject_of(me, &names));
+            let names = Names::new(view);
+            self.subject = Some(self.subject_of(*me, &names));
             record.write(self.subject.as_ref(), || Event::Loaded {
-                view: label,
-                bytes: bytes.len() as u64,
-                hash: history::hash(&bytes),
-                from: names.id(donor),
+                view: of.label(),
+                bytes: opened.bytes,
+                hash: history::hash(opened.hash),
+                from: names.id(of.donor()),
             });
         }
-        self.label = label;
-        self.counts.loading(&self.seat.name, label, bytes.len());
-        self.replica.loading(bytes)
+        self.counts.loaded(opened.bytes);
+        self.replica.loaded(opened.beside);
     }
 
     /// Writes a line that says only that something happened.
@@ -469,6 +480,7 @@ impl Slot {
         self.callers.end(Ending::Excluded { decided });
         self.replica.void();
         self.encoding.clear();
+        self.incoming = None;
         self.standing = None;
         self.subject = None;
         self.names = Names::default();

@@ -10,7 +10,7 @@ use vsync_core::wire::{MemberId, Micros};
 use super::apply::{Walk, panicked};
 use super::attempts::Attempts;
 use super::callers::Takes;
-use super::checkpoint::{self, Beside, Parts};
+use super::checkpoint::Beside;
 use super::clock::wall;
 use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
@@ -298,23 +298,22 @@ impl<S: Replicated> Replica for Typed<S> {
 
     fn saving(&self) -> Saving {
         let (shared, beside) = (Arc::clone(&self.shared), self.beside());
-        Box::new(move || shared.take(beside))
+        Box::new(move |to| shared.take(beside, to))
     }
 
-    fn loading(&mut self, checkpoint: Bytes) -> Loading {
-        let Parts { state, version, beside } = match checkpoint::open::<S>(checkpoint) {
-            Ok(parts) => parts,
-            Err(error) => return Box::new(move || Err(error)),
-        };
+    fn loading(&mut self) -> Loading {
+        self.attempts.stop();
+        self.ctx = None;
+        let shared = Arc::clone(&self.shared);
+        Box::new(move |from| shared.load(from))
+    }
+
+    fn loaded(&mut self, beside: Beside) {
         self.activated(beside.active);
         self.emitted = beside.emitted;
         self.timers = beside.timers.timers(wall());
         self.sessions = beside.sessions.sessions();
         self.sessions.pending = beside.pending.pending();
-        self.attempts.stop();
-        self.ctx = None;
-        let shared = Arc::clone(&self.shared);
-        Box::new(move || shared.load(version, &state))
     }
 
     fn stabilised(&mut self) {
@@ -355,12 +354,7 @@ impl<S: Replicated> Replica for Typed<S> {
 
     fn create(&mut self) {
         self.activated(S::VERSION);
-        let mut state = self.shared.lock();
-        if let Cell::Local(_) = &*state
-            && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)
-        {
-            *state = Cell::Live(initial);
-        }
+        self.shared.create();
     }
 
     fn void(&mut self) {
@@ -392,6 +386,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::codec::pieces::CheckpointReader;
     use crate::directory::Directory;
     use crate::runtime::seat::Seat;
 
@@ -406,7 +401,9 @@ mod tests {
         for _ in 0..2 {
             joiner.void();
             assert!(joiner.save().is_err(), "there is no state");
-            joiner.loading(checkpoint.clone())().expect("loaded");
+            let mut from = CheckpointReader::whole(checkpoint.clone());
+            let opened = joiner.loading()(&mut from).expect("loaded");
+            joiner.loaded(opened.beside);
             assert_eq!(joiner.save().expect("saved"), checkpoint);
         }
     }

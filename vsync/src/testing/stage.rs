@@ -7,7 +7,7 @@ use super::check::{Failure, Kind};
 use crate::runtime::timers::Saved;
 use crate::view::{Meta, Time};
 use crate::watch::{Seen, watch};
-use crate::{Ctx, MemberId, QueryCtx, Replicated, Reply, View};
+use crate::{CheckpointError, Ctx, MemberId, QueryCtx, Replicated, Reply, View};
 
 /// A state with all that a group would give it.
 pub(crate) struct Stage<S: Replicated> {
@@ -173,11 +173,14 @@ pub(crate) fn snapshot<S: Replicated>(state: &S) -> Result<Snapshot, Failure> {
 
 /// The state of a checkpoint.
 pub(crate) fn load<S: Replicated>(local: S, bytes: &[u8]) -> Result<S, Failure> {
-    guarded("loading", || S::load(bytes, local))?.map_err(|error| {
-        let name = S::NAME;
-        let report = format!("a checkpoint of `{name}` that was taken does not load: {error}");
-        Failure::new(Kind::Checkpoint, report)
-    })
+    guarded("loading", || S::load(bytes, local))?.map_err(|error| does_not_load::<S>(&error))
+}
+
+/// What is said of a checkpoint that was taken and cannot be loaded.
+pub(crate) fn does_not_load<S: Replicated>(error: &CheckpointError) -> Failure {
+    let name = S::NAME;
+    let report = format!("a checkpoint of `{name}` that was taken does not load: {error}");
+    Failure::new(Kind::Checkpoint, report)
 }
 
 /// Runs code of the user's. A panic is told in the report, with its place, and not printed.

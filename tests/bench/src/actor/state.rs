@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::de::Visitor;
@@ -26,6 +26,7 @@ pub(crate) fn wall() -> u64 {
 pub(crate) static METER: Meter = Meter {
     applied: AtomicU64::new(0),
     ignored: AtomicU64::new(u64::MAX),
+    deep: AtomicBool::new(false),
     marks: Mutex::new(Vec::new()),
 };
 
@@ -33,6 +34,7 @@ pub(crate) static METER: Meter = Meter {
 pub(crate) struct Meter {
     applied: AtomicU64,
     ignored: AtomicU64,
+    deep: AtomicBool,
     marks: Mutex<Vec<Mark>>,
 }
 
@@ -46,6 +48,10 @@ pub(crate) struct Mark {
 /// What a replica does besides applying updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum What {
+    /// The state is being copied.
+    Copy,
+    /// It is copied.
+    Copied,
     /// A checkpoint is being taken.
     Save,
     /// It is taken.
@@ -69,6 +75,11 @@ impl Meter {
         self.ignored.store(sender, Relaxed);
     }
 
+    /// Copies of the state share nothing with it.
+    pub(crate) fn copy_deep(&self) {
+        self.deep.store(true, Relaxed);
+    }
+
     /// What has been noted so far.
     pub(crate) fn marks(&self) -> MutexGuard<'_, Vec<Mark>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
@@ -88,7 +99,7 @@ impl Meter {
 
 /// The replicated type.
 #[replicated]
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ballast {
     /// Updates of each sender.
     counts: Vec<u64>,
@@ -129,7 +140,7 @@ impl Ballast {
             let key = self.pieces.0.len() as u64;
             // Not zeros: those would be memory that nobody has touched.
             let piece = vec![key as u8 | 1; size as usize];
-            self.pieces.0.insert(key, Piece(piece));
+            self.pieces.0.insert(key, Piece(Arc::new(piece)));
         }
     }
 
@@ -158,9 +169,18 @@ pub(crate) fn fills(bytes: u64) -> Vec<(u64, u32)> {
     fills
 }
 
-/// The bulk of the state. It notes when it is saved and loaded.
+/// The bulk of the state. It notes when it is copied, saved and loaded.
 #[derive(Debug, Default)]
 struct Pieces(BTreeMap<u64, Piece>);
+
+impl Clone for Pieces {
+    fn clone(&self) -> Pieces {
+        METER.mark(What::Copy);
+        let pieces = self.0.clone();
+        METER.mark(What::Copied);
+        Pieces(pieces)
+    }
+}
 
 impl Serialize for Pieces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -181,7 +201,16 @@ impl<'a> Deserialize<'a> for Pieces {
 }
 
 /// Bytes that serde takes as bytes, not one by one.
-struct Piece(Vec<u8>);
+struct Piece(Arc<Vec<u8>>);
+
+impl Clone for Piece {
+    fn clone(&self) -> Piece {
+        match METER.deep.load(Relaxed) {
+            true => Piece(Arc::new(self.0.to_vec())),
+            false => Piece(Arc::clone(&self.0)),
+        }
+    }
+}
 
 impl fmt::Debug for Piece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,10 +235,10 @@ impl<'a> Deserialize<'a> for Piece {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Piece, E> {
-                Ok(Piece(bytes.to_vec()))
+                Ok(Piece(Arc::new(bytes.to_vec())))
             }
         }
-        deserializer.deserialize_bytes(Bytes)
+        deserializer.deserialize_byte_buf(Bytes)
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn joins(documents: &[Value]) -> Result<Vec<Plot>, String> {
     let times = vec![
         series("the join, in all", rounds(), |join| Some(join.join_ms * 1e3)),
         part("saving", |parts| parts.save_ms),
-        part("transfer", |parts| parts.transfer_ms),
+        part("from saved to loaded", |parts| parts.transfer_ms),
         part("loading", |parts| parts.load_ms),
     ];
     let mut quinn = series("quinn, one stream", rounds(), |join| join.quinn_megabytes_per_second);

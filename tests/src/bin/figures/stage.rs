@@ -48,6 +48,8 @@ struct Seat {
     view: Option<View>,
     me: Option<MemberId>,
     loaded: Option<Event>,
+    /// The checkpoint as far as it has come.
+    pieces: Vec<u8>,
     /// A state to which the order of concurrent updates does not matter.
     sum: u64,
 }
@@ -150,7 +152,8 @@ impl Stage {
         self.history.logs.push(Log { name: format!("{}.jsonl", name(node)), lines: vec![line] });
         let engine = Engine::new(EngineConfig::new(NodeId(node)));
         let others: Vec<u64> = self.seats.keys().copied().collect();
-        let seat = Seat { engine, log, view: None, me: None, loaded: None, sum: 0 };
+        let seat =
+            Seat { engine, log, view: None, me: None, loaded: None, pieces: Vec::new(), sum: 0 };
         self.seats.insert(node, seat);
         for other in others {
             self.input(node, Input::Connected { peer: NodeId(other) });
@@ -219,11 +222,17 @@ impl Stage {
                         Event::Checkpoint { view: label, delivered: None, bytes, hash, r#for },
                     );
                 }
-                self.input(node, Input::Checkpoint { group, label, bytes });
+                self.input(node, Input::Checkpoint { group, label, bytes, last: true });
             }
-            Output::Loaded { label, donor, bytes, .. } => {
-                let (size, hash, from) = (bytes.len() as u64, hash(&bytes), id(donor));
+            Output::Load { offset, bytes, .. } => {
                 let Some(seat) = self.seats.get_mut(&node) else { return };
+                seat.pieces.truncate(offset as usize);
+                seat.pieces.extend_from_slice(&bytes);
+            }
+            Output::Loaded { label, donor, .. } => {
+                let Some(seat) = self.seats.get_mut(&node) else { return };
+                let bytes = std::mem::take(&mut seat.pieces);
+                let (size, hash, from) = (bytes.len() as u64, hash(&bytes), id(donor));
                 let head = bytes.first_chunk().expect("a checkpoint of ours");
                 seat.sum = u64::from_le_bytes(*head);
                 seat.loaded = Some(Event::Loaded { view: label, bytes: size, hash, from });

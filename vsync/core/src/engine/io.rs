@@ -139,14 +139,25 @@ pub enum Input {
         /// Comes back in the output.
         id: u64,
     },
-    /// The checkpoint that [`Output::TakeCheckpoint`] asked for.
+    /// The next piece of the checkpoint that [`Output::TakeCheckpoint`] asked for. It is let go of
+    /// when all who join by it have it, or need it no more.
     Checkpoint {
         /// The group.
         group: GroupId,
         /// The view at whose install it was taken.
         label: ViewNumber,
-        /// The state at that point of the stream.
+        /// What follows of the state at that point of the stream.
         bytes: Bytes,
+        /// Whether that was all of it.
+        last: bool,
+    },
+    /// The application cannot keep up with the pieces of its checkpoint (`on`), or can again. Until
+    /// then the donor sends little more than is under way.
+    HoldTransfer {
+        /// The group.
+        group: GroupId,
+        /// Whether pieces are to wait from now on.
+        on: bool,
     },
     /// Go on in a new view, though nobody comes or goes: what was delivered in this one is then
     /// delivered by all, and before anything else.
@@ -280,8 +291,9 @@ impl DropReason {
     ];
 }
 
-/// What the engine wants done, in order. `Deliver`, `Install`, `TakeCheckpoint` and `Loaded` of one
-/// group are one ordered stream: the position of a checkpoint is a fact, not a protocol.
+/// What the engine wants done, in order. `Deliver`, `Install`, `TakeCheckpoint`, `Load` and
+/// `Loaded` of one group are one ordered stream: the position of a checkpoint is a fact, not a
+/// protocol.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send a frame; it is dropped where there is no connection.
@@ -309,7 +321,8 @@ pub enum Output {
     Deliver(Delivery),
     /// A view is installed. Everything delivered in earlier views is stable.
     Install(Install),
-    /// Take a checkpoint now, before any later delivery, and hand it in as [`Input::Checkpoint`].
+    /// Take a checkpoint now, before any later delivery, and hand it in as [`Input::Checkpoint`]:
+    /// at once or piece by piece, as it is made.
     TakeCheckpoint {
         /// The group.
         group: GroupId,
@@ -318,8 +331,22 @@ pub enum Output {
         /// For whom.
         joiners: Vec<MemberId>,
     },
-    /// The checkpoint of this joiner is here: replace the state by it. The views and deliveries
-    /// since the label follow.
+    /// The next piece of this joiner's checkpoint. One at offset 0 begins a transfer: what came of
+    /// another before, from a donor that has failed perhaps, is void.
+    Load {
+        /// The group.
+        group: GroupId,
+        /// The view at whose install it was taken.
+        label: ViewNumber,
+        /// Who took it.
+        donor: MemberId,
+        /// Where the piece begins: at the end of the one before.
+        offset: u64,
+        /// What follows of the state.
+        bytes: Bytes,
+    },
+    /// That was all of it: replace the state by it. The views and deliveries since the label
+    /// follow.
     Loaded {
         /// The group.
         group: GroupId,
@@ -327,8 +354,6 @@ pub enum Output {
         label: ViewNumber,
         /// Who took it.
         donor: MemberId,
-        /// The state.
-        bytes: Bytes,
     },
     /// The stable cut has grown. `extent` counts the stable positions.
     Stable {

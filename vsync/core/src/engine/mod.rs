@@ -192,8 +192,13 @@ impl Engine {
             Input::Flush { group, id } => {
                 self.member(now, out, group, |member, turn| member.flush(turn, id));
             }
-            Input::Checkpoint { group, label, bytes } => {
-                self.member(now, out, group, |member, turn| member.checkpoint(turn, label, bytes));
+            Input::Checkpoint { group, label, bytes, last } => {
+                self.member(now, out, group, |member, turn| {
+                    member.checkpoint(turn, label, bytes, last);
+                });
+            }
+            Input::HoldTransfer { group, on } => {
+                self.member(now, out, group, |member, turn| member.hold_transfer(turn, on));
             }
             Input::Renew { group } => {
                 self.member(now, out, group, |member, turn| member.renew(turn));

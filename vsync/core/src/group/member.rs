@@ -339,8 +339,8 @@ impl Membership {
             Message::Fetch { lanes, records } => {
                 self.on_fetch(turn, incoming.peer, incoming.view, lanes, *records);
             }
-            Message::ChunkAck { label, have } => {
-                self.on_chunk_ack(turn, incoming.peer, *label, *have);
+            Message::ChunkAck { label, have, next } => {
+                self.on_chunk_ack(turn, incoming.peer, *label, *have, *next);
             }
             Message::Chunk(chunk) if self.expects(incoming.peer, chunk) => {
                 self.on_chunk(turn, incoming.peer, chunk, incoming.bodies.clone());

@@ -1,5 +1,6 @@
 //! Floor 4: one group as one node sees it.
 
+mod checkpoint;
 mod departed;
 mod fetch;
 mod install;

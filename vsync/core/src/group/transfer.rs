@@ -1,17 +1,18 @@
-//! State transfer: checkpoints taken at an install, moved in chunks, and the joiner's replay.
+//! State transfer: checkpoints taken at an install, moved in chunks while they are made and read,
+//! and the joiner's replay.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use bytes::{Bytes, BytesMut};
-use xxhash_rust::xxh3::xxh3_64;
+use bytes::{Buf, Bytes};
 
 use super::Turn;
+use super::checkpoint::Checkpoint;
 use super::install::HeldView;
 use super::member::Membership;
 use crate::bugs::Bug;
 use crate::engine::{DropReason, Install, Output, Traffic};
-use crate::wire::messages::{Chunk, Message};
+use crate::wire::messages::{Chunk, Message, Next};
 use crate::wire::{MemberId, NodeId, Rank, Transfer, View, ViewNumber};
 
 /// Chunks under way to one joiner.
@@ -28,9 +29,12 @@ pub(crate) enum Loading {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting {
     held: Vec<HeldView>,
-    /// The transfer that `buffer` belongs to.
+    /// The transfer that is under way.
     transfer: Option<Transfer>,
-    buffer: BytesMut,
+    /// Bytes of it that were handed on.
+    received: u64,
+    /// The application takes no more for now.
+    full: bool,
     restart: bool,
 }
 
@@ -74,7 +78,7 @@ impl Loading {
 /// The checkpoints that this member hands out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outgoing {
-    checkpoints: BTreeMap<ViewNumber, Option<(Bytes, u64)>>,
+    checkpoints: BTreeMap<ViewNumber, Checkpoint>,
     to: BTreeMap<MemberId, Progress>,
     /// Only with the planted bug: taken later than at the install.
     late: Option<(ViewNumber, Vec<MemberId>)>,
@@ -83,12 +87,28 @@ pub(crate) struct Outgoing {
 #[derive(Clone, Debug)]
 struct Progress {
     label: ViewNumber,
+    /// Bytes that the joiner has.
     acked: u64,
     sent: u64,
-    started: bool,
+    /// Bytes that may be sent.
+    until: u64,
+    /// The joiner was told where the checkpoint ends.
+    told: bool,
     done: bool,
     /// Something was acknowledged since the last look.
     moved: bool,
+}
+
+impl Progress {
+    fn new(label: ViewNumber) -> Self {
+        let (acked, sent, until) = (0, 0, 0);
+        Progress { label, acked, sent, until, told: false, done: false, moved: true }
+    }
+
+    fn rewind(&mut self) {
+        self.sent = self.acked;
+        self.told = false;
+    }
 }
 
 impl Outgoing {
@@ -98,22 +118,28 @@ impl Outgoing {
 
     /// After a break, or no progress: send from what is acknowledged.
     pub(crate) fn rewind(&mut self, peer: NodeId) {
-        for (id, progress) in &mut self.to {
-            if id.node == peer {
-                progress.sent = progress.acked;
-                progress.started = false;
-            }
+        for (_, progress) in self.to.iter_mut().filter(|(id, _)| id.node == peer) {
+            progress.rewind();
         }
     }
 
-    /// Periodic: what stands still is sent again.
+    /// Periodic: what stands still is sent again. Who has everything that it allowed may have told
+    /// in vain that it wants more, and is asked with one piece.
     pub(crate) fn rewind_idle(&mut self) {
         for progress in self.to.values_mut() {
             if core::mem::take(&mut progress.moved) {
                 continue;
             }
-            progress.sent = progress.acked;
-            progress.started = false;
+            progress.rewind();
+            progress.until = progress.until.max(progress.acked + 1);
+        }
+    }
+
+    /// Lets go of the pieces that nobody needs any more.
+    fn forget(&mut self) {
+        for (label, checkpoint) in &mut self.checkpoints {
+            let wanting = self.to.values().filter(|p| p.label == *label && !p.done);
+            checkpoint.forget(wanting.map(|progress| progress.acked).min());
         }
     }
 }
@@ -135,14 +161,13 @@ impl Membership {
         let mut fresh = Vec::new();
         for (id, label) in wanted {
             if label == number && !outgoing.to.contains_key(&id) {
-                let progress =
-                    Progress { label, acked: 0, sent: 0, started: false, done: false, moved: true };
-                outgoing.to.insert(id, progress);
+                outgoing.to.insert(id, Progress::new(label));
                 fresh.push(id);
             }
         }
         let used = |label: &ViewNumber| outgoing.to.values().any(|p| p.label == *label);
         outgoing.checkpoints.retain(|label, _| used(label));
+        outgoing.forget();
         if outgoing.to.is_empty() {
             // Emptied maps keep a node each: a kilobyte, in every group.
             outgoing.to = BTreeMap::new();
@@ -151,7 +176,7 @@ impl Membership {
         if fresh.is_empty() {
             return;
         }
-        outgoing.checkpoints.insert(number, None);
+        outgoing.checkpoints.insert(number, Checkpoint::default());
         if turn.bugs().has(Bug::OptimisticCheckpoint) {
             outgoing.late = Some((number, fresh));
             return;
@@ -167,39 +192,40 @@ impl Membership {
         }
     }
 
-    /// The application's checkpoint is here.
-    pub(crate) fn checkpoint(&mut self, turn: &mut Turn<'_>, label: ViewNumber, bytes: Bytes) {
+    /// The next piece of the application's checkpoint is here.
+    pub(crate) fn checkpoint(
+        &mut self,
+        turn: &mut Turn<'_>,
+        label: ViewNumber,
+        bytes: Bytes,
+        last: bool,
+    ) {
         if let Some(checkpoint) = self.outgoing.checkpoints.get_mut(&label) {
-            let hash = xxh3_64(&bytes);
-            *checkpoint = Some((bytes, hash));
+            checkpoint.add(bytes, last, turn.config.chunk.max(1));
+            self.outgoing.forget();
             self.send_chunks(turn);
         }
     }
 
     /// Sends what the windows of the transfers allow.
     pub(crate) fn send_chunks(&mut self, turn: &mut Turn<'_>) {
-        let size = turn.config.chunk.max(1) as u64;
+        let window = WINDOW * turn.config.chunk.max(1) as u64;
         let header = self.header();
         for (id, progress) in &mut self.outgoing.to {
-            let Some(Some((bytes, hash))) = self.outgoing.checkpoints.get(&progress.label) else {
+            let Some(checkpoint) = self.outgoing.checkpoints.get(&progress.label) else {
                 continue;
             };
-            let total = bytes.len() as u64;
+            // Before it has said anything.
+            let until = progress.until.max(if progress.acked == 0 { window } else { 0 });
             while !progress.done
-                && (progress.sent < total.min(progress.acked + WINDOW * size) || !progress.started)
+                && !progress.told
+                && let Some((piece, last)) = checkpoint.piece(progress.sent)
+                && (progress.sent < until || piece.is_empty())
             {
-                progress.started = true;
-                let end = total.min(progress.sent + size);
-                let piece = bytes.slice(progress.sent as usize..end as usize);
-                let chunk = Chunk {
-                    label: progress.label,
-                    offset: progress.sent,
-                    total,
-                    hash: *hash,
-                    length: piece.len() as u32,
-                };
-                progress.sent = end;
-                let message = Message::Chunk(chunk);
+                let (label, offset, length) = (progress.label, progress.sent, piece.len() as u32);
+                progress.sent += piece.len() as u64;
+                progress.told = last;
+                let message = Message::Chunk(Chunk { label, offset, length, last });
                 turn.cast(header, [id.node], Traffic::Bulk, message, &[piece]);
             }
         }
@@ -212,7 +238,9 @@ impl Membership {
         peer: NodeId,
         label: ViewNumber,
         have: u64,
+        next: Next,
     ) {
+        let window = WINDOW * turn.config.chunk.max(1) as u64;
         let Some((_, progress)) = self
             .outgoing
             .to
@@ -221,21 +249,21 @@ impl Membership {
         else {
             return;
         };
-        let Some(Some((bytes, _))) = self.outgoing.checkpoints.get(&label) else {
+        let Some(checkpoint) = self.outgoing.checkpoints.get(&label) else {
             return;
         };
-        let total = bytes.len() as u64;
-        if have > total {
+        if have > checkpoint.end() {
             return turn.dropped(peer, DropReason::Invalid);
         }
-        if have < progress.acked {
-            // It starts over: what it had did not match its checksum.
-            progress.sent = have;
-        }
-        progress.acked = have;
-        progress.moved = true;
+        progress.acked = progress.acked.max(have);
         progress.sent = progress.sent.max(have);
-        progress.done = have == total;
+        progress.moved = true;
+        match next {
+            Next::More => progress.until = progress.acked + window,
+            Next::Wait => {}
+            Next::Enough => progress.done = true,
+        }
+        self.outgoing.forget();
         self.send_chunks(turn);
         self.settle(turn);
     }
@@ -247,10 +275,10 @@ impl Membership {
             .is_some_and(|transfer| transfer.donor.node == peer && transfer.label == chunk.label)
     }
 
-    /// A piece that is not needed any more: as if all were here, so that the donor stops.
+    /// A piece that is not needed any more: the donor stops.
     pub(crate) fn refuse_chunk(&mut self, turn: &mut Turn<'_>, peer: NodeId, chunk: &Chunk) {
-        let message = Message::ChunkAck { label: chunk.label, have: chunk.total };
-        self.send(turn, [peer], Traffic::Control, message);
+        let (label, have, next) = (chunk.label, chunk.offset, Next::Enough);
+        self.send(turn, [peer], Traffic::Control, Message::ChunkAck { label, have, next });
     }
 
     /// A piece of this joiner's checkpoint.
@@ -259,7 +287,7 @@ impl Membership {
         turn: &mut Turn<'_>,
         peer: NodeId,
         chunk: &Chunk,
-        body: Bytes,
+        mut body: Bytes,
     ) {
         let Some(transfer) = self.view().members[self.rank()].transfer else {
             return;
@@ -267,24 +295,44 @@ impl Membership {
         let Loading::Waiting(waiting) = &mut self.loading else {
             return self.refuse_chunk(turn, peer, chunk);
         };
-        let label = chunk.label;
         if waiting.transfer != Some(transfer) {
             waiting.transfer = Some(transfer);
-            waiting.buffer.clear();
+            waiting.received = 0;
         }
-        if chunk.offset == waiting.buffer.len() as u64 {
-            waiting.buffer.extend_from_slice(&body);
+        let Transfer { donor, label } = transfer;
+        let (offset, end) = (waiting.received, chunk.offset + u64::from(chunk.length));
+        // What is beyond a piece that was lost comes again, and what is here may.
+        let follows = (chunk.offset..=end).contains(&offset);
+        if follows && (offset < end || end == 0) {
+            body.advance((offset - chunk.offset) as usize);
+            waiting.received = end;
+            let bytes = body;
+            turn.out.push(Output::Load { group: self.id, label, donor, offset, bytes });
         }
-        let mut have = waiting.buffer.len() as u64;
-        let complete = have == chunk.total;
-        let intact = complete && xxh3_64(&waiting.buffer) == chunk.hash;
-        if complete && !intact || have > chunk.total {
-            waiting.buffer.clear();
-            have = 0;
-        }
-        self.send(turn, [peer], Traffic::Control, Message::ChunkAck { label, have });
-        if intact {
+        let complete = follows && chunk.last;
+        let (have, full) = (waiting.received, waiting.full);
+        let next = match (complete, full) {
+            (true, _) => Next::Enough,
+            (false, true) => Next::Wait,
+            (false, false) => Next::More,
+        };
+        self.send(turn, [peer], Traffic::Control, Message::ChunkAck { label, have, next });
+        if complete {
             self.load(turn, transfer);
+        }
+    }
+
+    /// The application takes no more pieces for now, or does again.
+    pub(crate) fn hold_transfer(&mut self, turn: &mut Turn<'_>, on: bool) {
+        let Loading::Waiting(waiting) = &mut self.loading else {
+            return;
+        };
+        waiting.full = on;
+        let have = waiting.received;
+        if let Some(Transfer { donor, label }) = waiting.transfer.filter(|_| !on) {
+            let next = Next::More;
+            let message = Message::ChunkAck { label, have, next };
+            self.send(turn, [donor.node], Traffic::Control, message);
         }
     }
 
@@ -294,9 +342,9 @@ impl Membership {
             return;
         };
         let Transfer { donor, label } = transfer;
-        let (group, bytes) = (self.id, waiting.buffer.freeze());
+        let group = self.id;
         turn.marks.loaded += 1;
-        turn.out.push(Output::Loaded { group, label, donor, bytes });
+        turn.out.push(Output::Loaded { group, label, donor });
         let mut first = true;
         let me = self.me;
         let mut tell = |turn: &mut Turn<'_>, install: &Install| {

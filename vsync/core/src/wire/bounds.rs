@@ -62,7 +62,7 @@ fn message(message: &Message) -> bool {
         Message::Join(request) => join(request),
         Message::Excluded { entry } => *entry < HORIZON,
         Message::Chunk(piece) => chunk(piece),
-        Message::ChunkAck { label, have } => *label < HORIZON && *have < HORIZON,
+        Message::ChunkAck { label, have, .. } => *label < HORIZON && *have < HORIZON,
         Message::Install { .. }
         | Message::Installed
         | Message::Refused { .. }
@@ -125,13 +125,12 @@ fn join(join: &JoinRequest) -> bool {
     join.meta.len() <= MAX_META
 }
 
-/// A piece lies inside its checkpoint, and only that of an empty checkpoint is empty.
+/// A piece has an end, and is empty only where it says that nothing follows.
 fn chunk(chunk: &Chunk) -> bool {
     let end = chunk.offset.checked_add(u64::from(chunk.length));
     chunk.label < HORIZON
-        && chunk.total < HORIZON
-        && end.is_some_and(|end| end <= chunk.total)
-        && (chunk.length > 0 || chunk.total == 0)
+        && end.is_some_and(|end| end < HORIZON)
+        && (chunk.length > 0 || chunk.last)
 }
 
 /// What every receiver of a proposal relies on, whether it was in the old view or not.
@@ -179,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{Class, Level, Run};
-    use crate::wire::messages::{Acceptance, Data, Digest, Record};
+    use crate::wire::messages::{Acceptance, Data, Digest, Next, Record};
     use crate::wire::{GroupId, Left, LeftReason, Member, MemberId, NodeId, Transfer};
 
     fn group(view: u64, entry: u64, message: Message) -> Frame {
@@ -337,21 +336,23 @@ mod tests {
 
     #[test]
     fn checkpoint_pieces() {
-        for (label, offset, length, total, fits) in [
-            (1, 0, 4, 4, true),
-            (1, 4, 4, 8, true),
-            (1, 0, 0, 0, true),
-            (1, 0, 0, 4, false),
-            (1, 1, 4, 4, false),
-            (1, u64::MAX, 4, 4, false),
-            (1, 0, 4, HORIZON, false),
-            (HORIZON, 0, 4, 4, false),
+        for (label, offset, length, last, fits) in [
+            (1, 0, 4, true, true),
+            (1, 4, 4, false, true),
+            (1, 0, 0, true, true),
+            (1, 4, 0, true, true),
+            (1, 0, 0, false, false),
+            (1, u64::MAX, 4, false, false),
+            (1, HORIZON - 4, 4, true, false),
+            (1, HORIZON - 5, 4, true, true),
+            (HORIZON, 0, 4, true, false),
         ] {
-            let piece = Chunk { label, offset, total, hash: u64::MAX, length };
+            let piece = Chunk { label, offset, length, last };
             check("piece", fits, Message::Chunk(piece));
         }
-        check("acknowledged", false, Message::ChunkAck { label: HORIZON, have: 0 });
-        check("acknowledged", false, Message::ChunkAck { label: 0, have: HORIZON });
+        let next = Next::More;
+        check("acknowledged", false, Message::ChunkAck { label: HORIZON, have: 0, next });
+        check("acknowledged", false, Message::ChunkAck { label: 0, have: HORIZON, next });
     }
 
     /// One active member and one that joins.

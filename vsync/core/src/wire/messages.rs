@@ -147,6 +147,8 @@ pub(crate) enum Message {
         label: ViewNumber,
         /// Bytes here, from the start.
         have: u64,
+        /// What the donor may send.
+        next: Next,
     },
 }
 
@@ -292,10 +294,19 @@ pub(crate) struct Chunk {
     pub(crate) label: ViewNumber,
     /// Where the piece begins.
     pub(crate) offset: u64,
-    /// Bytes in all.
-    pub(crate) total: u64,
-    /// xxh3 of all bytes.
-    pub(crate) hash: u64,
     /// Bytes of the piece; they follow the frame.
     pub(crate) length: u32,
+    /// Whether the checkpoint ends with it. How long it is, the donor need not know before.
+    pub(crate) last: bool,
+}
+
+/// What a joiner wants of its checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Next {
+    /// More, as far as the window goes from here.
+    More,
+    /// No more than the window that it has allowed.
+    Wait,
+    /// Nothing: all of it is here, or it is not needed.
+    Enough,
 }

@@ -115,7 +115,7 @@ impl Net {
         }
         for label in labels {
             let bytes = Bytes::from(vec![9; 40_000]);
-            self.input(node, Input::Checkpoint { group: GROUP, label, bytes });
+            self.input(node, Input::Checkpoint { group: GROUP, label, bytes, last: true });
         }
     }
 

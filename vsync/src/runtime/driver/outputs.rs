@@ -8,6 +8,7 @@ use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::PeerId;
 
+use super::transfer::is_of_transfer;
 use super::{Driver, HELD};
 use crate::group::GroupEvent;
 use crate::runtime::replica::{Broken, Encoding, Installed, panic_text};
@@ -19,8 +20,10 @@ impl Driver {
         let mut record = Record { writer: self.history.as_mut(), now };
         let group = group_of(&output);
         let slot = self.slots.get_mut(&group);
-        let held = slot.and_then(|slot| slot.held.as_mut());
-        if held.is_some() && !of_the_node(&output) {
+        let away = slot.is_some_and(|slot| {
+            slot.held.is_some() && !(slot.incoming.is_some() && is_of_transfer(&output))
+        });
+        if away && !of_the_node(&output) {
             return self.hold(group, output);
         }
         let slot = self.slots.get_mut(&group);
@@ -57,14 +60,17 @@ impl Driver {
             (Output::Install(install), Some(_)) => self.install(install, now),
             (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
                 let save = slot.saving(label, joiners);
-                self.begin_work(group, save);
+                if let Some(to) = self.handing(group, label) {
+                    self.begin_work(group, move || save(to));
+                }
                 Ok(())
             }
-            (Output::Loaded { label, donor, bytes, .. }, Some(slot)) => {
-                let status = self.engine.status(group);
-                let status = status.and_then(|status| status.me.zip(status.view));
-                let load = slot.loading(label, donor, bytes, status, &mut record);
-                self.begin_work(group, move || Outcome::Loaded(load()));
+            (Output::Load { label, donor, offset, bytes, .. }, Some(_)) => {
+                self.load(group, (label, donor), offset, bytes);
+                Ok(())
+            }
+            (Output::Loaded { .. }, Some(_)) => {
+                self.transferred(group);
                 Ok(())
             }
             (Output::Stable { view, cut, .. }, Some(slot)) => {
@@ -97,6 +103,9 @@ impl Driver {
             // It goes out, whatever becomes of the replica: its caller must not hear otherwise.
             slot.callers.sent_ahead(run.count.into());
         }
+        if matches!(output, Output::Excluded { .. } | Output::Left { .. }) {
+            slot.abandon_load();
+        }
         let Some(held) = &mut slot.held else { return };
         let bytes = held.push(output);
         self.held += bytes;
@@ -109,7 +118,11 @@ impl Driver {
     /// Lets a replica work away from the driver, which goes on: a large state takes seconds to save
     /// or to load, an update takes as long as it likes, and a node that says nothing for so long
     /// would be suspected. What comes for the group in the meantime is held.
-    fn begin_work(&mut self, group: GroupId, work: impl FnOnce() -> Outcome + Send + 'static) {
+    pub(super) fn begin_work(
+        &mut self,
+        group: GroupId,
+        work: impl FnOnce() -> Outcome + Send + 'static,
+    ) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
         slot.held = Some(Held::new(self.work));
@@ -131,52 +144,58 @@ impl Driver {
 
     /// A copy of the state is encoded while the group goes on.
     fn encode(&mut self, group: GroupId, point: Point, encode: Encoding) {
+        let Some(to) = self.handing(group, point.label) else { return };
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
         slot.encoding.insert(self.work);
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
-            let outcome = outcome_of(|| Outcome::Saved(point, encode()));
+            let mut copy = None;
+            let outcome = outcome_of(|| {
+                let (saved, rest) = encode(to);
+                copy = Some(rest);
+                Outcome::Saved(point, saved)
+            });
             seat.command(Command::Worked { work: name, outcome });
+            // A large one takes its time, and the joiners need not wait for that.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(copy))) {
+                let why = format!("it panicked at work: {}", panic_text(panic.as_ref()));
+                seat.command(Command::Abandon { group, why });
+            }
         });
     }
 
     /// A replica is back: what was held for it is done now.
     pub(super) fn worked(&mut self, work: u64, outcome: Outcome) {
         let now = self.clock.now();
-        let mut record = Record { writer: self.history.as_mut(), now };
         let Some(group) = self.working.remove(&work) else { return };
         // Otherwise the membership has ended in the meantime.
         let Some(slot) = self.slots.get_mut(&group) else { return };
-        let held = match slot.held.as_ref().is_some_and(|held| held.work == work) {
+        let mut held = match slot.held.as_ref().is_some_and(|held| held.work == work) {
             true => slot.release(),
             false if slot.encoding.remove(&work) => None,
             false => return,
         };
         self.held -= held.as_ref().map_or(0, |held| held.bytes);
+        if matches!(outcome, Outcome::Loaded(_)) && self.load_instead(group, &mut held) {
+            return;
+        }
+        let mut record = Record { writer: self.history.as_mut(), now };
+        let Some(slot) = self.slots.get_mut(&group) else { return };
         let done = match outcome {
             Outcome::Copied(point, encoding) => {
                 self.encode(group, point, encoding);
                 Ok(())
             }
-            Outcome::Saved(point, Ok(bytes)) => {
-                slot.saved(&point, &bytes, &mut record);
-                self.later.push_back(Input::Checkpoint { group, label: point.label, bytes });
+            Outcome::Saved(point, Ok(sealed)) => {
+                slot.saved(&point, &sealed, &mut record);
+                let (label, bytes) = (point.label, sealed.rest);
+                self.later.push_back(Input::Checkpoint { group, label, bytes, last: true });
                 Ok(())
             }
             Outcome::Saved(_, Err(error)) => Err(Broken(format!("a checkpoint: {error}"))),
-            Outcome::Loaded(Ok(())) => {
-                slot.counts.loaded();
-                Ok(())
-            }
-            Outcome::Loaded(Err(error)) => {
-                let why = format!("the group's checkpoint: {error}");
-                if let Some(progress) = slot.progress.take() {
-                    drop(progress.send(Progress::Checkpoint(error)));
-                }
-                Err(Broken(why))
-            }
+            Outcome::Loaded(loaded) => slot.load_ended(loaded, &mut record),
             Outcome::Applied(applied) => slot.back(applied),
             Outcome::Entered(entered) => {
                 let done = slot.entered(entered);
@@ -207,11 +226,19 @@ impl Driver {
     fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Held) {
         while let Some(output) = waiting.pop() {
             self.output(now, output);
+            let Some(slot) = self.slots.get_mut(&group).filter(|slot| slot.held.is_some()) else {
+                continue;
+            };
+            if slot.incoming.is_some() {
+                for output in waiting.take(is_of_transfer) {
+                    self.output(now, output);
+                }
+            }
             if let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut()) {
                 self.held += waiting.bytes;
                 held.put_before(waiting);
-                return;
             }
+            return;
         }
     }
 
@@ -404,6 +431,7 @@ fn group_of(output: &Output) -> GroupId {
         Output::Install(install) => install.group,
         Output::Sent { group, .. }
         | Output::TakeCheckpoint { group, .. }
+        | Output::Load { group, .. }
         | Output::Loaded { group, .. }
         | Output::Stable { group, .. }
         | Output::Flushed { group, .. }

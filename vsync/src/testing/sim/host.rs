@@ -11,15 +11,16 @@ use vsync_sim::Clock;
 use super::judge::{Judge, Table, protocol};
 use super::serving::{Serving, travelled};
 use super::story::Story;
+use crate::codec::pieces::CheckpointReader;
 use crate::error::{GroupError, Unknown};
 use crate::runtime::apply::{self, Stop};
 use crate::runtime::callers::Answer;
-use crate::runtime::checkpoint::{self, Beside, Parts};
+use crate::runtime::checkpoint::{self, Beside, Opened};
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::sessions::Sessions;
 use crate::runtime::timers::{Saved, Timers};
 use crate::testing::check::{Draw, Failure, Kind};
-use crate::testing::stage::{GROUP, guarded, load, snapshot};
+use crate::testing::stage::{GROUP, does_not_load, guarded, snapshot};
 use crate::watch::{Seen, watch};
 use crate::{Ctx, Replicated, Reply, view};
 
@@ -82,6 +83,8 @@ pub(super) struct Replica<S: Replicated> {
     emitted: u64,
     /// The view of the checkpoint that the state was loaded from.
     label: u64,
+    /// The checkpoint as far as it has come.
+    pub(super) pieces: Vec<u8>,
 }
 
 /// What the type must hold to, and where it is written down.
@@ -136,6 +139,7 @@ impl<S: Replicated> Replica<S> {
             timers: Timers::default(),
             emitted: 0,
             label: 0,
+            pieces: Vec::new(),
         }
     }
 
@@ -298,8 +302,9 @@ impl<S: Replicated> Replica<S> {
             sessions: self.sessions.saved(),
             pending: self.sessions.pending.saved(),
         };
-        let sealed = checkpoint::seal::<S>(snapshot(state)?.state, S::VERSION, &beside);
-        sealed.map_err(|why| Failure::new(Kind::Checkpoint, why.to_string()))
+        snapshot(state)?;
+        checkpoint::whole(state, &beside)
+            .map_err(|why| Failure::new(Kind::Checkpoint, why.to_string()))
     }
 
     /// The timers that are set.
@@ -337,16 +342,12 @@ impl<S: Replicated> Replica<S> {
         desk: &mut Desk<'_, S>,
     ) -> Result<(), Failure> {
         desk.tell(format!("loads the checkpoint of view {label}"));
-        let Parts { state: checkpoint, beside, .. } = match checkpoint::open::<S>(checkpoint) {
-            Ok(parts) => parts,
-            Err(why) => return protocol(format!("n{}: {why}", desk.host)),
-        };
-        (self.emitted, self.timers) = (beside.emitted, beside.timers.timers(desk.wall));
-        self.sessions = beside.sessions.sessions();
-        self.sessions.pending = beside.pending.pending();
-        let state = load((desk.start)(), &checkpoint)?;
+        let mut state = (desk.start)();
+        let mut from = CheckpointReader::whole(checkpoint.clone());
+        let opened = guarded("loading", || checkpoint::read(&mut state, &mut from))?;
+        let Opened { beside, .. } = opened.map_err(|error| does_not_load::<S>(&error))?;
         let again = snapshot(&state)?;
-        if again.state != checkpoint {
+        if checkpoint::whole(&state, &beside).as_ref() != Ok(&checkpoint) {
             let report = format!(
                 "a checkpoint that n{} has loaded, saved again, is another one; `checkpointed` \
                  says more. It has become:\n{}",
@@ -355,6 +356,9 @@ impl<S: Replicated> Replica<S> {
             );
             return Err(Failure::new(Kind::Checkpoint, report));
         }
+        (self.emitted, self.timers) = (beside.emitted, beside.timers.timers(desk.wall));
+        self.sessions = beside.sessions.sessions();
+        self.sessions.pending = beside.pending.pending();
         desk.inspect(&state, || format!("in the checkpoint of view {label}"))?;
         (self.state, self.label) = (Some(state), label);
         Ok(())

@@ -294,11 +294,16 @@ impl<'a, S: Replicated> World<'a, S> {
                 let bytes = replica.checkpoint(&mut desk)?;
                 let slow = self.dice.chance(100);
                 let at = self.now + 1 + self.dice.spread(if slow { 200_000 } else { 2_000 });
-                let input = Input::Checkpoint { group: GROUP, label, bytes };
+                let input = Input::Checkpoint { group: GROUP, label, bytes, last: true };
                 self.queue.push(at, Event::Input { host, input });
             }
-            Output::Loaded { label, bytes, .. } => {
-                replica.load(label, bytes, &mut desk)?;
+            Output::Load { offset, bytes, .. } => {
+                replica.pieces.truncate(offset as usize);
+                replica.pieces.extend_from_slice(&bytes);
+            }
+            Output::Loaded { label, .. } => {
+                let bytes = std::mem::take(&mut replica.pieces);
+                replica.load(label, bytes.into(), &mut desk)?;
                 seen.loaded += 1;
             }
             Output::Stable { view, cut, .. } => {
