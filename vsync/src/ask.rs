@@ -261,6 +261,7 @@ impl Asker {
             Answer::Result { bytes, seen } => return Told::Answer(bytes, seen),
             Answer::BadQuery(why) => why,
             Answer::UnknownQuery { id } => format!("it knows no query {id:#x}"),
+            Answer::NotUnderstood => "its release does not know the question".to_owned(),
             Answer::Type { there } => format!("what it has is `{there}`"),
             Answer::TooLarge { size, limit } => {
                 format!("the answer has {size} bytes, the limit is {limit}")

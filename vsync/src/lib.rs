@@ -80,6 +80,7 @@ mod query;
 mod query_ctx;
 mod remote;
 mod remote_call;
+mod remote_scatter;
 mod replicated;
 pub mod report;
 mod request;
@@ -120,6 +121,7 @@ pub use query::{Query, QueryFuture};
 pub use query_ctx::QueryCtx;
 pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
 pub use remote_call::{RemoteCall, RemoteCallFuture};
+pub use remote_scatter::{RemoteScatter, RemoteScatterFuture, RemoteScatterSome};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use request::{
     Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, RequestInfo,

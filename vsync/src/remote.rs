@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::ask::Target;
 use crate::asking::Asking;
@@ -69,10 +70,14 @@ impl<S: Replicated> RemoteGroup<S> {
     }
 
     pub(crate) fn asking(&self, limit: Option<Duration>) -> Asking<'_> {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let limit = limit.unwrap_or(DEADLINE);
         // So far away that it makes no difference.
-        let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(1 << 30));
+        self.asking_by(now.checked_add(limit).unwrap_or(now + Duration::from_secs(1 << 30)))
+    }
+
+    /// The same, until then.
+    pub(crate) fn asking_by(&self, deadline: Instant) -> Asking<'_> {
         let card = self.card.get_or_init(Card::of::<S>);
         let (connection, route) = (&self.connection, &self.route);
         Asking { connection, route, card, group: &self.name, deadline }
@@ -93,12 +98,12 @@ pub trait Remote: From<RemoteGroup<Self::State>> {
 /// own writes and never goes back in time. [`local`](Self::local) does without that.
 #[must_use = "nothing is asked before this is awaited"]
 pub struct RemoteQuery<S: Replicated, R> {
-    group: RemoteGroup<S>,
-    query: Result<Vec<u8>, EncodeError>,
+    pub(crate) group: RemoteGroup<S>,
+    pub(crate) query: Result<Vec<u8>, EncodeError>,
     local: bool,
     at_least: Option<Seen>,
     at: Option<Target>,
-    limit: Option<Duration>,
+    pub(crate) limit: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -107,6 +112,15 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
     pub(crate) fn new(group: RemoteGroup<S>, query: Result<Vec<u8>, EncodeError>) -> Self {
         let (at_least, at, limit) = (None, None, None);
         RemoteQuery { group, query, local: false, at_least, at, limit, result: PhantomData }
+    }
+
+    /// What the states that it is answered from have to have in them.
+    pub(crate) fn floor(&self) -> Option<Seen> {
+        let mut seen = self.at_least.clone();
+        if !self.local {
+            seen.get_or_insert_default().raise(&self.group.route.seen());
+        }
+        seen
     }
 
     /// Takes the answer of any member as it is, also from a state older than what this client has
@@ -149,11 +163,8 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
 
     fn into_future(self) -> Self::IntoFuture {
         RemoteQueryFuture(Box::pin(async move {
+            let seen = self.floor();
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
-            let mut seen = self.at_least;
-            if !self.local {
-                seen.get_or_insert_default().raise(&self.group.route.seen());
-            }
             let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen, self.at).await?;
             whole(&bytes)
         }))

@@ -14,6 +14,7 @@ use crate::card::Card;
 use crate::gateway::{self, PATIENCE};
 use crate::runtime::ring::{News, Position};
 use crate::runtime::rpc::{Answer, Ask, Asked, ToMember};
+use crate::runtime::seat::Seat;
 use crate::scatter;
 use crate::seen::Seen;
 use crate::steward::{Core, Registered};
@@ -33,6 +34,8 @@ const UNREAD: usize = 32 << 20;
 const SUBSCRIBERS: usize = 1 << 14;
 /// How long a subscriber waits before it is told that there is nothing.
 const NOTHING: Duration = Duration::from_secs(2);
+
+const LAGS: &str = "it lags behind what this client has seen";
 
 /// How many more may be asked, and be answered at one time.
 struct Room {
@@ -102,7 +105,7 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
         Ask::Query { group, schema, line, query, seen, at } => {
             match member(core, &group, (schema, line, &query), Card::query) {
                 Some(Ok(registered)) => match at {
-                    Some(target) => passed_on(registered, &query, seen, target).await,
+                    Some(target) => passed_on(registered, &query, seen, (target, (0, 1))).await,
                     None if registered.answering.scatters(&query) => {
                         scattered(registered, &query, seen).await
                     }
@@ -121,6 +124,22 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             }
         }
         Ask::Member(ask) => share(core, node.is_some(), &ask).await,
+        Ask::View { group, schema, seen } => {
+            match member(core, &group, (schema, 0, &[]), Card::query) {
+                Some(Ok(registered)) => view(&registered.seat, seen).await,
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
+        Ask::Share { group, schema, line, query, seen, member: who, share } => {
+            match member(core, &group, (schema, line, &query), Card::share) {
+                Some(Ok(registered)) => {
+                    passed_on(registered, &query, seen, (Target::Member(who), share)).await
+                }
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
         Ask::Events { group, schema, line, position } => {
             match member(core, &group, (schema, 0, &[]), Card::query) {
                 Some(Ok(registered)) => events(&registered, line, position).await,
@@ -170,6 +189,21 @@ fn member(
         return Some(Err(Answer::Type { there }));
     }
     Some(Ok(registered))
+}
+
+/// Who the active members are.
+async fn view(seat: &Seat, seen: Option<Seen>) -> Answer {
+    if let Some(seen) = &seen
+        && !gateway::catch_up(seat, seen).await
+    {
+        return Answer::Unavailable(LAGS.to_owned());
+    }
+    // The view is not older than what is said of it.
+    let (seen, view) = (seat.seen(), seat.status().view.clone());
+    match view.zip(seen) {
+        Some((view, seen)) => Answer::View { members: scatter::ids(&view), seen },
+        None => Answer::Unavailable("this node has no state now".to_owned()),
+    }
 }
 
 /// Tells a client what a group has emitted.
@@ -223,26 +257,26 @@ async fn scattered(registered: Registered, query: &[u8], seen: Option<Seen>) -> 
     }
 }
 
-/// Has one member answer, from a state that has all of `seen`.
+/// Has one member answer for a share, from a state that has all of `seen`.
 async fn passed_on(
     registered: Registered,
     query: &[u8],
     seen: Option<Seen>,
-    target: Target,
+    (target, share): (Target, (u32, u32)),
 ) -> Answer {
     let Registered { seat, answering } = registered;
     // The client may know of a member that has not come here yet.
     if let Some(seen) = &seen
         && !gateway::catch_up(&seat, seen).await
     {
-        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+        return Answer::Unavailable(LAGS.to_owned());
     }
     let asker = Asker::new(seat, answering, query, seen);
     let member = match asker.target(target) {
         Ok(member) => member,
         Err(error) => return unasked(error),
     };
-    match timeout(PATIENCE, asker.insist(member, (0, 1))).await {
+    match timeout(PATIENCE, asker.insist(member, share)).await {
         Ok(Told::Answer(bytes, seen)) => Answer::Result { bytes, seen },
         Ok(Told::Never(why)) => Answer::Missing { member, why },
         Ok(Told::NotNow) | Err(_) => Answer::Unavailable(format!("{member:?} has not answered")),
@@ -263,7 +297,7 @@ async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Ans
     if let Some(seen) = seen
         && !gateway::catch_up(&registered.seat, &seen).await
     {
-        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+        return Answer::Unavailable(LAGS.to_owned());
     }
     asked::stable(asked::read(&*registered.answering, query, (0, 1)).await).await
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use vsync_net::{PeerId, Transport};
 
 use super::*;
+use crate::error::ClientError;
 use crate::runtime::replica::schema;
-use crate::runtime::rpc::{Ask, LONGEST, Rpc};
+use crate::runtime::rpc::{Ask, Asked, Contact, LONGEST, Rpc};
 use crate::runtime::sessions::{Refusal, RequestId, SessionId};
 use crate::testing::Cluster;
 use crate::{Replicated, replicated};
@@ -231,6 +232,32 @@ async fn a_client_that_never_reads_holds_a_bounded_number_of_bytes() {
     let held = cluster.node(0).backlog(mute.transport.local().id);
     assert!(held > LONGEST && held < 5 * LONGEST, "{held} bytes are held for it");
     assert_eq!(members[1].add(1).await, Ok(1));
+}
+
+/// A gateway of an earlier release: it knows who the members are, and not the question.
+#[tokio::test]
+async fn a_gateway_that_does_not_know_the_question_is_named() {
+    let net = vsync_net::MemoryNet::new();
+    let old: Arc<dyn Transport> = Arc::new(net.endpoint("old"));
+    let seed = old.local().addr.clone();
+    let (tell, mut asked) = tokio::sync::mpsc::channel(8);
+    let rpc = Arc::new(Rpc::new(Arc::clone(&old), Some(tell)));
+    let node = old.local().id.0;
+    let contact = Contact { node, address: seed.clone() };
+    tokio::spawn(crate::client::listen(old, Arc::clone(&rpc)));
+    tokio::spawn(async move {
+        while let Some(Asked { peer, id, ask, .. }) = asked.recv().await {
+            let answer = match ask {
+                Ask::Request { .. } => Answer::Elsewhere(vec![contact.clone()]),
+                _ => Answer::NotUnderstood,
+            };
+            rpc.answer(peer, id, answer);
+        }
+    });
+    let client = crate::Client::over(Arc::new(net.client("client")), vec![seed]).await;
+    let counter: CounterClient = client.expect("connected").group("counter");
+    let members = counter.group().asking(None).members::<Counter>(None).await;
+    assert!(matches!(members, Err(ClientError::NotUnderstood)), "{members:?}");
 }
 
 #[tokio::test]
