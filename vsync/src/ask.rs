@@ -14,6 +14,7 @@ use vsync_net::PeerId;
 
 use crate::asked;
 use crate::asking::line;
+use crate::barrier;
 use crate::codec;
 use crate::error::{GroupError, NotApplied};
 use crate::group::{Fate, Group, Views};
@@ -25,7 +26,7 @@ use crate::seen::Seen;
 use crate::view::{MemberId, Reason, View};
 
 /// The pause before a member is asked again that could not answer.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// Which member is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +174,24 @@ pub(crate) enum Told {
     NotNow,
 }
 
+/// Asks a member, but no longer than until it is gone.
+pub(crate) async fn or_gone(
+    seat: &Seat,
+    member: MemberId,
+    asking: impl Future<Output = Told>,
+) -> Told {
+    let gone = Views::of(seat).fate(member);
+    let (mut asking, mut gone) = (pin!(asking), pin!(gone));
+    tokio::select! {
+        biased;
+        told = &mut asking => told,
+        fate = &mut gone => Told::Never(match fate {
+            Fate::Gone(reason) => reason.into(),
+            Fate::Absent | Fate::Closed => Missing::Gone,
+        }),
+    }
+}
+
 /// A query on its way to members.
 #[derive(Clone)]
 pub(crate) struct Asker {
@@ -212,6 +231,13 @@ impl Asker {
         // What was sent and has no place in the order yet is in no cut: it gets one first.
         self.seat.flush()?.wait().await?;
         // Excluded since, this node knows no more how far that was: without it there is no order.
+        self.after = Some(self.seat.seen().ok_or_else(|| self.over())?);
+        Ok(())
+    }
+
+    /// Whoever answers is to have applied all that was completed anywhere before this.
+    pub(crate) async fn linearizable(&mut self) -> Result<(), AskError> {
+        barrier::pass(&self.seat, self.answering.is_total()).await?;
         self.after = Some(self.seat.seen().ok_or_else(|| self.over())?);
         Ok(())
     }
@@ -273,7 +299,7 @@ impl Asker {
 
     /// Asks a member once, or until it is gone.
     async fn once_or_gone(&self, member: MemberId, share: (u32, u32)) -> Told {
-        self.or_gone(member, self.once(member, share)).await
+        or_gone(&self.seat, member, self.once(member, share)).await
     }
 
     /// Asks a member until it has answered or is gone.
@@ -286,20 +312,7 @@ impl Asker {
                 }
             }
         };
-        self.or_gone(member, asking).await
-    }
-
-    async fn or_gone(&self, member: MemberId, asking: impl Future<Output = Told>) -> Told {
-        let gone = Views::of(&self.seat).fate(member);
-        let (mut asking, mut gone) = (pin!(asking), pin!(gone));
-        tokio::select! {
-            biased;
-            told = &mut asking => told,
-            fate = &mut gone => Told::Never(match fate {
-                Fate::Gone(reason) => reason.into(),
-                Fate::Absent | Fate::Closed => Missing::Gone,
-            }),
-        }
+        or_gone(&self.seat, member, asking).await
     }
 
     /// Has a share done: by its own member first, and then by one after the other.
@@ -397,9 +410,20 @@ pub struct QueryAt<S: Replicated, R> {
     group: Group<S>,
     target: Target,
     query: Result<Vec<u8>, EncodeError>,
-    after_mine: bool,
+    after: After,
     timeout: Option<Duration>,
     result: PhantomData<fn() -> R>,
+}
+
+/// What has to be in the state that a question is answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum After {
+    /// Whatever is.
+    Any,
+    /// What was applied at or sent from here before.
+    Mine,
+    /// That, and what was completed anywhere before.
+    All,
 }
 
 impl<S: Replicated, R> QueryAt<S, R> {
@@ -408,7 +432,8 @@ impl<S: Replicated, R> QueryAt<S, R> {
         target: Target,
         query: Result<Vec<u8>, EncodeError>,
     ) -> Self {
-        QueryAt { group, target, query, after_mine: false, timeout: None, result: PhantomData }
+        let (after, timeout) = (After::Any, None);
+        QueryAt { group, target, query, after, timeout, result: PhantomData }
     }
 
     /// Orders the question with the group's updates: it is answered from a state in which
@@ -417,7 +442,14 @@ impl<S: Replicated, R> QueryAt<S, R> {
     /// What was sent is waited for first until it is stable, as by [`Group::flush`]. Where the
     /// asker goes on to another view meanwhile, or the member is ahead of it, the order holds, too.
     pub fn after_mine(mut self) -> Self {
-        self.after_mine = true;
+        self.after = self.after.max(After::Mine);
+        self
+    }
+
+    /// Has it answered from a state that has in it every update that was completed anywhere before
+    /// this was asked: see [`Query::linearizable`](crate::Query::linearizable).
+    pub fn linearizable(mut self) -> Self {
+        self.after = After::All;
         self
     }
 
@@ -438,8 +470,10 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for QueryAt
             let mut asker = Asker::of(&self.group, self.query)?;
             let member = asker.target(self.target)?;
             let work = async {
-                if self.after_mine {
-                    asker.after_mine().await?;
+                match self.after {
+                    After::Any => {}
+                    After::Mine => asker.after_mine().await?,
+                    After::All => asker.linearizable().await?,
                 }
                 match asker.insist(member, (0, 1)).await {
                     Told::Answer(bytes, _) => decoded(&bytes),

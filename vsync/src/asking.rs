@@ -101,13 +101,17 @@ impl Asking<'_> {
         &self,
         query: Vec<u8>,
         seen: Option<Seen>,
-        at: Option<Target>,
+        (at, linearizable): (Option<Target>, bool),
     ) -> Result<(Vec<u8>, Seen), ClientError> {
         self.fits(&query)?;
         self.in_time()?;
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let line = line(&query, |id| self.card.query(id));
-        let ask = Ask::Query { group, schema, line, query: query.clone(), seen, at };
+        let asked = query.clone();
+        let ask = match linearizable {
+            true => Ask::Linearizable { group, schema, line, query: asked, seen, at },
+            false => Ask::Query { group, schema, line, query: asked, seen, at },
+        };
         let mut attempts = Attempts::new();
         match self.until_answered::<S>(&ask, &mut attempts).await? {
             Answer::Result { bytes, seen } => Ok((bytes, seen)),

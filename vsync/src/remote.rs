@@ -103,6 +103,7 @@ pub struct RemoteQuery<S: Replicated, R> {
     local: bool,
     at_least: Option<Seen>,
     at: Option<Target>,
+    linearizable: bool,
     pub(crate) limit: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
@@ -111,7 +112,8 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
     /// `query` is the encoded query, the method's id and its arguments, if it could be encoded.
     pub(crate) fn new(group: RemoteGroup<S>, query: Result<Vec<u8>, EncodeError>) -> Self {
         let (at_least, at, limit) = (None, None, None);
-        RemoteQuery { group, query, local: false, at_least, at, limit, result: PhantomData }
+        let (local, linearizable, result) = (false, false, PhantomData);
+        RemoteQuery { group, query, local, at_least, at, linearizable, limit, result }
     }
 
     /// What the states that it is answered from have to have in them.
@@ -149,6 +151,15 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
         self
     }
 
+    /// Has it answered from a state that has in it every update that was completed anywhere before
+    /// this was asked, whoever had asked for it: the member that answers orders the question with
+    /// the group's updates first. See [`Query::linearizable`](crate::Query::linearizable) for what
+    /// that costs. One member answers for the whole of a query whose work the members divide.
+    pub fn linearizable(mut self) -> Self {
+        self.linearizable = true;
+        self
+    }
+
     /// Gives up waiting after `limit`, instead of 10 seconds:
     /// [`ClientError::Timeout`], with what the last attempt met.
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -165,7 +176,8 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
         RemoteQueryFuture(Box::pin(async move {
             let seen = self.floor();
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
-            let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen, self.at).await?;
+            let (asking, how) = (self.group.asking(self.limit), (self.at, self.linearizable));
+            let (bytes, _) = asking.query::<S>(query, seen, how).await?;
             whole(&bytes)
         }))
     }

@@ -190,7 +190,10 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteS
             let members = asking.members::<S>(seen.clone()).await?;
             let ask = |member, share| {
                 let (group, query, seen) = (group.clone(), query.clone(), seen.clone());
-                async move { group.asking_by(deadline).share::<S>(&query, seen, (member, share)).await }
+                async move {
+                    let asking = group.asking_by(deadline);
+                    asking.share::<S>(&query, seen, (member, share)).await
+                }
             };
             some(&members, until, Some(deadline), ask, whole).await
         }))

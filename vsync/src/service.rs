@@ -10,6 +10,7 @@ use vsync_net::PeerId;
 use crate::ask::{AskError, Asker, Target, Told};
 use crate::asked;
 use crate::asking::{another, hash};
+use crate::barrier;
 use crate::card::Card;
 use crate::gateway::{self, PATIENCE};
 use crate::runtime::ring::{News, Position};
@@ -18,6 +19,7 @@ use crate::runtime::seat::Seat;
 use crate::scatter;
 use crate::seen::Seen;
 use crate::steward::{Core, Registered};
+use crate::view::MemberId;
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
@@ -68,7 +70,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             continue;
         }
         let room = match ask {
-            Ask::Member(_) => &shares,
+            Ask::Member(_) | Ask::Seen { .. } => &shares,
             Ask::Events { .. } => &subscribers,
             Ask::Request { ref request, .. } if request.is_long() => &requests,
             _ => &questions,
@@ -124,6 +126,14 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             }
         }
         Ask::Member(ask) => share(core, node.is_some(), &ask).await,
+        Ask::Seen { group, member } => far(core, node.is_some(), &group, member),
+        Ask::Linearizable { group, schema, line, query, seen, at } => {
+            match member(core, &group, (schema, line, &query), Card::query) {
+                Some(Ok(registered)) => linearizable(registered, &query, seen, at).await,
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
         Ask::View { group, schema, seen } => {
             match member(core, &group, (schema, 0, &[]), Card::query) {
                 Some(Ok(registered)) => view(&registered.seat, seen).await,
@@ -280,6 +290,43 @@ async fn passed_on(
         Ok(Told::Answer(bytes, seen)) => Answer::Result { bytes, seen },
         Ok(Told::Never(why)) => Answer::Missing { member, why },
         Ok(Told::NotNow) | Err(_) => Answer::Unavailable(format!("{member:?} has not answered")),
+    }
+}
+
+/// Answers from a state that has in it all that was completed before, and all of `seen`. One member
+/// reads all of it, whether or not the members could divide it: shares are read at several moments.
+async fn linearizable(
+    registered: Registered,
+    query: &[u8],
+    seen: Option<Seen>,
+    at: Option<Target>,
+) -> Answer {
+    let (seat, is_total) = (&registered.seat, registered.answering.is_total());
+    match timeout(PATIENCE, barrier::pass(seat, is_total)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Answer::Unavailable(error.to_string()),
+        Err(_) => return Answer::Unavailable("the query's turn has not come".to_owned()),
+    }
+    let Some(target) = at else { return local(&registered, query, seen).await };
+    let mut after = seen.unwrap_or_default();
+    match seat.seen() {
+        Some(here) => after.raise(&here),
+        None => return Answer::Unavailable("this node has no state now".to_owned()),
+    }
+    passed_on(registered, query, Some(after), (target, (0, 1))).await
+}
+
+/// How far this node is, as the member that is asked.
+fn far(core: &Core, node: bool, group: &str, member: MemberId) -> Answer {
+    let here = core.registry().get(group).map(|registered| Arc::clone(&registered.seat));
+    match here {
+        _ if !node => Answer::BadQuery("only members ask how far one is".to_owned()),
+        // What is told after an exclusion is that of nobody.
+        Some(seat) if seat.status().me == Some(member) => match seat.seen() {
+            Some(seen) if seat.status().me == Some(member) => Answer::Seen(seen),
+            _ => Answer::NotThisMember,
+        },
+        _ => Answer::NotThisMember,
     }
 }
 

@@ -260,6 +260,31 @@ async fn a_gateway_that_does_not_know_the_question_is_named() {
     assert!(matches!(members, Err(ClientError::NotUnderstood)), "{members:?}");
 }
 
+/// A client that reaches only a member that is cut off.
+#[tokio::test]
+async fn what_another_client_has_done_is_read_or_waited_for() {
+    let (cluster, members) = members(3, NOBODY).await;
+    let endpoint = cluster.net().client("lonely");
+    for other in [0, 1] {
+        cluster.net().cut(endpoint.local().id, cluster.peer(other));
+        cluster.cut(other, 2);
+    }
+    let seed = vec![cluster.node(2).address().to_owned()];
+    let client = crate::Client::over(Arc::new(endpoint), seed).await.expect("connected");
+    let counter: CounterClient = client.group("counter");
+    let other: CounterClient = cluster.client().await.expect("connected").group("counter");
+    assert_eq!(members[0].add(1).await, Ok(1));
+    assert_eq!(counter.value().await.expect("an answer"), 0, "it has never seen more");
+    let limit = Duration::from_millis(300);
+    let late = counter.value().linearizable().timeout(limit).await;
+    assert!(matches!(late, Err(ClientError::Timeout { .. })), "{late:?}");
+    assert_eq!(other.add(1).await.expect("carried out"), 2);
+    [0, 1].into_iter().for_each(|other| cluster.heal(other, 2));
+    let limit = Duration::from_secs(30);
+    let latest = counter.value().linearizable().timeout(limit).await;
+    assert_eq!(latest.expect("an answer"), 2);
+}
+
 #[tokio::test]
 async fn one_member_that_is_reached_is_enough() {
     let (cluster, _members) = members(3, NOBODY).await;

@@ -176,6 +176,7 @@ impl<'a> Walk<'a> {
             Some(Inner::Step(step)) => requests::step(state, ctx, *step, sessions, reply)?,
             Some(Inner::Finish(finish)) => requests::finish(state, ctx, *finish, sessions)?,
             Some(Inner::Cancel(name)) => requests::cancel(ctx, name, sessions, reply),
+            Some(Inner::Barrier) => reply.put(()),
         }
         Ok(())
     }

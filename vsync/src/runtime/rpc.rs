@@ -120,6 +120,29 @@ pub(crate) enum Ask {
         /// The share's number, and how many there are.
         share: (u32, u32),
     },
+    /// Answer a query from a state that has in it all that was completed before it was asked.
+    Linearizable {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// Hash of the query's line in the client's card.
+        line: u64,
+        /// Method id and arguments.
+        #[serde(with = "serde_bytes")]
+        query: Vec<u8>,
+        /// What the state has to have in it besides.
+        seen: Option<Seen>,
+        /// Who is to answer it, if not whoever is asked.
+        at: Option<Target>,
+    },
+    /// How far does your state go, as this member of a group? Only nodes ask so.
+    Seen {
+        /// The group's name.
+        group: String,
+        /// Who is asked.
+        member: MemberId,
+    },
 }
 
 /// A share of a query, asked of one member.
@@ -223,6 +246,8 @@ pub(crate) enum Answer {
         /// How far the state goes there.
         seen: Seen,
     },
+    /// How far the state of the member asked goes.
+    Seen(Seen),
     /// The question does not decode there: it may be one of a later release.
     NotUnderstood,
 }
