@@ -21,6 +21,7 @@ use crate::runtime::clock::wall;
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::pending::{Done, Entry, Given, Name, Step, Stepped, Work};
+use crate::runtime::requests::coordination;
 use crate::runtime::seat::Seat;
 use crate::runtime::sessions::{REPLY, Recorded, RequestId};
 use crate::view::{Member, View};
@@ -93,6 +94,7 @@ struct Running<S: Replicated> {
     name: Name,
     id: RequestId,
     place: u64,
+    policy: Policy,
     attempt: u32,
     deadline: Instant,
     /// As it began.
@@ -143,6 +145,7 @@ impl<S: Replicated> RequestCtx<S> {
         let running = Running {
             group,
             place: entry.place(&name),
+            policy: coordination::<S>(&entry.call).0,
             name,
             id: entry.id.clone(),
             attempt: entry.attempt,
@@ -301,7 +304,7 @@ impl<S: Replicated> RequestCtx<S> {
     /// The other active members, the next to take over first (as far as the policy tells).
     pub fn cohort(&self) -> Vec<Member> {
         let (view, me) = (self.view(), self.running.group.me());
-        let members = match S::REQUESTS_BY {
+        let members = match self.running.policy {
             Policy::Primary | Policy::Named(_) => view.active().iter().collect(),
             _ => ranked(self.running.place, &view),
         };

@@ -19,7 +19,7 @@ use super::inner::{Inner, Sending};
 use super::outbox::Left;
 use super::pending::{Entry, Finish, Given, Name, Pending};
 use super::replica::Shared;
-use super::requests::text;
+use super::requests::{coordination, text};
 use super::seat::Seat;
 use super::sessions::Recorded;
 use crate::group::Group;
@@ -57,10 +57,10 @@ impl<S: Replicated> Attempts<S> {
 
     /// Whether this member is to run this request.
     fn is_mine(entry: &Entry, me: MemberId, view: &View) -> bool {
-        let everybody = S::REQUESTS_BY.is_active();
+        let everybody = || coordination::<S>(&entry.call).0.is_active();
         match entry.chosen {
             Some(chosen) => chosen == me,
-            None => everybody && view.active().iter().any(|member| member.id == me),
+            None => everybody() && view.active().iter().any(|member| member.id == me),
         }
     }
 

@@ -175,7 +175,7 @@ impl<S: Replicated> Typed<S> {
     /// A view has begun: requests of who is gone go to others.
     fn hand_over(&mut self, view: &View) {
         let pending = &mut self.sessions.pending;
-        pending.installed(S::REQUESTS_BY, requests::method::<S>, view);
+        pending.installed(requests::coordination::<S>, view);
         let seat = &self.shared.seat;
         seat.desk.installed();
         seat.desk.loaded(pending.loads(), pending.len());
