@@ -29,9 +29,6 @@ const WAITING: usize = 1024;
 const SHARES: usize = 1024;
 /// Most requests that are waited for at one time: they take as long as their handlers do.
 const REQUESTS: usize = 4096;
-/// Bytes of answers that a client may leave unread; beyond that it gets none.
-const UNREAD: usize = 32 << 20;
-
 /// Most subscribers that may wait for events at one time.
 const SUBSCRIBERS: usize = 1 << 14;
 /// How long a subscriber waits before it is told that there is nothing.
@@ -64,8 +61,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask, room: bytes }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
-        let unread = move |core: &Core| !node && core.transport.backlog(peer) > UNREAD;
-        if unread(&core) {
+        if !node && !core.rpc.reads(peer) {
             tracing::debug!(?peer, "a client that does not read its answers gets no more");
             continue;
         }
@@ -76,7 +72,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             _ => &questions,
         };
         let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {
-            core.rpc.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
+            core.rpc.answer(peer, node, id, Answer::busy());
             continue;
         };
         let (core, at_once) = (Arc::clone(&core), Arc::clone(&room.at_once));
@@ -84,9 +80,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             // The semaphore is never closed.
             let Ok(permit) = at_once.acquire_owned().await else { return };
             let answer = answer(&core, node.then_some(peer), ask).await;
-            if !unread(&core) {
-                core.rpc.answer(peer, id, answer);
-            }
+            core.rpc.answer(peer, node, id, answer);
             drop((permit, place, bytes));
         });
     }

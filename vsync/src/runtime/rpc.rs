@@ -29,6 +29,8 @@ pub(crate) const LONGEST: usize = 16 << 20;
 /// Most bytes of questions that may wait here, or be under way, at one time; those of members for a
 /// share have as much room of their own, since others may be waiting for such an answer.
 const WAITING: usize = 128 << 20;
+/// Bytes of answers that a client may leave unread; beyond that it gets none.
+pub(crate) const UNREAD: usize = 32 << 20;
 /// A question of no more bytes is counted by its number only.
 const SMALL: usize = 1 << 10;
 
@@ -252,6 +254,13 @@ pub(crate) enum Answer {
     NotUnderstood,
 }
 
+impl Answer {
+    /// There is no room for more questions.
+    pub(crate) fn busy() -> Answer {
+        Answer::Unavailable("too many questions".to_owned())
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 enum Frame {
     Ask(u64, Ask),
@@ -346,9 +355,17 @@ impl Rpc {
         listen.await.map_err(|_| Silence::Broken)
     }
 
-    /// Answers a question.
-    pub(crate) fn answer(&self, peer: PeerId, id: u64, answer: Answer) {
-        self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
+    /// Answers a question of a node, or of a client that reads its answers.
+    pub(crate) fn answer(&self, peer: PeerId, node: bool, id: u64, answer: Answer) {
+        if node || self.reads(peer) {
+            self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
+        }
+    }
+
+    /// Whether a client reads what it is answered. One that does not is answered nothing more, not
+    /// even that there is no room for its question.
+    pub(crate) fn reads(&self, client: PeerId) -> bool {
+        self.transport.backlog(client) <= UNREAD
     }
 
     /// A frame of ours came in, without its tag, from a node or a client.
@@ -364,7 +381,7 @@ impl Rpc {
                     asked.try_send(Asked { peer, node, id, ask, room }).is_ok()
                 });
                 if !taken {
-                    self.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
+                    self.answer(peer, node, id, Answer::busy());
                 }
             }
             Ok((Frame::Answer(id, answer), _)) => {
@@ -380,7 +397,7 @@ impl Rpc {
                 tracing::debug!(?peer, %error, "dropped a frame that does not decode");
                 // Who asks for what is not known here is told so, and need not wait for nothing.
                 if let Some(id) = asked_under(frame).filter(|_| self.asked.is_some()) {
-                    self.answer(peer, id, Answer::NotUnderstood);
+                    self.answer(peer, node, id, Answer::NotUnderstood);
                 }
             }
         }
