@@ -5,6 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -462,10 +463,10 @@ impl<S: Replicated, R> QueryAt<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for QueryAt<S, R> {
     type Output = Result<R, AskError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = AskFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        AskFuture::new(async move {
             let deadline = self.timeout.map(|limit| Instant::now() + limit);
             let mut asker = Asker::of(&self.group, self.query)?;
             let member = asker.target(self.target)?;
@@ -483,6 +484,31 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for QueryAt
             };
             by(deadline, work).await.unwrap_or_else(|| Err(AskError::Timeout(vec![member])))
         })
+    }
+}
+
+/// A query that is being asked of members: of a [`QueryAt`], a [`Scatter`](crate::Scatter) or a
+/// [`ScatterSome`](crate::ScatterSome).
+#[must_use = "futures do nothing unless polled"]
+pub struct AskFuture<T>(Pin<Box<dyn Future<Output = Result<T, AskError>> + Send>>);
+
+impl<T> AskFuture<T> {
+    pub(crate) fn new(asking: impl Future<Output = Result<T, AskError>> + Send + 'static) -> Self {
+        AskFuture(Box::pin(asking))
+    }
+}
+
+impl<T> Future for AskFuture<T> {
+    type Output = Result<T, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for AskFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskFuture").finish_non_exhaustive()
     }
 }
 

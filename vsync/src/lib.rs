@@ -104,7 +104,7 @@ mod view;
 mod watch;
 
 pub use activation::{Activate, ActivateError};
-pub use ask::{AskError, Missing, QueryAt, Target};
+pub use ask::{AskError, AskFuture, Missing, QueryAt, Target};
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};
@@ -125,8 +125,8 @@ pub use remote_call::{RemoteCall, RemoteCallFuture};
 pub use remote_scatter::{RemoteScatter, RemoteScatterFuture, RemoteScatterSome};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use request::{
-    Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, RequestInfo,
-    Responded, Responding,
+    Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx,
+    RequestFuture, RequestInfo, Responded, Responding,
 };
 pub use rng::Rng;
 pub use scatter::{Scatter, ScatterSome, Scattered};

@@ -3,14 +3,13 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::ask::{AskError, Asker, Missing, Told, by, decoded};
+use crate::ask::{AskError, AskFuture, Asker, Missing, Told, by, decoded};
 use crate::group::Group;
 use crate::replicated::{EncodeError, Replicated};
 use crate::seen::Seen;
@@ -96,10 +95,10 @@ impl<S: Replicated, R> Scatter<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for Scatter<S, R> {
     type Output = Result<R, AskError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = AskFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        AskFuture::new(async move {
             let deadline = self.timeout.map(|limit| Instant::now() + limit);
             let mut asker = Asker::of(&self.group, self.query)?;
             let view = asker.view()?;
@@ -217,10 +216,10 @@ impl<S: Replicated, R> ScatterSome<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for ScatterSome<S, R> {
     type Output = Result<Scattered<R>, AskError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = AskFuture<Scattered<R>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        AskFuture::new(async move {
             let deadline = self.timeout.map(|limit| Instant::now() + limit);
             let mut asker = Asker::of(&self.group, self.query)?;
             let members = ids(&asker.view()?);
