@@ -25,6 +25,7 @@ pub(crate) mod pending;
 pub(crate) mod replica;
 pub(crate) mod requests;
 pub(crate) mod ring;
+pub(crate) mod room;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 pub(crate) mod sessions;

@@ -47,7 +47,7 @@ impl Membership {
         time: u64,
     ) -> Self {
         let view = install.view.clone();
-        let multicast = Multicast::new(view, install.rank, config.causal, turn.bugs(), time);
+        let multicast = Multicast::new(view, install.rank, &config, turn.bugs(), time);
         Membership {
             id,
             config,
@@ -196,7 +196,7 @@ impl Membership {
             self.finish_view(turn, &decided);
         }
         let view = decided.view.clone();
-        let mut next = Multicast::new(view, rank, self.config.causal, turn.bugs(), decided.time);
+        let mut next = Multicast::new(view, rank, &self.config, turn.bugs(), decided.time);
         next.holds = self.multicast.holds;
         let previous = core::mem::replace(&mut self.multicast, next);
         let announced = core::mem::replace(&mut self.install, install.clone());
