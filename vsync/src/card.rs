@@ -141,7 +141,7 @@ impl Card {
         });
         let queries = queries.into_iter().map(|(id, name)| (*id, *name, None, false, 1, None));
         let requests = requests.into_iter().map(|method| {
-            let delivery = Some((S::REQUESTS_BY.to_string(), String::new()));
+            let delivery = Some((S::request_policy(method.id).to_string(), String::new()));
             (method.id, method.name, delivery, true, method.since, method.until)
         });
         let all = updates.chain(queries).chain(requests);

@@ -351,6 +351,8 @@ pub enum ClientError {
         /// Why.
         why: Missing,
     },
+    /// The member asked does not know this kind of question: it runs an earlier release.
+    NotUnderstood,
     /// The deadline came; the last reason.
     Timeout {
         /// What the last attempt met.
@@ -400,6 +402,9 @@ impl fmt::Display for ClientError {
             }
             ClientError::NoSuchMember(target) => target.nobody(f),
             ClientError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
+            ClientError::NotUnderstood => {
+                f.write_str("the member asked does not know this kind of question")
+            }
             ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
             ClientError::Deadline => f.write_str("the deadline came before the answer"),
             ClientError::Cancelled => f.write_str("the request was cancelled"),

@@ -108,7 +108,10 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
         block.model.requests.iter().map(|method| stub(block, method, "RequestCall"));
     let remote_request_stubs =
         block.model.requests.iter().map(|method| stub(block, method, "RemoteRequest"));
-    let remote_stubs = block.model.queries.iter().map(|method| stub(block, method, "RemoteQuery"));
+    let remote_stubs = block.model.queries.iter().map(|method| {
+        let scatter = method.gather.is_some();
+        stub(block, method, if scatter { "RemoteScatter" } else { "RemoteQuery" })
+    });
     quote! {
         #quiet
         impl #impl_generics #handle #where_clause {
@@ -217,10 +220,14 @@ fn remote_query(block: &Block<'_>, method: &Method) -> TokenStream {
     let Method { variant, args, .. } = method;
     let value = declared(&method.output);
     let fields = args.iter().map(|arg| &arg.ident);
-    let body = quote! {
-        #private::remote_query(self.group(), &#message::#variant { #(#fields,)* })
+    let (function, future) = match method.gather.is_some() {
+        true => (quote!(remote_scatter), quote!(RemoteScatter)),
+        false => (quote!(remote_query), quote!(RemoteQuery)),
     };
-    signature(block, method, &quote!(#private::RemoteQuery<#ty, #value>), &body)
+    let body = quote! {
+        #private::#function(self.group(), &#message::#variant { #(#fields,)* })
+    };
+    signature(block, method, &quote!(#private::#future<#ty, #value>), &body)
 }
 
 /// What callers see of a method that is not usable: its name, and arguments as they are.

@@ -29,6 +29,7 @@ pub(super) fn implementation(block: &Block<'_>, private: &TokenStream) -> TokenS
     let decode =
         super::describe::decode(block, private, ("decode_request", "Request"), block.requests());
     let (method, key) = (method_function(block, private), key_function(block, private));
+    let policy = policy_function(block, private);
     let respond = respond(block, private);
     quote! {
         type Request = #request #ty_generics;
@@ -38,8 +39,32 @@ pub(super) fn implementation(block: &Block<'_>, private: &TokenStream) -> TokenS
         #encode
         #decode
         #key
+        #policy
         #respond
     }
+}
+
+/// Who coordinates which request; nothing where all go by the type's policy.
+fn policy_function(block: &Block<'_>, private: &TokenStream) -> Option<TokenStream> {
+    let arms: Vec<_> = block
+        .requests()
+        .filter_map(|method| {
+            let policy = method.request.as_ref()?.policy.as_ref()?;
+            let (cfgs, id) = (&method.cfgs, method.id.number);
+            Some(quote!(#(#cfgs)* #id => #private::Policy::#policy,))
+        })
+        .collect();
+    let any = !arms.is_empty();
+    any.then(|| {
+        quote! {
+            fn request_policy(__id: u32) -> #private::Policy {
+                match __id {
+                    #(#arms)*
+                    _ => <Self as #private::State>::REQUESTS_BY,
+                }
+            }
+        }
+    })
 }
 
 fn method_function(block: &Block<'_>, private: &TokenStream) -> TokenStream {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bytes::Bytes;
-use vsync_core::engine::{Delivery, Level};
+use vsync_core::engine::{Class, Delivery, Level};
 use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -167,6 +167,8 @@ pub(crate) trait Answering: Send + Sync {
     fn scatters(&self, query: &[u8]) -> bool;
     /// Makes one answer to an encoded query of those of its shares.
     fn gather(&self, query: &[u8], shares: &[Vec<u8>]) -> Result<Vec<u8>, QueryError>;
+    /// Whether all updates of the type are totals.
+    fn is_total(&self) -> bool;
     /// Where its events are kept for clients, if it publishes them.
     fn ring(&self) -> Option<&Arc<Ring>>;
     /// The level of an encoded update, if this type can carry it out.
@@ -464,6 +466,10 @@ impl<S: Replicated> Answering for Shared<S> {
             let why = format!("gathering panicked: {}", panic_text(panic.as_ref()));
             Err(QueryError::Result { method: "query", why })
         })
+    }
+
+    fn is_total(&self) -> bool {
+        S::UPDATES.iter().all(|update| update.class == Class::Total)
     }
 
     fn ring(&self) -> Option<&Arc<Ring>> {
