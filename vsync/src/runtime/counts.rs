@@ -26,22 +26,23 @@ pub(crate) struct Counts {
     /// No quorum is in sight.
     pub(crate) blocked: bool,
     /// The change that is under way.
-    change: Option<(Instant, Span)>,
+    change: Option<Box<(Instant, Span)>>,
     /// The checkpoint that is being loaded.
-    load: Option<(Instant, u64, Span)>,
+    load: Option<Box<(Instant, u64, Span)>>,
 }
 
 impl Counts {
     /// A change of this view has begun.
     pub(crate) fn frozen(&mut self, group: &str, view: u64) {
         let span = tracing::info_span!("view_change", group, view, next = tracing::field::Empty);
-        self.change = Some((Instant::now(), span));
+        self.change = Some(Box::new((Instant::now(), span)));
     }
 
     /// A view was installed.
     pub(crate) fn installed(&mut self, view: u64) {
         self.views += 1;
-        if let Some((begun, span)) = self.change.take() {
+        if let Some(change) = self.change.take() {
+            let (begun, span) = *change;
             span.record("next", view);
             self.changes.count(begun.elapsed());
         }
@@ -59,12 +60,13 @@ impl Counts {
     pub(crate) fn loading(&mut self, group: &str, view: u64, bytes: usize) {
         let bytes = bytes as u64;
         let span = tracing::info_span!("load_checkpoint", group, view, bytes);
-        self.load = Some((Instant::now(), bytes, span));
+        self.load = Some(Box::new((Instant::now(), bytes, span)));
     }
 
     /// It is the state now.
     pub(crate) fn loaded(&mut self) {
-        if let Some((begun, bytes, _span)) = self.load.take() {
+        if let Some(load) = self.load.take() {
+            let (begun, bytes, _span) = *load;
             self.loaded.count(bytes, begun.elapsed());
         }
     }

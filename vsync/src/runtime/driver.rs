@@ -70,7 +70,8 @@ pub(crate) struct Driver {
     notices: mpsc::UnboundedSender<Notice>,
     history: Option<Writer>,
     dropped: Arc<Dropped>,
-    slots: HashMap<GroupId, Slot>,
+    /// Boxed: a table has room for about half as many again.
+    slots: HashMap<GroupId, Box<Slot>>,
     /// In how many of the groups' views each node is.
     listed: HashMap<NodeId, usize>,
     peers: HashSet<PeerId>,
@@ -327,7 +328,7 @@ impl Driver {
             drop(opening.progress.send(Progress::Broken(why)));
             return;
         }
-        self.slots.insert(group, Slot::new(opening));
+        self.slots.insert(group, Box::new(Slot::new(opening)));
         self.begin(group, config, contacts);
     }
 
@@ -405,7 +406,7 @@ impl Driver {
     }
 
     fn report(&self, tell: oneshot::Sender<Vec<GroupReport>>) {
-        let report = |(group, slot): (&GroupId, &Slot)| {
+        let report = |(group, slot): (&GroupId, &Box<Slot>)| {
             slot.report(&self.engine.status(*group).unwrap_or_default())
         };
         // Who asked may have waited long enough.
@@ -471,7 +472,7 @@ impl Driver {
 }
 
 /// Bytes that the callers of a group have left, and what they wait for.
-fn left(slots: &HashMap<GroupId, Slot>, group: GroupId) -> (usize, Wait) {
+fn left(slots: &HashMap<GroupId, Box<Slot>>, group: GroupId) -> (usize, Wait) {
     slots.get(&group).map_or((0, Wait::Nobody), |slot| slot.seat.outbox.left())
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Slot {
     /// When the driver knows that this group has something to send of its own.
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Box<Held>>,
     /// Copies of the state that are being encoded beside delivery.
     pub(crate) encoding: BTreeSet<u64>,
     standing: Option<Standing>,
@@ -58,7 +58,7 @@ pub(crate) struct Slot {
 
 /// Where this node stands, once a view is installed.
 struct Standing {
-    view: wire::View,
+    view: Arc<wire::View>,
     rank: usize,
 }
 
@@ -96,7 +96,7 @@ impl Held {
     }
 
     /// What was held before comes before this.
-    pub(crate) fn put_before(&mut self, mut older: Held) {
+    pub(crate) fn put_before(&mut self, mut older: Box<Held>) {
         older.outputs.append(&mut self.outputs);
         self.outputs = older.outputs;
         self.bytes += older.bytes;
@@ -175,7 +175,7 @@ impl Slot {
 
     /// The installed view.
     pub(crate) fn view(&self) -> Option<&wire::View> {
-        self.standing.as_ref().map(|standing| &standing.view)
+        self.standing.as_ref().map(|standing| &*standing.view)
     }
 
     /// The nodes in the installed view.
@@ -345,7 +345,7 @@ impl Slot {
     }
 
     /// What has waited for the replica, which is back or will never be.
-    pub(crate) fn release(&mut self) -> Option<Held> {
+    pub(crate) fn release(&mut self) -> Option<Box<Held>> {
         self.held.take()
     }
 

@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -211,8 +212,8 @@ pub struct Delivery {
 pub struct Install {
     /// The group.
     pub group: GroupId,
-    /// The new view.
-    pub view: View,
+    /// The new view; shared, since everybody keeps it until the next.
+    pub view: Arc<View>,
     /// This node's rank in it.
     pub rank: usize,
     /// Who came with this member from its previous view (the transitional set), itself included.

@@ -131,8 +131,8 @@ impl Engine {
 
     /// After something was run on a group.
     fn tidy(&mut self, now: Micros, id: GroupId, closed: bool) {
-        let Some(group) = self.groups.get(&id) else { return };
-        if self.changes.since(id).is_some_and(|since| self.makes_room(now, group, since)) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if self.changes.since(id).is_some_and(|since| makes_room(&self.config, now, group, since)) {
             self.changes.end(id);
         }
         if group.is_over() {
@@ -142,21 +142,17 @@ impl Engine {
             self.groups.remove(&id);
             return self.agenda.forget(id);
         }
-        self.agenda.set(id, group.deadline());
+        let due = group.deadline();
+        if due.is_none() {
+            group.rest();
+        }
+        self.agenda.set(id, due);
         if closed && !group.is_open() {
             self.agenda.closed(id);
         }
         if self.beat_due.is_none() && group.is_watching() {
             self.beat_due = Some(now + self.config.heartbeat);
         }
-    }
-
-    /// Whether the change of another group may begin in the place of this one's. One that stands
-    /// still makes room: it may do so for ever.
-    fn makes_room(&self, now: Micros, group: &Group, since: Micros) -> bool {
-        let patience = self.config.change_retry;
-        let still = now >= since + patience && !self.config.bugs.has(Bug::NeverMakeRoom);
-        still || !group.is_leading()
     }
 
     /// What the application wants of one group.
@@ -430,4 +426,11 @@ impl Engine {
     pub fn config(&self) -> &EngineConfig {
         &self.config
     }
+}
+
+/// Whether the change of another group may begin in the place of this one's. One that stands still
+/// makes room: it may do so for ever.
+fn makes_room(config: &EngineConfig, now: Micros, group: &Group, since: Micros) -> bool {
+    let still = now >= since + config.change_retry && !config.bugs.has(Bug::NeverMakeRoom);
+    still || !group.is_leading()
 }

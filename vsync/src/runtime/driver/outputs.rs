@@ -107,7 +107,7 @@ impl Driver {
     fn begin_work(&mut self, group: GroupId, work: impl FnOnce() -> Outcome + Send + 'static) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
-        slot.held = Some(Held::new(self.work));
+        slot.held = Some(Box::new(Held::new(self.work)));
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
@@ -190,7 +190,7 @@ impl Driver {
     }
 
     /// Does what was held for a replica, until that goes away again.
-    fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Held) {
+    fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Box<Held>) {
         while let Some(output) = waiting.pop() {
             self.output(now, output);
             if let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut()) {
@@ -216,7 +216,7 @@ impl Driver {
 
     /// The replica cannot go on: the membership ends as a crash would end it.
     fn broken(&mut self, group: GroupId, why: &str) {
-        if self.slots.get(&group).is_some_and(Slot::differs) {
+        if self.slots.get(&group).is_some_and(|slot| slot.differs()) {
             return self.quarantine(group, why);
         }
         if let Some(slot) = self.slots.get(&group) {
