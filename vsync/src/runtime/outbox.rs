@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use vsync_core::engine::{Class, Level, Run};
 
 use super::callers::Waiter;
+use super::pile::Pile;
 use crate::error::{GroupError, NotApplied};
 use crate::replicated::{Method, Replicated};
 
@@ -67,6 +68,8 @@ struct State {
     line: VecDeque<Letter>,
     /// The next place in line.
     next: u64,
+    /// Where what the batch holds is counted.
+    pile: Arc<Pile>,
     /// Bytes that may still be left here. Below zero by one update at most.
     credit: i64,
     closed: bool,
@@ -172,15 +175,24 @@ impl Outbox {
         letter.is_some()
     }
 
-    /// Takes what callers have left.
-    pub(crate) fn take(&self) -> Parcel {
-        mem::take(&mut self.lock().parcel)
+    /// What is left here is counted in this pile from now on. The driver says so before it grants
+    /// credit, so that nothing is there yet.
+    pub(crate) fn count_in(&self, pile: &Arc<Pile>) {
+        let mut state = self.lock();
+        let parcel = state.take();
+        state.pile = Arc::clone(pile);
+        state.pile.left(parcel.body.len(), Wait::Nobody, parcel.wait);
+        state.parcel = parcel;
     }
 
-    /// How many bytes have been left, and what is waited for.
-    pub(crate) fn left(&self) -> (usize, Wait) {
-        let state = self.lock();
-        (state.parcel.body.len(), state.parcel.wait)
+    /// Takes what callers have left.
+    pub(crate) fn take(&self) -> Parcel {
+        self.lock().take()
+    }
+
+    /// What is waited for.
+    pub(crate) fn wait(&self) -> Wait {
+        self.lock().parcel.wait
     }
 
     /// How many updates wait for credit.
@@ -212,7 +224,7 @@ impl Outbox {
     pub(crate) fn reset(&self, why: &NotApplied) {
         let mut state = self.lock();
         state.credit = 0;
-        let parcel = mem::take(&mut state.parcel);
+        let parcel = state.take();
         let line = mem::take(&mut state.line);
         drop(state);
         for (_, waiter) in parcel.waiters {
@@ -239,6 +251,12 @@ impl Outbox {
 }
 
 impl State {
+    fn take(&mut self) -> Parcel {
+        let parcel = mem::take(&mut self.parcel);
+        self.pile.taken(parcel.body.len(), parcel.wait);
+        parcel
+    }
+
     /// The update at the end of the batch, `size` bytes with its length, is part of it. Returns who
     /// waited only for that.
     fn count(
@@ -252,7 +270,8 @@ impl State {
         let index = parcel.count;
         parcel.count += 1;
         self.credit -= size as i64;
-        match tell {
+        let before = parcel.wait;
+        let turn = match tell {
             Some(Tell::Answer(waiter)) => {
                 parcel.urgent |= waiter.urgent();
                 // What was sent before and needs a position comes first.
@@ -264,7 +283,9 @@ impl State {
             }
             Some(Tell::Turn(turn)) => Some(turn),
             None => None,
-        }
+        };
+        self.pile.left(size, before, parcel.wait);
+        turn
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Engine {
     /// When heartbeats are due; none where there is nobody to send them to.
     beat_due: Option<Micros>,
     agenda: Agenda,
+    /// Since the last close: a member waits for the next.
+    waited_for: bool,
     changes: Changes,
     /// Where the next heartbeat to a node begins, if not with the first group.
     told: BTreeMap<NodeId, GroupId>,
@@ -86,6 +88,7 @@ impl Engine {
             marks: Marks::default(),
             beat_due: None,
             agenda: Agenda::default(),
+            waited_for: false,
             told: BTreeMap::new(),
         }
     }
@@ -111,6 +114,7 @@ impl Engine {
             }
             Input::Frame { peer, frame } => self.frame(now, peer, frame, out),
             Input::Close => {
+                self.waited_for = false;
                 for group in self.agenda.unclosed() {
                     self.member(now, out, group, |member, turn| member.close(turn));
                 }
@@ -142,6 +146,7 @@ impl Engine {
             self.groups.remove(&id);
             return self.agenda.forget(id);
         }
+        self.waited_for |= !closed && group.is_waited_for();
         let due = group.deadline();
         if due.is_none() {
             group.rest();
@@ -400,6 +405,12 @@ impl Engine {
             None => to = GroupId(u64::MAX),
         }
         Frame::Heartbeat { from, to, groups }
+    }
+
+    /// Whether a member waits for what goes out with the next [`Input::Close`]: an application that
+    /// lets updates gather before it closes had better not.
+    pub fn is_waited_for(&self) -> bool {
+        self.waited_for
     }
 
     /// When [`Input::Tick`] is due.

@@ -160,6 +160,11 @@ impl Group {
         Group { id, joining: None, member: None, departed: Vec::new(), beyond, generation }
     }
 
+    /// Whether a member waits for what goes out with the next close.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.multicast.is_waited_for())
+    }
+
     /// Nothing is under way: gives back the room of what is empty.
     pub(crate) fn rest(&mut self) {
         if let Some(member) = &mut self.member {

@@ -109,6 +109,11 @@ impl Multicast {
         self.urgent.iter().zip(&self.stable.counts).any(|(&until, &stable)| stable < until)
     }
 
+    /// Whether a member waits for what goes out with the next close.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waited_for() || self.askers().next().is_some()
+    }
+
     /// Everybody may wait: what was received so far is acknowledged to all at once until it is
     /// stable.
     pub(crate) fn hasten(&mut self) {
