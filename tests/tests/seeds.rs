@@ -16,6 +16,16 @@ fn some_seeds() {
     assert!(events >= 300 * seeds && faults >= seeds && healed * 2 > seeds);
 }
 
+/// Runs in which a check was wrong, not the protocol.
+#[test]
+fn seeds_that_failed_a_check_that_was_wrong() {
+    // A joiner holds whole views, up to its bound; a view is decided that only the dead could enter.
+    for seed in [442_337, 16_505_102] {
+        let outcome = sim::run(seed, Bugs::default());
+        assert!(outcome.failures.is_empty(), "seed {seed}: {:#?}", outcome.failures);
+    }
+}
+
 #[test]
 fn a_seed_is_one_run() {
     for seed in 0..20 {

@@ -52,6 +52,8 @@ pub(crate) struct Judge {
     failures: Vec<Failure>,
     sent: HashMap<(GroupId, u64, MemberId), Vec<Submitted>>,
     decisions: BTreeMap<(GroupId, u64), Decision>,
+    /// The newest view that anybody has told the decision of, whether or not it was installed.
+    decided: BTreeMap<GroupId, View>,
     /// How many views in a row have had the same members.
     idle_changes: BTreeMap<GroupId, u64>,
     /// (group, view left, member, how many own updates it was told are in the final cut)
@@ -82,6 +84,20 @@ impl Judge {
         let range = self.decisions.range((group, 0)..=(group, u64::MAX)).rev();
         let mut known = range.filter(|(_, it)| it.installers.iter().any(|&member| is(member)));
         known.next().map(|(_, decision)| &decision.view)
+    }
+
+    /// Somebody tells that a view is decided.
+    pub(crate) fn decided(&mut self, group: GroupId, view: View) {
+        let known = self.decided.get(&group).map_or(0, |known| known.number);
+        if view.number > known {
+            self.decided.insert(group, view);
+        }
+    }
+
+    /// The newest view that was decided, if nobody has installed it.
+    pub(crate) fn pending(&self, group: GroupId) -> Option<&View> {
+        let installed = self.newest(group).map_or(0, |view| view.number);
+        self.decided.get(&group).filter(|view| view.number > installed)
     }
 
     /// Whether a member has installed a view.

@@ -78,6 +78,14 @@ impl World {
         lives(newest) && known.is_none_or(|known| known.number == newest.number || lives(known))
     }
 
+    /// Whether a view is decided that nobody has installed and of which no quorum lives: whoever
+    /// decided it is not in it, or has died, and those who are in it did before they heard of it
+    /// (seed 16505102). No other view can follow, and the quorum of the one before is void.
+    fn is_doomed(&self, group: GroupId) -> bool {
+        let pending = self.books.judge.pending(group);
+        pending.is_some_and(|view| !self.quorum_lives(group, view, &[]))
+    }
+
     fn quorum_lives(&self, group: GroupId, view: &View, without: &[usize]) -> bool {
         let members = view.members[..view.active].iter();
         let comes = self.may_enter(group, view, without);
@@ -137,7 +145,8 @@ impl World {
         let waited = self.now - since;
         let mut open = None;
         for group in (0..self.plan.groups).map(GroupId) {
-            let excused = !self.has_quorum(group, &[]) || self.may_be_over(group);
+            let lost = !self.has_quorum(group, &[]) || self.is_doomed(group);
+            let excused = lost || self.may_be_over(group);
             let unrest = match self.rest(group) {
                 Err(_) if excused && waited > WAKE => self.uninformed(group),
                 rest => rest.err(),

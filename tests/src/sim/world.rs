@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use vsync_core::bugs::Bugs;
-use vsync_core::engine::{Engine, Input, Output, Refusal};
-use vsync_core::wire::{GroupId, MemberId, NodeId};
+use vsync_core::engine::{Engine, Input, Output, Refusal, Traffic};
+use vsync_core::wire::{GroupId, MemberId, NodeId, decided_view};
 use vsync_sim::{Both, Clock, Dice, Network, Queue};
 
 use super::Setting;
@@ -342,6 +342,11 @@ impl World {
     fn effect(&mut self, host: usize, effect: Effect) {
         match effect {
             Effect::Send { peer, traffic, frame } => {
+                if traffic == Traffic::Control
+                    && let Some((group, view)) = decided_view(&frame)
+                {
+                    self.books.judge.decided(group, view);
+                }
                 let Some(&to) = self.index.get(&peer) else {
                     return self.books.judge.fail("outputs", format!("n{host} sends to {peer:?}"));
                 };

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::codec;
 use super::messages::{Frame, Message};
+use super::{GroupId, View, codec};
 
 /// The kinds of frames that nodes send to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,5 +91,16 @@ impl FrameKind {
             Message::Chunk(_) => FrameKind::Chunk,
             Message::ChunkAck { .. } => FrameKind::ChunkAck,
         }
+    }
+}
+
+/// The view that a frame tells the decision of; `None` of any other frame. Whoever sends it may be
+/// the only one that ever hears of it: nobody need install that view.
+pub fn decided_view(frame: &Bytes) -> Option<(GroupId, View)> {
+    match codec::decode(frame.clone())?.0 {
+        Frame::Group { group, message: Message::Install { proposal }, .. } => {
+            Some((group, codec::decode_proposal(&proposal)?.view))
+        }
+        _ => None,
     }
 }
