@@ -129,7 +129,7 @@ impl Left {
         let most = GATHER * self.groups.len().clamp(1, SPREAD);
         let since = since.unwrap_or(now);
         let gathering = now.duration_since(since);
-        let paid = gathering > (self.cost * SHARE).min(FULL);
+        let paid = gathering >= (self.cost * SHARE).min(FULL);
         let long = (turns >= TURNS || gathering > LONGEST) && paid;
         let more = bytes > 0 && bytes < most && idle < IDLE && !long;
         self.gathered =
