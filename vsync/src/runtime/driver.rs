@@ -436,11 +436,12 @@ impl Driver {
     }
 
     fn report(&self, tell: oneshot::Sender<Vec<GroupReport>>) {
-        let report = |(group, slot): (&GroupId, &Box<Slot>)| {
+        let report = |(group, slot): (&GroupId, &Slot)| {
             slot.report(&self.engine.status(*group).unwrap_or_default())
         };
         // Who asked may have waited long enough.
-        drop(tell.send(self.slots.iter().map(report).collect()));
+        let slots = self.slots.iter().map(|(group, slot)| (group, &**slot));
+        drop(tell.send(slots.map(report).collect()));
     }
 
     fn tell(&self, notice: Notice) {

@@ -96,7 +96,7 @@ impl Held {
     }
 
     /// What was held before comes before this.
-    pub(crate) fn put_before(&mut self, mut older: Box<Held>) {
+    pub(crate) fn put_before(&mut self, mut older: Held) {
         older.outputs.append(&mut self.outputs);
         self.outputs = older.outputs;
         self.bytes += older.bytes;

@@ -1,11 +1,10 @@
 //! What goes into the engine and what comes out of it.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::wire::{Cut, GroupId, Left, MemberId, Micros, NodeId, View, ViewNumber};
+use crate::wire::{Cut, GroupId, Left, MemberId, Micros, NodeId, SharedView, ViewNumber};
 
 /// The order class of an update.
 #[derive(
@@ -213,7 +212,7 @@ pub struct Install {
     /// The group.
     pub group: GroupId,
     /// The new view; shared, since everybody keeps it until the next.
-    pub view: Arc<View>,
+    pub view: SharedView,
     /// This node's rank in it.
     pub rank: usize,
     /// Who came with this member from its previous view (the transitional set), itself included.

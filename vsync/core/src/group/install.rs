@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use crate::engine::{DropReason, GroupConfig, Install, Output, Traffic};
 use crate::membership::Change;
 use crate::multicast::Multicast;
 use crate::wire::messages::{Message, Proposal};
-use crate::wire::{GroupId, MemberId, Micros, NodeId, Rank, View, ViewNumber, codec};
+use crate::wire::{GroupId, MemberId, Micros, NodeId, Rank, SharedView, View, ViewNumber, codec};
 
 /// The view before the installed one: kept until all of the installed view are in it.
 #[derive(Clone, Debug)]
@@ -48,7 +47,7 @@ impl Membership {
         install: &Install,
         time: u64,
     ) -> Self {
-        let view = Arc::clone(&install.view);
+        let view = SharedView::clone(&install.view);
         let multicast = Multicast::new(view, install.rank, config.causal, turn.bugs(), time);
         Membership {
             id,
@@ -96,7 +95,7 @@ impl Membership {
             joined: alloc::vec![me],
             left: Vec::new(),
             cut: crate::wire::Cut::default(),
-            view: Arc::new(view),
+            view: SharedView::new(view),
         };
         turn.marks.views += 1;
         turn.out.push(Output::Install(install.clone()));
@@ -199,7 +198,7 @@ impl Membership {
         if self.loading.is_done() {
             self.finish_view(turn, &decided);
         }
-        let view = Arc::clone(&install.view);
+        let view = SharedView::clone(&install.view);
         let mut next = Multicast::new(view, rank, self.config.causal, turn.bugs(), decided.time);
         next.holds = self.multicast.holds;
         let previous = core::mem::replace(&mut self.multicast, next);
@@ -431,7 +430,7 @@ fn announcement(
 ) -> Install {
     let mut view = decided.view.clone();
     codec::share_metas(&mut view, bytes);
-    let view = Arc::new(view);
+    let view = SharedView::new(view);
     let rank: Rank = view.rank_of(me).unwrap_or_default();
     let ids = view.members.iter().map(|member| member.id);
     let joined = ids.clone().filter(|id| id.entry == view.number).collect();

@@ -4,7 +4,6 @@ mod stability;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use crate::bugs::{Bug, Bugs};
 use crate::engine::{Class, Delivery, DropReason, Run};
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
 use crate::wire::messages::{BatchHead, Data, Hurry, Record, Records};
-use crate::wire::{Cut, GroupId, Micros, Rank, View, codec};
+use crate::wire::{Cut, GroupId, Micros, Rank, SharedView, codec};
 
 /// What a submitted piece costs beyond its bytes, here and on the wire: charged to the window, so
 /// that its bound holds for small updates, too.
@@ -25,7 +24,7 @@ const RESEND: usize = 1 << 20;
 /// One view's lanes, order, acknowledgements and marks, as one member sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct Multicast {
-    pub(crate) view: Arc<View>,
+    pub(crate) view: SharedView,
     pub(crate) me: Rank,
     causal: bool,
     bugs: Bugs,
@@ -73,7 +72,7 @@ pub(crate) struct Multicast {
 }
 
 impl Multicast {
-    pub(crate) fn new(view: Arc<View>, me: Rank, causal: bool, bugs: Bugs, time: u64) -> Self {
+    pub(crate) fn new(view: SharedView, me: Rank, causal: bool, bugs: Bugs, time: u64) -> Self {
         let n = view.members.len();
         Multicast {
             me,

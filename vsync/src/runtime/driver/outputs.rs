@@ -195,7 +195,7 @@ impl Driver {
             self.output(now, output);
             if let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut()) {
                 self.held += waiting.bytes;
-                held.put_before(waiting);
+                held.put_before(*waiting);
                 return;
             }
         }
