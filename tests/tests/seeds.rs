@@ -19,7 +19,7 @@ fn some_seeds() {
 /// Runs in which a check was wrong, not the protocol.
 #[test]
 fn seeds_that_failed_a_check_that_was_wrong() {
-    // A joiner holds whole views, up to its bound; a view is decided that only the dead could enter.
+    // A joiner holds whole views, up to its bound; a view is decided that only the dead can enter.
     for seed in [442_337, 16_505_102] {
         let outcome = sim::run(seed, Bugs::default());
         assert!(outcome.failures.is_empty(), "seed {seed}: {:#?}", outcome.failures);

@@ -140,7 +140,8 @@ impl NodeBuilder {
     }
 
     /// How many bytes of this node's updates may be under way in one group before `send` and calls
-    /// wait; 8 MiB by default and at most.
+    /// wait; 8 MiB by default and at most. This is for long paths: where less keeps all members
+    /// busy, less is used, down to a sixteenth, since what is under way delays view changes.
     pub fn window(mut self, bytes: usize) -> Self {
         self.limits.window = bytes;
         self

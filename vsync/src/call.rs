@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::error::{CallError, GroupError, NotApplied, Unknown};
 use crate::group::Group;
 use crate::optimistic::{Optimistic, Outcome, declared};
 use crate::replicated::Replicated;
-use crate::runtime::callers::{Answer, Told, Waiter};
+use crate::runtime::callers::{Answer, Waiter};
 use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::room::{Room, Ticket};
 use crate::runtime::stability::Stability;
 
 /// An update that is sent when this is first polled.
@@ -88,20 +90,55 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> IntoFuture for Call<S, V, O> 
     }
 }
 
-/// The update on its way to the lane, and then the wait for what `T` says of it.
-struct Progress<S: Replicated, T> {
+/// How a caller hears of its update.
+trait Listen {
+    /// What it is told if all is well.
+    type Word;
+
+    fn poll(&mut self, room: &Room, cx: &mut Context<'_>) -> Poll<Result<Self::Word, GroupError>>;
+
+    /// It will not be polled again, though it has heard nothing.
+    fn give_up(self, room: &Room);
+}
+
+impl Listen for Ticket {
+    type Word = Answer;
+
+    fn poll(&mut self, room: &Room, cx: &mut Context<'_>) -> Poll<Result<Answer, GroupError>> {
+        room.poll(*self, cx)
+    }
+
+    fn give_up(self, room: &Room) {
+        room.leave(self);
+    }
+}
+
+impl<T> Listen for oneshot::Receiver<Result<T, GroupError>> {
+    type Word = T;
+
+    fn poll(&mut self, _: &Room, cx: &mut Context<'_>) -> Poll<Result<T, GroupError>> {
+        // A sender that vanished without a word took the whole node with it.
+        let closed = || Err(GroupError::Unknown(Unknown::Closed));
+        Pin::new(self).poll(cx).map(|told| told.unwrap_or_else(|_| closed()))
+    }
+
+    fn give_up(self, _: &Room) {}
+}
+
+/// The update on its way to the lane, and then the wait for what is said of it.
+struct Progress<S: Replicated, L: Listen> {
     group: Group<S>,
     limit: Option<Duration>,
     deadline: Option<Pin<Box<Sleep>>>,
-    stage: Stage<S, T>,
+    stage: Stage<S, L>,
 }
 
-enum Stage<S: Replicated, T> {
+enum Stage<S: Replicated, L> {
     /// Not polled yet.
     Unsent(S::Update),
     /// In the outbox or beyond.
     Under {
-        listen: Listen<T>,
+        listen: L,
         /// Its place in line, if it had to wait for its turn.
         place: Option<u64>,
     },
@@ -109,14 +146,33 @@ enum Stage<S: Replicated, T> {
     Done,
 }
 
-type Listen<T> = oneshot::Receiver<Result<T, GroupError>>;
+/// What an optimistic caller is told, and one whose turn has come.
+type Early = oneshot::Receiver<Result<(Answer, Stability), GroupError>>;
+type Turn = oneshot::Receiver<Result<(), GroupError>>;
 
 // The update is never pinned; the sleep is boxed.
-impl<S: Replicated, T> Unpin for Progress<S, T> {}
+impl<S: Replicated, L: Listen> Unpin for Progress<S, L> {}
 
-impl<S: Replicated, T> Progress<S, T> {
+impl<S: Replicated, L: Listen> Drop for Progress<S, L> {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl<S: Replicated, L: Listen> Progress<S, L> {
     fn new(group: Group<S>, update: S::Update, limit: Option<Duration>) -> Self {
         Progress { group, limit, deadline: None, stage: Stage::Unsent(update) }
+    }
+
+    fn room(&self) -> &Room {
+        &self.group.shared.seat.outbox.room
+    }
+
+    /// Nothing more is waited for.
+    fn give_up(&mut self) {
+        if let Stage::Under { listen, .. } = mem::replace(&mut self.stage, Stage::Done) {
+            listen.give_up(self.room());
+        }
     }
 
     fn late(&mut self, cx: &mut Context<'_>) -> bool {
@@ -130,7 +186,7 @@ impl<S: Replicated, T> Progress<S, T> {
     /// update has to wait for its turn.
     fn leave(
         &mut self,
-        who: impl FnOnce(bool) -> Option<(Tell, Listen<T>)>,
+        who: impl FnOnce(bool, &Room) -> Option<(Tell, L)>,
     ) -> Result<(), GroupError> {
         let Stage::Unsent(update) = &self.stage else { return Ok(()) };
         let seat = &self.group.shared.seat;
@@ -144,8 +200,8 @@ impl<S: Replicated, T> Progress<S, T> {
         }
         let mut listen = None;
         let left = seat.outbox.leave::<S>(update, seat.limit, |in_line| {
-            let (tell, receiver) = who(in_line)?;
-            listen = Some(receiver);
+            let (tell, hears) = who(in_line, &seat.outbox.room)?;
+            listen = Some(hears);
             Some(tell)
         });
         let place = match left {
@@ -171,22 +227,24 @@ impl<S: Replicated, T> Progress<S, T> {
         &mut self,
         cx: &mut Context<'_>,
         late: impl FnOnce(bool) -> Poll<GroupError>,
-    ) -> Poll<Result<T, GroupError>> {
+    ) -> Poll<Result<L::Word, GroupError>> {
         let Stage::Under { listen, place } = &mut self.stage else {
             return Poll::Ready(Err(GroupError::Unknown(Unknown::Closed)));
         };
         let place = *place;
-        let told = match Pin::new(listen).poll(cx) {
-            // A sender that vanished without a word took the whole node with it.
-            Poll::Ready(told) => told.unwrap_or(Err(GroupError::Unknown(Unknown::Closed))),
+        match listen.poll(&self.group.shared.seat.outbox.room, cx) {
+            Poll::Ready(told) => {
+                self.stage = Stage::Done;
+                Poll::Ready(told)
+            }
             Poll::Pending if self.late(cx) => {
                 let outbox = &self.group.shared.seat.outbox;
-                Err(ready!(late(place.is_some_and(|place| outbox.withdraw(place)))))
+                let error = ready!(late(place.is_some_and(|place| outbox.withdraw(place))));
+                self.give_up();
+                Poll::Ready(Err(error))
             }
-            Poll::Pending => return Poll::Pending,
-        };
-        self.stage = Stage::Done;
-        Poll::Ready(told)
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -201,7 +259,7 @@ fn out_of_time(withdrawn: bool) -> Poll<GroupError> {
 /// A [`Call`] that waits for stability.
 #[must_use = "futures do nothing unless polled"]
 pub struct CallFuture<S: Replicated, V, O = Infallible> {
-    progress: Progress<S, Answer>,
+    progress: Progress<S, Ticket>,
     answer: PhantomData<fn() -> (V, O)>,
 }
 
@@ -217,9 +275,9 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for CallFuture<S, V, O
     type Output = Result<V, CallError<O::Refusal>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let who = |_| {
-            let (tell, listen) = oneshot::channel::<Told>();
-            Some((Tell::Answer(Waiter::Stable(tell)), listen))
+        let who = |_, room: &Room| {
+            let ticket = room.enter();
+            Some((Tell::Answer(Waiter::Seated(ticket)), ticket))
         };
         if let Err(error) = self.progress.leave(who) {
             return Poll::Ready(Err(error.into()));
@@ -235,7 +293,7 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for CallFuture<S, V, O
 /// A [`Call`] that waits until it is applied here.
 #[must_use = "futures do nothing unless polled"]
 pub struct OptimisticCall<S: Replicated, V, O = Infallible> {
-    progress: Progress<S, (Answer, Stability)>,
+    progress: Progress<S, Early>,
     answer: PhantomData<fn() -> (V, O)>,
 }
 
@@ -251,7 +309,7 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for OptimisticCall<S, 
     type Output = Result<Optimistic<V, O>, GroupError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let who = |_| {
+        let who = |_, _: &Room| {
             let (tell, listen) = oneshot::channel();
             Some((Tell::Answer(Waiter::Applied(tell)), listen))
         };
@@ -268,7 +326,7 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for OptimisticCall<S, 
 /// A [`Call`] that waits until it is accepted.
 #[must_use = "futures do nothing unless polled"]
 pub struct SendCall<S: Replicated> {
-    progress: Progress<S, ()>,
+    progress: Progress<S, Turn>,
 }
 
 impl<S: Replicated> SendCall<S> {
@@ -284,7 +342,7 @@ impl<S: Replicated> Future for SendCall<S> {
     type Output = Result<(), GroupError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let who = |in_line: bool| {
+        let who = |in_line: bool, _: &Room| {
             in_line.then(oneshot::channel).map(|(turn, listen)| (Tell::Turn(turn), listen))
         };
         self.progress.leave(who)?;

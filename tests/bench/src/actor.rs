@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) threads: usize,
     /// Bytes of payload per update.
     pub(crate) size: usize,
+    /// Bytes that a member may have under way, if not as shipped.
+    pub(crate) window: Option<u64>,
     /// Whose updates the samples leave out.
     pub(crate) ignored: Option<usize>,
     /// Microseconds from one sample to the next.
@@ -133,6 +135,9 @@ async fn live(
     };
     if let Some(history) = &plan.history {
         builder = builder.history(history);
+    }
+    if let Some(window) = plan.window {
+        builder = seat::window(builder, window);
     }
     if let Some(ignored) = plan.ignored {
         METER.ignore(ignored as u64);

@@ -153,6 +153,7 @@ pub(crate) fn run(options: &FailuresOptions) -> Result<(), String> {
 
 fn play(options: &FailuresOptions, members: usize, victim: usize) -> Result<Round, String> {
     let plan = Plan {
+        window: options.window,
         threads: options.threads,
         size: options.size,
         ignored: (options.load == Pressure::Half).then_some(victim),

@@ -176,6 +176,7 @@ fn state(options: &JoinsOptions, bytes: u64) -> Result<State, String> {
 /// Megabytes per second of one stream of raw quinn.
 fn quinn(threads: usize) -> Result<f64, String> {
     let workload = Workload {
+        window: None,
         members: 2,
         senders: Senders::Some(1),
         seconds: 2,
@@ -192,6 +193,7 @@ fn quinn(threads: usize) -> Result<f64, String> {
 
 fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
     let plan = Plan {
+        window: None,
         threads: options.threads,
         size: options.size,
         ignored: None,

@@ -257,6 +257,9 @@ pub(crate) struct Workload {
     /// Threads per member.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
+    /// Bytes that each member may have under way; as shipped if not given (`1M`, powers of 1024).
+    #[arg(long, value_parser = bytes)]
+    pub(crate) window: Option<u64>,
     /// Write the members' histories here.
     #[arg(long)]
     pub(crate) history: Option<String>,
@@ -306,6 +309,9 @@ pub(crate) struct FailuresOptions {
     /// Threads per member.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
+    /// Bytes that each member may have under way; as shipped if not given (`1M`, powers of 1024).
+    #[arg(long, value_parser = bytes)]
+    pub(crate) window: Option<u64>,
     /// Write the members' histories here.
     #[arg(long)]
     pub(crate) history: Option<String>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
+use vsync::NodeBuilder;
 
 use crate::options::{MemberOptions, Workload};
 use crate::report::Report;
@@ -50,6 +51,12 @@ impl Seat {
         let line = self.lines.next_line().await.map_err(|error| error.to_string())?;
         line.ok_or_else(|| "the coordinator has gone".to_owned())
     }
+}
+
+/// A node that may have so many bytes under way in a group; an update may take half of them.
+pub(crate) fn window(builder: NodeBuilder, bytes: u64) -> NodeBuilder {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    builder.window(bytes).max_update((bytes / 2).min(1 << 20))
 }
 
 /// Runs a member on a runtime with as many threads as the workload says.

@@ -6,9 +6,11 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::room::{Room, Ticket};
 use super::stability::Stability;
 use crate::error::{GroupError, NotApplied, Unknown};
 
@@ -23,6 +25,8 @@ pub(crate) type Told = Result<Answer, GroupError>;
 pub(crate) enum Waiter {
     /// For the answer, once it is stable.
     Stable(oneshot::Sender<Told>),
+    /// The same, in the group's [`Room`].
+    Seated(Ticket),
     /// For the answer as soon as it is here; it is told about stability later.
     Applied(oneshot::Sender<Result<(Answer, Stability), GroupError>>),
 }
@@ -39,6 +43,7 @@ enum Stage {
     Sent(Waiter),
     /// Delivered; waits for stability.
     Delivered(oneshot::Sender<Told>, Told),
+    Seated(Ticket, Told),
     /// Told the answer; waits to tell about stability.
     Told(oneshot::Sender<Result<(), GroupError>>),
     Done,
@@ -63,9 +68,15 @@ pub(crate) enum Ending {
 /// Who waits for a flush.
 type Flushing = oneshot::Sender<Result<(), GroupError>>;
 
+/// What those in the [`Room`] are told, before they are.
+type Words = Vec<(Ticket, Told)>;
+
 /// The awaited updates and flushes of one membership.
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
+    room: Arc<Room>,
+    /// Empty but while calls are completed, which goes by ranges.
+    words: Words,
     /// Updates submitted so far, and how many of them have their numbers.
     submitted: u64,
     sent: u64,
@@ -88,14 +99,15 @@ pub(crate) struct Callers {
 impl Waiter {
     /// Whether stability should be asked for at once.
     pub(crate) fn urgent(&self) -> bool {
-        matches!(self, Waiter::Stable(_))
+        matches!(self, Waiter::Stable(_) | Waiter::Seated(_))
     }
 
     /// Tells that it came to nothing. Nobody listens any more where this has no effect: the caller
     /// was dropped.
-    pub(crate) fn fail(self, error: GroupError) {
+    pub(crate) fn fail(self, error: GroupError, words: &mut Words) {
         match self {
             Waiter::Stable(tell) => drop(tell.send(Err(error))),
+            Waiter::Seated(ticket) => words.push((ticket, Err(error))),
             Waiter::Applied(tell) => drop(tell.send(Err(error))),
         }
     }
@@ -104,6 +116,7 @@ impl Waiter {
 impl Stage {
     fn deliver(&mut self, answer: Told) {
         *self = match std::mem::replace(self, Stage::Done) {
+            Stage::Sent(Waiter::Seated(ticket)) => Stage::Seated(ticket, answer),
             Stage::Sent(Waiter::Stable(tell)) => Stage::Delivered(tell, answer),
             Stage::Sent(Waiter::Applied(tell)) => {
                 let (stable, listen) = oneshot::channel();
@@ -115,20 +128,22 @@ impl Stage {
     }
 
     /// The update is stable; it has been delivered.
-    fn stabilise(self) {
+    fn stabilise(self, words: &mut Words) {
         match self {
+            Stage::Seated(ticket, answer) => words.push((ticket, answer)),
             Stage::Delivered(tell, answer) => drop(tell.send(answer)),
             Stage::Told(tell) => drop(tell.send(Ok(()))),
-            Stage::Sent(waiter) => waiter.fail(GroupError::Unknown(Unknown::NoAnswer)),
+            Stage::Sent(waiter) => waiter.fail(GroupError::Unknown(Unknown::NoAnswer), words),
             Stage::Done => {}
         }
     }
 
-    fn fail(self, error: GroupError) {
+    fn fail(self, error: GroupError, words: &mut Words) {
         match self {
+            Stage::Seated(ticket, _) => words.push((ticket, Err(error))),
             Stage::Delivered(tell, _) => drop(tell.send(Err(error))),
             Stage::Told(tell) => drop(tell.send(Err(error))),
-            Stage::Sent(waiter) => waiter.fail(error),
+            Stage::Sent(waiter) => waiter.fail(error, words),
             Stage::Done => {}
         }
     }
@@ -156,6 +171,11 @@ impl Takes for Callers {
 }
 
 impl Callers {
+    /// Those who wait do so in this room.
+    pub(crate) fn new(room: Arc<Room>) -> Callers {
+        Callers { room, ..Callers::default() }
+    }
+
     /// `count` updates were submitted; `waiters` holds who waits, by index among them.
     pub(crate) fn submitted(&mut self, count: u64, waiters: Vec<(u64, Waiter)>) {
         self.shared = None;
@@ -206,8 +226,9 @@ impl Callers {
         let done = |n: &mut Numbered| n.seq < stable && !matches!(n.stage, Stage::Sent(_));
         while let Some(numbered) = self.numbered.pop_front_if(done) {
             self.reached = self.reached.saturating_sub(1);
-            numbered.stage.stabilise();
+            numbered.stage.stabilise(&mut self.words);
         }
+        self.room.tell(&mut self.words);
     }
 
     /// A view was installed: everything delivered in earlier ones is stable.
@@ -220,7 +241,9 @@ impl Callers {
             self.view = view;
             self.stable = 0;
             self.reached = 0;
-            self.numbered.drain(..).for_each(|n| n.stage.stabilise());
+            let numbered = self.numbered.drain(..);
+            numbered.for_each(|numbered| numbered.stage.stabilise(&mut self.words));
+            self.room.tell(&mut self.words);
         }
     }
 
@@ -260,22 +283,26 @@ impl Callers {
         };
         for numbered in self.numbered.drain(..) {
             let outside = decided.is_some_and(|count| numbered.seq >= count);
-            numbered.stage.fail(match outside {
+            let error = match outside {
                 true => GroupError::NotApplied(not_applied.clone()),
                 false => GroupError::Unknown(unknown.clone()),
-            });
+            };
+            numbered.stage.fail(error, &mut self.words);
         }
         let ahead = self.sent + self.ahead;
         for (index, waiter) in self.queued.drain(..) {
-            waiter.fail(match index < ahead {
+            let error = match index < ahead {
                 true => GroupError::Unknown(unknown.clone()),
                 false => GroupError::NotApplied(not_applied.clone()),
-            });
+            };
+            waiter.fail(error, &mut self.words);
         }
+        self.room.tell(&mut self.words);
         for tell in std::mem::take(&mut self.flushes).into_values().flatten() {
             drop(tell.send(Err(GroupError::Unknown(unknown.clone()))));
         }
-        *self = Callers { next_flush: self.next_flush, ..Callers::default() };
+        let room = Arc::clone(&self.room);
+        *self = Callers { next_flush: self.next_flush, ..Callers::new(room) };
     }
 
     /// How many callers wait.

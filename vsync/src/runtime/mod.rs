@@ -26,6 +26,7 @@ pub(crate) mod pile;
 pub(crate) mod replica;
 pub(crate) mod requests;
 pub(crate) mod ring;
+pub(crate) mod room;
 pub(crate) mod rpc;
 pub(crate) mod seat;
 pub(crate) mod sessions;

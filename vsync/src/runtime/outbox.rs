@@ -9,6 +9,7 @@ use vsync_core::engine::{Class, Level, Run};
 
 use super::callers::Waiter;
 use super::pile::Pile;
+use super::room::Room;
 use crate::error::{GroupError, NotApplied};
 use crate::replicated::{Method, Replicated};
 
@@ -84,6 +85,8 @@ struct State {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    /// Where callers wait for what becomes of their updates.
+    pub(crate) room: Arc<Room>,
 }
 
 /// What came of leaving an update.
@@ -227,10 +230,12 @@ impl Outbox {
         let parcel = state.take();
         let line = mem::take(&mut state.line);
         drop(state);
+        let mut words = Vec::new();
         for (_, waiter) in parcel.waiters {
-            waiter.fail(GroupError::NotApplied(why.clone()));
+            waiter.fail(GroupError::NotApplied(why.clone()), &mut words);
         }
-        never_sent(line, why);
+        self.room.tell(&mut words);
+        self.never_sent(line, why);
     }
 
     /// Nothing more may be left, for ever. The batch may still be taken; what is in line was never
@@ -240,7 +245,20 @@ impl Outbox {
         state.closed = true;
         let line = mem::take(&mut state.line);
         drop(state);
-        never_sent(line, &NotApplied::Closed);
+        self.never_sent(line, &NotApplied::Closed);
+    }
+
+    fn never_sent(&self, line: VecDeque<Letter>, why: &NotApplied) {
+        let mut words = Vec::new();
+        for letter in line {
+            let error = GroupError::NotApplied(why.clone());
+            match letter.tell {
+                Some(Tell::Answer(waiter)) => waiter.fail(error, &mut words),
+                Some(Tell::Turn(turn)) => drop(turn.send(Err(error))),
+                None => {}
+            }
+        }
+        self.room.tell(&mut words);
     }
 
     /// Bytes that may still be left; for tests.
@@ -299,17 +317,6 @@ fn wait(method: &Method, waiter: &Waiter) -> Wait {
 fn turn_has_come(turn: Option<oneshot::Sender<Result<(), GroupError>>>) {
     if let Some(turn) = turn {
         drop(turn.send(Ok(())));
-    }
-}
-
-fn never_sent(line: VecDeque<Letter>, why: &NotApplied) {
-    for letter in line {
-        let error = GroupError::NotApplied(why.clone());
-        match letter.tell {
-            Some(Tell::Answer(waiter)) => waiter.fail(error),
-            Some(Tell::Turn(turn)) => drop(turn.send(Err(error))),
-            None => {}
-        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Whatever happens to a membership, everybody who called is told once, and the truth (rule A1).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::callers::{Callers, Ending, Takes, Told, Waiter};
+use super::room::{Room, Ticket};
 use crate::error::{GroupError, NotApplied, Unknown};
 
 /// What happens next.
@@ -39,11 +42,38 @@ struct Call {
     /// The view in which it has its number, and that; none while it waits for one.
     place: Option<(u64, u64)>,
     told: bool,
-    listen: oneshot::Receiver<Told>,
+    listen: Listen,
+}
+
+/// How it hears of it: both ways are told the same.
+enum Listen {
+    Channel(oneshot::Receiver<Told>),
+    Room(Ticket),
+}
+
+impl Listen {
+    fn told(&mut self, room: &Room) -> Option<Told> {
+        let listen = match self {
+            Listen::Room(ticket) => {
+                let cx = Context::from_waker(Waker::noop());
+                return match room.poll(*ticket, &cx) {
+                    Poll::Ready(told) => Some(told),
+                    Poll::Pending => None,
+                };
+            }
+            Listen::Channel(listen) => listen,
+        };
+        match listen.try_recv() {
+            Ok(told) => Some(told),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => panic!("dropped without a word"),
+        }
+    }
 }
 
 /// One membership, and what must come of the calls.
 struct Play {
+    room: Arc<Room>,
     callers: Callers,
     view: u64,
     /// Of the view: how many have numbers, are delivered, are stable.
@@ -59,9 +89,11 @@ struct Play {
 
 impl Play {
     fn new() -> Play {
-        let mut callers = Callers::default();
+        let room = Arc::new(Room::default());
+        let mut callers = Callers::new(Arc::clone(&room));
         callers.installed(1);
         Play {
+            room,
             callers,
             view: 1,
             numbered: 0,
@@ -96,8 +128,14 @@ impl Play {
         let mut waiters = Vec::new();
         for index in 0..count {
             let call = (awaited >> index & 1 == 1).then(|| {
-                let (tell, listen) = oneshot::channel();
-                waiters.push((u64::from(index), Waiter::Stable(tell)));
+                let (waiter, listen) = if index % 2 == 0 {
+                    let ticket = self.room.enter();
+                    (Waiter::Seated(ticket), Listen::Room(ticket))
+                } else {
+                    let (tell, listen) = oneshot::channel();
+                    (Waiter::Stable(tell), Listen::Channel(listen))
+                };
+                waiters.push((u64::from(index), waiter));
                 self.calls.push(Call { place: None, told: false, listen });
                 self.calls.len() - 1
             });
@@ -138,11 +176,7 @@ impl Play {
     /// decided to be delivered, where the membership is over.
     fn judge(&mut self, end: Option<Option<u64>>) {
         for call in self.calls.iter_mut().filter(|call| !call.told) {
-            let told = match call.listen.try_recv() {
-                Ok(told) => Some(told),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Closed) => panic!("{:?} was dropped without a word", call.place),
-            };
+            let told = call.listen.told(&self.room);
             call.told = told.is_some();
             let sure = call.place.is_some_and(|(view, seq)| view < self.view || seq < self.stable);
             match (told, call.place, end) {

@@ -18,6 +18,7 @@ use super::counts::Counts;
 use super::history::{self, Names, Subject, Writer};
 use super::inner::Sending;
 use super::replica::{Broken, Installed, Replica, Taken};
+use super::room::Room;
 use super::seat::Seat;
 use super::{Opening, Outcome, Point, Progress};
 use crate::error::NotApplied;
@@ -30,6 +31,7 @@ pub(crate) struct Slot {
     pub(crate) seat: Arc<Seat>,
     pub(crate) config: GroupConfig,
     pub(crate) callers: Callers,
+    _last: Last,
     /// What it has gone through.
     pub(crate) counts: Counts,
     /// Who wants to know how becoming a member goes; `None` once it is active.
@@ -54,6 +56,15 @@ pub(crate) struct Slot {
     /// History: how lines of this membership begin, and the names in its view.
     subject: Option<Subject>,
     names: Names,
+}
+
+/// When a slot is dropped, with its whole node, nobody hangs.
+struct Last(Arc<Room>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Where this node stands, once a view is installed.
@@ -142,10 +153,13 @@ impl Slot {
             replica.create();
         }
         seat.begin(group, config.generation);
+        let room = &seat.outbox.room;
+        let (callers, last) = (Callers::new(Arc::clone(room)), Last(Arc::clone(room)));
         Slot {
             seat,
             config,
-            callers: Callers::default(),
+            callers,
+            _last: last,
             counts: Counts::default(),
             progress: Some(progress),
             leaving: Vec::new(),

@@ -179,12 +179,15 @@ impl Membership {
         if self.is_frozen() || !self.is_active() || !self.loading.is_done() {
             return;
         }
-        while self.multicast.own_bytes() < self.config.window {
+        while !self.multicast.is_full() {
             let Some(waiting) = self.pending.pop() else {
                 break;
             };
             let run = waiting.run;
+            // On average: as much as callers had ready is one piece, however many it takes.
+            let bytes = waiting.body.len() / run.count.max(1) as usize;
             let seq = self.multicast.submit(run, waiting.body, waiting.wall, waiting.urgent);
+            self.multicast.pace.submitted(seq + u64::from(run.count), bytes, turn.now);
             let view = self.view().number;
             turn.out.push(Output::Sent { group: self.id, view, seq, run });
             if run.level == Level::Stable {
@@ -194,7 +197,11 @@ impl Membership {
         }
         // With a caller that keeps to its credit nothing waits here: a window that has no room
         // worth granting is full.
-        let full = self.multicast.own_bytes() >= self.config.window - self.config.window / 8;
+        let limit = self.multicast.pace.limit();
+        let full = self.multicast.own_bytes() >= limit - limit / 8;
+        if full || !self.pending.is_empty() {
+            self.multicast.pace.reached();
+        }
         // Who cannot keep up itself blames nobody.
         if self.pending.is_empty() && !full || self.multicast.holds {
             self.full_since = None;
@@ -239,7 +246,7 @@ impl Membership {
             if self.loading.is_done() {
                 self.deliver(turn);
             }
-            self.multicast.free();
+            self.multicast.free(turn.now);
             self.number(turn);
             self.multicast.arm_ack(turn.now, turn.config.ack_delay);
         }
@@ -273,7 +280,7 @@ impl Membership {
             return;
         }
         let own = self.multicast.own_bytes();
-        if let Some(bytes) = self.pending.grant(self.config.window, own) {
+        if let Some(bytes) = self.pending.grant(self.multicast.pace.limit(), own) {
             turn.out.push(Output::Credit { group: self.id, bytes });
         }
     }

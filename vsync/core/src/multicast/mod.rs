@@ -1,5 +1,6 @@
 //! Floor 2: the multicast of one view. Built at its install, closed at the next: there is no reset.
 
+mod pace;
 mod stability;
 
 use alloc::boxed::Box;
@@ -9,10 +10,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::bugs::{Bug, Bugs};
-use crate::engine::{Class, Delivery, DropReason, Run};
+use crate::engine::{Class, Delivery, DropReason, GroupConfig, Run};
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
 use crate::wire::messages::{BatchHead, Data, Hurry, Record, Records};
 use crate::wire::{Cut, GroupId, Micros, Rank, SharedView, codec};
+use pace::Pace;
 
 /// What a submitted piece costs beyond its bytes, here and on the wire: charged to the window, so
 /// that its bound holds for small updates, too.
@@ -63,6 +65,7 @@ pub(crate) struct Multicast {
     /// Own batches not yet held by all: end and bytes, for flow control.
     own: VecDeque<(u64, usize)>,
     own_bytes: usize,
+    pub(crate) pace: Pace,
     /// When the slowest member last made progress on the own lane.
     pub(crate) progress: Micros,
     /// Nothing is acknowledged: the application cannot keep up.
@@ -72,11 +75,17 @@ pub(crate) struct Multicast {
 }
 
 impl Multicast {
-    pub(crate) fn new(view: SharedView, me: Rank, causal: bool, bugs: Bugs, time: u64) -> Self {
+    pub(crate) fn new(
+        view: SharedView,
+        me: Rank,
+        config: &GroupConfig,
+        bugs: Bugs,
+        time: u64,
+    ) -> Self {
         let n = view.members.len();
         Multicast {
             me,
-            causal,
+            causal: config.causal,
             bugs,
             lanes: alloc::vec![Lane::default(); n],
             log: Log::new(time),
@@ -96,6 +105,7 @@ impl Multicast {
             late: VecDeque::new(),
             own: VecDeque::new(),
             own_bytes: 0,
+            pace: Pace::new(config.window),
             progress: 0,
             holds: false,
             nag_due: None,
@@ -136,6 +146,11 @@ impl Multicast {
     /// Own bytes not yet known to be held by all.
     pub(crate) fn own_bytes(&self) -> usize {
         self.own_bytes
+    }
+
+    /// Whether no more own updates may be numbered now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.own_bytes >= self.pace.limit()
     }
 
     /// Numbers own updates of one class; returns the number of the first.

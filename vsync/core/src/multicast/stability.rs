@@ -73,7 +73,7 @@ impl Multicast {
 
     /// Frees what all members hold, and what is delivered and stable here. Returns whether own
     /// bytes were freed.
-    pub(crate) fn free(&mut self) -> bool {
+    pub(crate) fn free(&mut self, now: Micros) -> bool {
         self.acknowledge_own();
         let early = self.bugs.has(Bug::FreeEarly);
         // Of a lane, or of the order.
@@ -95,6 +95,7 @@ impl Multicast {
         let extent = held(None);
         self.log.free(extent.min(self.delivered.order.position).min(self.stable.order.position));
         let mine = held(Some(self.me));
+        self.pace.held(mine, now);
         let before = self.own_bytes;
         while self.own.front().is_some_and(|&(end, _)| end <= mine) {
             if let Some((_, bytes)) = self.own.pop_front() {

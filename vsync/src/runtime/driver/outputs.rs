@@ -180,7 +180,7 @@ impl Driver {
         }
         if let Some(held) = held {
             let holds = held.holds;
-            self.catch_up(group, now, held);
+            self.catch_up(group, now, *held);
             self.go_on(group, holds);
         }
         self.activated();
@@ -190,12 +190,12 @@ impl Driver {
     }
 
     /// Does what was held for a replica, until that goes away again.
-    fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Box<Held>) {
+    fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Held) {
         while let Some(output) = waiting.pop() {
             self.output(now, output);
             if let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut()) {
                 self.held += waiting.bytes;
-                held.put_before(*waiting);
+                held.put_before(waiting);
                 return;
             }
         }
