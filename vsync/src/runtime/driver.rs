@@ -42,7 +42,7 @@ const BURST: usize = 64;
 /// A peer whose backlog is below this has room for the next batch.
 const ROOM: usize = 256 * 1024;
 /// Microseconds by which what is due may be late at a node that is busy.
-const LATE: Micros = 10_000;
+const LATE: Micros = 4_000;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
