@@ -292,6 +292,14 @@ impl<S: State> Ctx<S> {
         }
     }
 
+    /// The update's number among those that its [`sender`](Ctx::sender) has sent in this
+    /// [view](Ctx::view), from 0 on: the three together name it, at all replicas and in recorded
+    /// histories. Not every number is an update of the type's: the runtime sends some of its own.
+    /// What a request changes has one number, that of its `Commit`. `None` in `#[on_view]`.
+    pub fn number(&self) -> Option<u64> {
+        Some(self.seq).filter(|seq| *seq != NO_UPDATE)
+    }
+
     /// The version of the type that is active in the group: the same at all members, and in all of
     /// a view. It is what a method that behaves otherwise in another version goes by, where
     /// programs of several versions are members; it rises by

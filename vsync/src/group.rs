@@ -131,7 +131,9 @@ impl<S: Replicated> Group<S> {
         S: Emits<E>,
         E: Clone + Send + 'static,
     {
-        self.shared.feed.events()
+        let events = self.shared.feed.events();
+        self.shared.seat.rouse();
+        events
     }
 
     /// How many updates have failed at this replica so far: panicked, or did not decode.

@@ -23,7 +23,7 @@ use crate::runtime::history::Writer;
 use crate::runtime::rpc::Rpc;
 use crate::runtime::{Command, Driver, Notice, Parts};
 use crate::service;
-use crate::steward::{self, Core, Failure, How};
+use crate::steward::{self, Core, Failure, How, Manner};
 
 /// Questions of others that may wait to be answered.
 const QUESTIONS: usize = 1024;
@@ -204,7 +204,12 @@ impl Node {
 
     /// The group of this name, to be created or joined.
     pub fn group(&self, name: impl Into<String>) -> GroupBuilder<'_> {
-        GroupBuilder { node: self, name: name.into(), patience: self.patience, compare: 0 }
+        GroupBuilder {
+            node: self,
+            name: name.into(),
+            patience: self.patience,
+            manner: Manner::default(),
+        }
     }
 
     /// Leaves all groups in an orderly way, and ends. What is not done when the deadline comes is
@@ -275,7 +280,7 @@ pub struct GroupBuilder<'a> {
     node: &'a Node,
     name: String,
     patience: Duration,
-    compare: u64,
+    manner: Manner,
 }
 
 impl GroupBuilder<'_> {
@@ -296,7 +301,28 @@ impl GroupBuilder<'_> {
     ///
     /// [`GroupEvent::Differs`]: crate::GroupEvent::Differs
     pub fn compare_every(mut self, updates: u64) -> Self {
-        self.compare = updates;
+        self.manner.compare = updates;
+        self
+    }
+
+    /// Makes this node a cold backup: while nobody needs its state it does not apply the group's
+    /// updates, but keeps up to `bytes` of them, beside the state as a checkpoint. A backup that
+    /// takes over applies them then, all and in their order; until then it costs no processor time
+    /// for them, and no more memory than that.
+    ///
+    /// It applies them when it becomes the view's coordinator; at each change of views, so that a
+    /// joiner is given the state as anywhere else; when a call of its own is awaited, a query asks
+    /// for the state, here or from elsewhere, events are read, or a client asks something of it;
+    /// and when there are more than `bytes` of them, of which a new checkpoint is made. It goes to
+    /// sleep again after it has applied `bytes` that nobody has needed. A query that takes no time
+    /// to wait, as `optimistic`, finds [`NoState`](crate::GroupError::NoState) at first.
+    ///
+    /// Some members have to apply everything, and do: those of a type that publishes its events,
+    /// or whose requests are coordinated by others than the [primary](crate::Policy::Primary), and
+    /// those that [compare](GroupBuilder::compare_every) their replicas. Nothing is on disk: what
+    /// all members forget is lost.
+    pub fn cold(mut self, bytes: usize) -> Self {
+        self.manner.cold = Some(bytes.max(1));
         self
     }
 
@@ -319,7 +345,7 @@ impl GroupBuilder<'_> {
     async fn enter<S: Replicated>(self, state: S, how: How) -> Result<S::Handle, JoinError> {
         let deadline = Instant::now() + self.patience;
         let group: Group<S> =
-            steward::enter(&self.node.core, &self.name, state, self.compare, how, deadline).await?;
+            steward::enter(&self.node.core, &self.name, state, self.manner, how, deadline).await?;
         Ok(group.into())
     }
 }

@@ -437,6 +437,8 @@ pub fn respond<R>(answer: R) -> Responded
 where
     R: Encodes + Decodes + Sends,
 {
+    #[cfg(feature = "testing")]
+    crate::watch::travels(&answer);
     let mut bytes = Vec::new();
     let answer = Answered::Value(answer.encode(&mut bytes).map(|()| bytes));
     Responded { answer, refused: false }
@@ -448,6 +450,8 @@ where
     V: Encodes + Decodes + Sends,
     E: Encodes + Decodes + Sends,
 {
+    #[cfg(feature = "testing")]
+    crate::watch::either(&answer);
     let mut bytes = Vec::new();
     let encoded = encode_result(&answer, &mut bytes).map(|()| bytes);
     Responded { answer: Answered::Value(encoded), refused: answer.is_err() }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::__private::Encodes;
+use crate::__private::{Decodes, Encodes};
 
 /// What passed while somebody watched.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Seen {
     pub(crate) parts: Vec<(&'static str, String)>,
     /// The result of an update: its bytes, and its value.
     pub(crate) result: Option<(Vec<u8>, String)>,
+    /// Answers and results that would be something else where they arrive: what, and why.
+    pub(crate) broken: Vec<String>,
 }
 
 thread_local! {
@@ -59,18 +61,58 @@ pub(crate) fn bytes(name: &'static str, bytes: &[u8]) {
     note(|| hex(bytes), |seen, words| seen.parts.push((name, words)));
 }
 
+/// Something passes that will travel to whoever has asked for it.
+pub(crate) fn travels<T: Encodes + Decodes>(value: &T) {
+    note(|| becomes_another(value), |seen, broken| seen.broken.extend(broken));
+}
+
+/// Why a value is not the same where it arrives. One that does not encode does not travel.
+fn becomes_another<T: Encodes + Decodes>(value: &T) -> Option<String> {
+    let (mut bytes, mut again) = (Vec::new(), Vec::new());
+    value.encode(&mut bytes).ok()?;
+    let mut input = &bytes[..];
+    let why = match T::decode(&mut input) {
+        Err(why) => format!("does not decode: {why}"),
+        Ok(_) if !input.is_empty() => format!("leaves {} bytes when it is read", input.len()),
+        Ok(other) => match other.encode(&mut again) {
+            Ok(()) if again == bytes => return None,
+            Ok(()) => format!("decodes to something that is encoded as {}", hex(&again)),
+            Err(why) => format!("decodes to something that does not encode: {why}"),
+        },
+    };
+    Some(format!("{}, encoded as {}, {why}", value.words(), hex(&bytes)))
+}
+
 /// The result of an update passes.
-pub(crate) fn result<T: Encodes>(value: &T) {
+pub(crate) fn result<T: Encodes + Decodes>(value: &T) {
+    travels(value);
     note(|| encoded(0, "", value), |seen, result| seen.result = Some(result));
 }
 
 /// The result of an update that may say no passes.
-pub(crate) fn fallible<V: Encodes, E: Encodes>(value: &Result<V, E>) {
+pub(crate) fn fallible<V, E>(value: &Result<V, E>)
+where
+    V: Encodes + Decodes,
+    E: Encodes + Decodes,
+{
+    either(value);
     let make = || match value {
         Ok(value) => encoded(0, "Ok ", value),
         Err(error) => encoded(1, "Err ", error),
     };
     note(make, |seen, result| seen.result = Some(result));
+}
+
+/// A result that may say no travels.
+pub(crate) fn either<V, E>(value: &Result<V, E>)
+where
+    V: Encodes + Decodes,
+    E: Encodes + Decodes,
+{
+    match value {
+        Ok(value) => travels(value),
+        Err(error) => travels(error),
+    }
 }
 
 fn encoded<T: Encodes>(tag: u8, before: &str, value: &T) -> (Vec<u8>, String) {

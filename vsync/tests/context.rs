@@ -36,6 +36,52 @@ impl Dice {
     }
 }
 
+/// What its updates are called.
+#[replicated]
+#[derive(Debug, Default)]
+pub struct Names {
+    seen: Vec<(u64, Option<u64>)>,
+}
+
+#[replicated]
+impl Names {
+    /// Notes what this update is called.
+    #[update(order = "total")]
+    pub fn note(&mut self, ctx: &Ctx<Self>) {
+        self.seen.push((ctx.sender().entry, ctx.number()));
+    }
+
+    #[on_view]
+    fn view(&mut self, ctx: &Ctx<Self>, _view: &View) {
+        self.seen.push((0, ctx.number()));
+    }
+
+    /// All of it.
+    #[query]
+    pub fn all(&self) -> Vec<(u64, Option<u64>)> {
+        self.seen.clone()
+    }
+}
+
+#[tokio::test]
+async fn an_update_is_named_by_view_sender_and_number() -> Result<(), Box<dyn std::error::Error>> {
+    let cluster = Cluster::new(2).await;
+    let one: NamesHandle = cluster.node(0).group("names").create(Names::default()).await?;
+    let two: NamesHandle = cluster.node(1).group("names").join(Names::default()).await?;
+    for handle in [&one, &one, &two] {
+        handle.note().await?;
+    }
+    let (first, second) = (one.all().await?, two.all().await?);
+    assert_eq!(first, second);
+    assert!(first.iter().all(|(sender, number)| (*sender == 0) == number.is_none()), "{first:?}");
+    let notes: Vec<_> =
+        first.into_iter().filter_map(|(sender, number)| Some((sender, number?))).collect();
+    let (first, second) = (notes[0].0, notes[2].0);
+    assert_ne!(first, second, "{notes:?}");
+    assert!(notes[0].1 < notes[1].1 && notes[1].0 == first, "{notes:?}");
+    Ok(())
+}
+
 /// What a bell tells the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sound {

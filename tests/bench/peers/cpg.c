@@ -214,7 +214,8 @@ int main(int argc, char **argv)
 			fail("senders that have ended", (int)ended);
 		dispatch(handle, 1);
 	}
-	printf("{\"seconds\":%f,\"applied\":%lu,\"sent\":%lu,\"wire\":0,\"cpu\":%f,\"memory\":%lu,"
+	printf("{\"seconds\":%f,\"applied\":%lu,\"sent\":%lu,\"wire\":0,\"frames\":0,\"sends\":0,"
+	       "\"cpu\":%f,\"memory\":%lu,"
 	       "\"total\":%lu,\"settings\":{},\"reliable\":true,\"latencies\":[",
 	       seconds, applied, sent, used, memory(argv[8]), delivered);
 	const char *comma = "";

@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) threads: usize,
     /// Bytes of payload per update.
     pub(crate) size: usize,
+    /// Milliseconds of silence until a member is suspected, if not as shipped.
+    pub(crate) failure_timeout: Option<u64>,
     /// Bytes that a member may have under way, if not as shipped.
     pub(crate) window: Option<u64>,
     /// Whose updates the samples leave out.
@@ -135,6 +137,9 @@ async fn live(
     };
     if let Some(history) = &plan.history {
         builder = builder.history(history);
+    }
+    if let Some(silence) = plan.failure_timeout {
+        builder = builder.failure_timeout(Duration::from_millis(silence));
     }
     if let Some(window) = plan.window {
         builder = seat::window(builder, window);

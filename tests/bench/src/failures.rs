@@ -57,6 +57,9 @@ struct Document {
     load: Pressure,
     size: usize,
     threads: usize,
+    /// Milliseconds; not there if it is as shipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_timeout: Option<u64>,
     /// Milliseconds; of `stop` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pause: Option<u64>,
@@ -138,6 +141,7 @@ pub(crate) fn run(options: &FailuresOptions) -> Result<(), String> {
         load: options.load,
         size: options.size,
         threads: options.threads,
+        failure_timeout: options.failure_timeout,
         pause: (options.how == How::Stop).then_some(options.pause),
         machine: machine(),
         figures: figures(&rounds),
@@ -153,6 +157,7 @@ pub(crate) fn run(options: &FailuresOptions) -> Result<(), String> {
 
 fn play(options: &FailuresOptions, members: usize, victim: usize) -> Result<Round, String> {
     let plan = Plan {
+        failure_timeout: options.failure_timeout,
         window: options.window,
         threads: options.threads,
         size: options.size,

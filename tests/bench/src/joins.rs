@@ -193,6 +193,7 @@ fn quinn(threads: usize) -> Result<f64, String> {
 
 fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
     let plan = Plan {
+        failure_timeout: None,
         window: None,
         threads: options.threads,
         size: options.size,

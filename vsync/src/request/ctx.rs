@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, pending};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
+use vsync_core::wire::Micros;
 
 use super::effects::{Answered, Effect, Effects, Kind, Responded};
 use super::policy::{Policy, ranked};
@@ -17,7 +19,6 @@ use crate::group::Group;
 use crate::remote::whole;
 use crate::replicated::Replicated;
 use crate::runtime::callers::Waiter;
-use crate::runtime::clock::wall;
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::pending::{Done, Entry, Given, Name, Step, Stepped, Work};
@@ -102,6 +103,8 @@ struct Running<S: Replicated> {
     steps: Mutex<Steps>,
     /// What it ends with, if it cannot go on.
     broken: watch::Sender<Option<Recorded>>,
+    /// How many parts of the handler wait for something of the group's.
+    waits: Arc<AtomicUsize>,
 }
 
 /// The steps of a request.
@@ -118,6 +121,17 @@ pub(crate) struct Start<'a, S: Replicated> {
     pub(crate) entry: &'a Entry,
     pub(crate) view: View,
     pub(crate) over: watch::Receiver<bool>,
+    /// By the wall clock.
+    pub(crate) now: Micros,
+}
+
+/// A part of a handler waits for something of the group's.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<S: Replicated> Clone for RequestCtx<S> {
@@ -137,8 +151,8 @@ impl<S: Replicated> fmt::Debug for RequestCtx<S> {
 
 impl<S: Replicated> RequestCtx<S> {
     pub(crate) fn new(start: Start<'_, S>) -> RequestCtx<S> {
-        let Start { group, name, entry, view, over } = start;
-        let left = Duration::from_micros(entry.deadline.saturating_sub(wall()));
+        let Start { group, name, entry, view, over, now } = start;
+        let left = Duration::from_micros(entry.deadline.saturating_sub(now));
         let now = Instant::now();
         let running = Running {
             group,
@@ -152,8 +166,19 @@ impl<S: Replicated> RequestCtx<S> {
             effects: Effects::new(),
             steps: Mutex::new(Steps { done: entry.steps.clone(), next: 0 }),
             broken: watch::Sender::new(None),
+            waits: Arc::default(),
         };
         RequestCtx { running: Arc::new(running) }
+    }
+
+    /// How many parts of the handler wait for something of the group's.
+    pub(crate) fn waits(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.running.waits)
+    }
+
+    fn wait(&self) -> Waits<'_> {
+        self.running.waits.fetch_add(1, Ordering::Relaxed);
+        Waits(&self.running.waits)
     }
 
     pub(crate) fn seat(&self) -> &Seat {
@@ -168,6 +193,7 @@ impl<S: Replicated> RequestCtx<S> {
     /// [`Effect`] lets their word be the answer. While this member has no state (it was excluded,
     /// and this attempt is over) nothing is read, and this does not come back.
     pub async fn read<R: Send>(&self, read: impl FnOnce(&S) -> R + Send) -> R {
+        let _waits = self.wait();
         let done = self.running.group.shared.read(read);
         if let Ok((value, mut stability)) = done
             && stability.wait().await.is_ok()
@@ -321,6 +347,7 @@ impl<S: Replicated> RequestCtx<S> {
     /// Waits until this attempt is over. The handler itself is stopped then, at its next `.await`;
     /// this is for what it has let others do.
     pub async fn cancelled(&self) {
+        let _waits = self.wait();
         let mut over = self.running.over.clone();
         // Where nobody can say so any more it is over as well.
         drop(over.wait_for(|over| *over).await);
@@ -379,6 +406,7 @@ impl<S: Replicated> RequestCtx<S> {
         if let Left::Taken { wake: true } = seat.outbox.leave_inner(method, &update, tell) {
             seat.wake();
         }
+        let _waits = self.wait();
         let told = listen.await.ok().and_then(Result::ok);
         match told.and_then(|stepped| stepped.downcast::<Stepped>().ok()).map(|boxed| *boxed) {
             Some(Stepped::Done(bytes)) => bytes,
@@ -408,6 +436,7 @@ impl<S: Replicated> RequestCtx<S> {
     /// The request cannot go on; the handler is not heard of again.
     async fn break_off<R>(&self, why: String) -> R {
         self.running.broken.send_replace(Some(Recorded::NotApplied(why)));
+        let _waits = self.wait();
         pending().await
     }
 }

@@ -20,7 +20,8 @@ pub enum Policy {
     /// the requests of whoever failed. The default.
     #[default]
     Rendezvous,
-    /// The member of rank 0, for all requests: one primary, and all others are its warm backups.
+    /// The member of rank 0, for all requests: one primary, and all others are its backups, warm
+    /// ones unless they are [cold](crate::GroupBuilder::cold).
     Primary,
     /// Who has the fewest requests when this one is ordered.
     Load,

@@ -6,6 +6,7 @@
 //! [`Verdicts`](super::verdicts::Verdicts).
 
 use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use vsync_core::engine::Delivery;
@@ -147,12 +148,6 @@ impl<'a> Walk<'a> {
         let Err(error) = state.apply(ctx, update, reply) else { return Ok(()) };
         match Inner::read(update) {
             None => return Err(error.into()),
-            Some(Inner::Fire(timer)) => {
-                // It may have fired already: a coordinator that failed has asked for it, too.
-                let Some(update) = ctx.fire(timer) else { return Ok(()) };
-                state.apply(ctx, &update, reply)?;
-            }
-            Some(Inner::Activate(version)) => reply.put(ctx.agree_on(version)),
             Some(Inner::Verdict(place, verdict)) => self.heard.push((place, verdict)),
             Some(Inner::Compare) => {
                 let update = Some((self.rank, self.next - 1));
@@ -162,33 +157,61 @@ impl<'a> Walk<'a> {
                 self.taken.extend(digest.map(|digest| (place, digest)));
             }
             Some(Inner::Digest(place, digest)) => self.digests.push((place, digest)),
-            Some(Inner::Open(lease)) => {
-                reply.put(sessions.open(ctx.group().0, lease, ctx.time()));
-            }
-            Some(Inner::Commit(commit)) => {
-                commits::carry_out(state, ctx, &commit, sessions, reply)?;
-            }
-            Some(Inner::Expire) => {
-                let over = sessions.expire(ctx.time());
-                requests::expire(ctx, over, sessions);
-            }
-            Some(Inner::Request(wanted)) => requests::begin(ctx, *wanted, sessions, reply),
-            Some(Inner::Step(step)) => requests::step(state, ctx, *step, sessions, reply)?,
-            Some(Inner::Finish(finish)) => requests::finish(state, ctx, *finish, sessions)?,
-            Some(Inner::Cancel(name)) => requests::cancel(ctx, name, sessions, reply),
+            Some(inner) => carry_out(state, ctx, inner, reply, sessions)?,
         }
         Ok(())
     }
 }
 
+/// Carries an update of the runtime's out, in which all replicas agree. What is said of replicas is
+/// none.
+pub(crate) fn carry_out<S: Replicated>(
+    state: &mut S,
+    ctx: &Ctx<S>,
+    inner: Inner,
+    reply: &mut Reply<'_>,
+    sessions: &mut Sessions,
+) -> Result<(), Stop> {
+    match inner {
+        Inner::Fire(timer) => {
+            // It may have fired already: a coordinator that failed has asked for it, too.
+            let Some(update) = ctx.fire(timer) else { return Ok(()) };
+            state.apply(ctx, &update, reply)?;
+        }
+        Inner::Activate(version) => reply.put(ctx.agree_on(version)),
+        Inner::Open(lease) => reply.put(sessions.open(ctx.group().0, lease, ctx.time())),
+        Inner::Commit(commit) => commits::carry_out(state, ctx, &commit, sessions, reply)?,
+        Inner::Expire => {
+            let over = sessions.expire(ctx.time());
+            requests::expire(ctx, over, sessions);
+        }
+        Inner::Request(wanted) => requests::begin(ctx, *wanted, sessions, reply),
+        Inner::Step(step) => requests::step(state, ctx, *step, sessions, reply)?,
+        Inner::Finish(finish) => requests::finish(state, ctx, *finish, sessions)?,
+        Inner::Cancel(name) => requests::cancel(ctx, name, sessions, reply),
+        Inner::Verdict(..) | Inner::Compare | Inner::Digest(..) => {}
+    }
+    Ok(())
+}
+
 /// Why a walk does not go on by itself.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The last update failed without a panic.
     Failed(GroupError),
     /// The last update was not applied, at no replica.
     Declined(NotApplied),
     /// There is no update where one should be.
     Short,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Failed(error) => error.fmt(f),
+            Stop::Declined(why) => why.fmt(f),
+            Stop::Short => f.write_str("there is no update"),
+        }
+    }
 }
 
 impl From<ApplyError> for Stop {
@@ -201,7 +224,7 @@ impl From<ApplyError> for Stop {
 }
 
 /// The first update of a body, and the rest.
-fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = body.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }

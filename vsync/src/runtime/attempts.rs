@@ -6,20 +6,25 @@
 //! stopped.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use vsync_core::wire::Micros;
+
+use super::clock::wall;
 use super::inner::{Inner, Sending};
 use super::outbox::Left;
-use super::pending::{Entry, Finish, Given, Name, Pending};
+use super::pending::{Entry, Finish, Given, Name, News, Pending};
 use super::replica::Shared;
-use super::requests::text;
+use super::requests::{method, text};
 use super::seat::Seat;
 use super::sessions::Recorded;
 use crate::group::Group;
@@ -34,11 +39,39 @@ const AROUND: usize = 512;
 pub(crate) struct Attempts<S: Replicated> {
     shared: Weak<Shared<S>>,
     running: HashMap<Name, Attempt>,
+    /// Where they are left for somebody else to run; nowhere: they are tasks of the runtime.
+    stand: Option<Arc<Stand>>,
+}
+
+/// Handlers that somebody else than the runtime runs: a simulation, in its own time.
+#[derive(Default)]
+pub(crate) struct Stand {
+    state: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// What a clock of the wall shows there.
+    wall: Micros,
+    begun: Vec<Begun>,
+}
+
+/// A handler that is to be run.
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "simulations run them"))]
+pub(crate) struct Begun {
+    pub(crate) name: Name,
+    pub(crate) attempt: u32,
+    pub(crate) run: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether it is over: then it is to be dropped.
+    pub(crate) over: watch::Receiver<bool>,
+    /// How many parts of it wait for something of the group's.
+    pub(crate) waits: Arc<AtomicUsize>,
 }
 
 /// One that runs, or is done and waits for its request to be over.
 struct Attempt {
-    task: AbortHandle,
+    /// The runtime's task, where it is one.
+    task: Option<AbortHandle>,
     /// Tells those parts of the handler that are no task of ours.
     over: watch::Sender<bool>,
 }
@@ -46,13 +79,21 @@ struct Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.over.send_replace(true);
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
 impl<S: Replicated> Attempts<S> {
     pub(crate) fn new(shared: &Arc<Shared<S>>) -> Attempts<S> {
-        Attempts { shared: Arc::downgrade(shared), running: HashMap::new() }
+        Attempts { shared: Arc::downgrade(shared), running: HashMap::new(), stand: None }
+    }
+
+    /// Handlers are left there.
+    #[cfg(feature = "testing")]
+    pub(crate) fn at(shared: &Arc<Shared<S>>, stand: &Arc<Stand>) -> Attempts<S> {
+        Attempts { stand: Some(Arc::clone(stand)), ..Attempts::new(shared) }
     }
 
     /// Whether this member is to run this request.
@@ -65,7 +106,7 @@ impl<S: Replicated> Attempts<S> {
     }
 
     /// A request is pending that was not before.
-    pub(crate) fn begin(&mut self, name: Name, pending: &Pending, me: MemberId, view: &View) {
+    fn begin(&mut self, name: Name, pending: &Pending, me: MemberId, view: &View) {
         // It may be over already.
         if let Some(entry) = pending.get(&name)
             && Self::is_mine(entry, me, view)
@@ -76,12 +117,12 @@ impl<S: Replicated> Attempts<S> {
     }
 
     /// A request is over.
-    pub(crate) fn end(&mut self, name: &Name) {
+    fn end(&mut self, name: &Name) {
         self.running.remove(name);
     }
 
     /// A view has begun: some may have changed hands.
-    pub(crate) fn installed(&mut self, pending: &Pending, me: Option<MemberId>, view: &View) {
+    fn installed(&mut self, pending: &Pending, me: Option<MemberId>, view: &View) {
         let Some(me) = me else { return self.stop() };
         let mine =
             |name: &Name| pending.get(name).is_some_and(|entry| Self::is_mine(entry, me, view));
@@ -96,21 +137,82 @@ impl<S: Replicated> Attempts<S> {
         self.running.clear();
     }
 
-    fn start(&mut self, name: Name, entry: &Entry, view: &View) {
-        // A group may be driven without a runtime, by a simulation.
-        let (Some(shared), Ok(runtime)) = (self.shared.upgrade(), Handle::try_current()) else {
-            return;
+    /// Requests have begun or ended, by updates of the member of this rank: their handlers follow,
+    /// and whoever waits for them.
+    pub(crate) fn follow(&mut self, pending: &mut Pending, seat: &Seat, rank: usize) {
+        let (me, view) = {
+            let status = seat.status();
+            (status.me, status.view.clone())
         };
+        for news in pending.take_news() {
+            match (news, me, &view) {
+                (News::Begun(name), Some(me), Some(view)) => self.begin(name, pending, me, view),
+                (News::Begun(_), ..) => {}
+                (News::Ended(seq, name, recorded), ..) => {
+                    self.end(&name);
+                    seat.desk.ended(rank, seq, name, recorded);
+                }
+            }
+        }
+        seat.desk.loaded(pending.loads(), pending.len());
+        // What is stable already will not become so again.
+        let stable = seat.status().stable.clone();
+        seat.desk.stable(&stable);
+    }
+
+    /// A view has begun: requests of who is gone go to others.
+    pub(crate) fn hand_over(&mut self, pending: &mut Pending, seat: &Seat, view: &View) {
+        pending.installed(S::REQUESTS_BY, method::<S>, view);
+        seat.desk.installed();
+        seat.desk.loaded(pending.loads(), pending.len());
+        let me = seat.status().me;
+        self.installed(pending, me, view);
+    }
+
+    fn start(&mut self, name: Name, entry: &Entry, view: &View) {
+        let Some(shared) = self.shared.upgrade() else { return };
         let (over, watch) = watch::channel(false);
+        let now = self.stand.as_ref().map_or_else(wall, |stand| stand.lock().wall);
         let ctx = RequestCtx::new(Start {
             group: Group { shared },
             name: name.clone(),
             entry,
             view: view.clone(),
-            over: watch,
+            over: watch.clone(),
+            now,
         });
-        let task = runtime.spawn(run::<S>(ctx, name.clone(), entry.call.clone()));
-        self.running.insert(name, Attempt { task: task.abort_handle(), over });
+        let waits = ctx.waits();
+        let run = run::<S>(ctx, name.clone(), entry.call.clone());
+        let task = match (&self.stand, Handle::try_current()) {
+            (Some(stand), _) => {
+                let (name, run) = (name.clone(), Box::pin(run));
+                let begun = Begun { name, attempt: entry.attempt, run, over: watch, waits };
+                stand.lock().begun.push(begun);
+                None
+            }
+            (None, Ok(runtime)) => Some(runtime.spawn(run).abort_handle()),
+            (None, Err(_)) => return,
+        };
+        self.running.insert(name, Attempt { task, over });
+    }
+}
+
+impl Stand {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Stand {
+    /// It is so late there.
+    pub(crate) fn is(&self, wall: Micros) {
+        self.lock().wall = wall;
+    }
+
+    /// What has begun since this was last asked.
+    pub(crate) fn take(&self) -> Vec<Begun> {
+        std::mem::take(&mut self.lock().begun)
     }
 }
 
@@ -119,6 +221,8 @@ async fn run<S: Replicated>(ctx: RequestCtx<S>, name: Name, call: Vec<u8>) {
     // Others that are started with it get their turn first: it may compute for long.
     tokio::task::yield_now().await;
     let given = tokio::select! {
+        // Always in the same order: a simulated run is a function of its seed.
+        biased;
         given = respond::<S>(ctx.clone(), &call) => given,
         ended = ctx.broken() => Given::Ends(ended),
     };

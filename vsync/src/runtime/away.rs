@@ -42,7 +42,8 @@ impl Pace {
 /// A range on its way, with the replica that applies it.
 pub(crate) struct Job {
     pub(crate) replica: Box<dyn Replica>,
-    pub(crate) range: Delivery,
+    /// Nothing: it is only woken.
+    pub(crate) range: Option<Delivery>,
     /// Who waits, if it is the node's own.
     pub(crate) results: Option<Results>,
 }
@@ -60,7 +61,10 @@ impl Job {
     pub(crate) fn run(mut self) -> Applied {
         let begun = Instant::now();
         let takes = self.results.as_mut().map(|results| results as &mut dyn Takes);
-        let done = self.replica.deliver(&self.range, takes);
+        let done = match &self.range {
+            Some(range) => self.replica.deliver(range, takes),
+            None => self.replica.rouse(),
+        };
         Applied { replica: self.replica, results: self.results, done, time: begun.elapsed() }
     }
 }

@@ -71,6 +71,11 @@ impl Desk {
         }
     }
 
+    /// Whether anybody waits for what becomes of a request.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
     /// Whether an outcome waits to be stable.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.lock().unstable.is_empty()

@@ -292,7 +292,10 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Submit(group) => self.left.add(group),
+            Command::Submit(group) => {
+                self.rouse(group);
+                self.left.add(group);
+            }
             Command::Flush { group, tell } => self.flush(group, tell),
             Command::Open(opening) => self.open(*opening),
             Command::Ask { group, now, generation, contacts, progress } => {

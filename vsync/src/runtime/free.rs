@@ -57,12 +57,21 @@ impl Drop for Waiting<'_> {
 pub(super) struct Holding<'a, T> {
     // Fields are dropped in this order.
     guard: MutexGuard<'a, T>,
-    _tell: Tell<'a>,
+    tell: Tell<'a>,
 }
 
 impl<'a, T> Holding<'a, T> {
     pub(super) fn new(guard: MutexGuard<'a, T>, free: &'a Free) -> Self {
-        Holding { guard, _tell: Tell(free) }
+        Holding { guard, tell: Tell(free) }
+    }
+}
+
+impl<T> Holding<'_, T> {
+    /// Lets go of it without waking anybody.
+    pub(super) fn quietly(self) {
+        let Holding { guard, tell } = self;
+        drop(guard);
+        std::mem::forget(tell);
     }
 }
 

@@ -64,6 +64,15 @@ static OPTIMISTIC: Method = method(Level::Optimistic);
 static STABLE: Method = method(Level::Stable);
 
 impl Inner {
+    /// The method of updates of this level.
+    #[cfg(feature = "testing")]
+    pub(crate) fn method(level: Level) -> &'static Method {
+        match level {
+            Level::Optimistic => &OPTIMISTIC,
+            Level::Stable => &STABLE,
+        }
+    }
+
     /// As it is sent.
     pub(crate) fn sending(self, stable: bool) -> Option<Sending> {
         // Numbers and bytes into a growing vector: postcard has nothing to refuse there.

@@ -1,12 +1,13 @@
 //! Floor 6: the only asynchronous code. One task per node, the driver, owns the engine and all
 //! replicas; everything else hands it commands, or reads what it has left behind a short lock.
 
-mod apply;
+pub(crate) mod apply;
 pub(crate) mod attempts;
 mod away;
 pub(crate) mod callers;
 pub(crate) mod checkpoint;
 pub(crate) mod clock;
+pub(crate) mod cold;
 mod commits;
 mod compare;
 mod counts;
@@ -62,7 +63,7 @@ pub(crate) mod tag {
 
 /// What the driver is asked to do.
 pub(crate) enum Command {
-    /// The outbox of this group is no longer empty.
+    /// The outbox of this group is no longer empty, or its replica sleeps and is needed.
     Submit(GroupId),
     /// Tell when everything delivered and sent here so far is stable.
     Flush {

@@ -49,6 +49,8 @@ pub(super) enum Cell<S> {
     Local(S),
     /// The group's state.
     Live(S),
+    /// The group's state at an earlier point, as its checkpoint, and what is local to this node.
+    Asleep(Vec<u8>, S),
     /// Nothing: the state could not be loaded.
     Void,
 }
@@ -105,6 +107,14 @@ pub(crate) struct Installed {
 pub(crate) trait Replica: Send {
     /// Applies a range; the results of own updates that are awaited go to `takes`.
     fn deliver(&mut self, range: &Delivery, takes: Option<&mut dyn Takes>) -> Result<(), Broken>;
+    /// Applies what it has kept instead, if it has.
+    fn rouse(&mut self) -> Result<(), Broken> {
+        Ok(())
+    }
+    /// Whether it keeps what it would apply.
+    fn is_asleep(&self) -> bool {
+        false
+    }
     /// Whether somebody reads the state just now, perhaps for long.
     fn is_read(&self) -> bool;
     /// Whether it is compared with the others', for which checkpoints are taken.
@@ -205,10 +215,23 @@ impl<S: Replicated> Shared<S> {
         Some(Holding::new(state, &self.free))
     }
 
+    /// The same, unless it sleeps: then it is woken, and who waits for it is told.
+    fn try_lock_awake(&self) -> Option<Holding<'_, Cell<S>>> {
+        let state = self.try_lock()?;
+        if let Cell::Asleep(..) = &*state {
+            self.seat.rouse();
+            // Not by letting go of it, which would wake the next who finds it asleep.
+            state.quietly();
+            return None;
+        }
+        Some(state)
+    }
+
     fn settle(&self, state: &mut Cell<S>) {
         if self.voided.swap(false, Ordering::AcqRel)
             // A joiner may be excluded before it has a state: what is local to this node stays.
-            && let Cell::Local(old) | Cell::Live(old) = std::mem::replace(state, Cell::Void)
+            && let Cell::Local(old) | Cell::Live(old) | Cell::Asleep(_, old) =
+                std::mem::replace(state, Cell::Void)
         {
             *state = Cell::Local(old);
         }
@@ -238,7 +261,7 @@ impl<S: Replicated> Shared<S> {
     ) -> Result<(R, Stability), GroupError> {
         let mut read = Some(read);
         let attempt = || {
-            let state = self.try_lock()?;
+            let state = self.try_lock_awake()?;
             Some(self.read_in(&state, read.take()?))
         };
         self.free.when(attempt).await
@@ -249,7 +272,12 @@ impl<S: Replicated> Shared<S> {
         state: &Cell<S>,
         read: impl FnOnce(&S) -> R,
     ) -> Result<(R, Stability), GroupError> {
-        let Cell::Live(live) = state else { return Err(GroupError::NoState) };
+        let Cell::Live(live) = state else {
+            if let Cell::Asleep(..) = state {
+                self.seat.rouse();
+            }
+            return Err(GroupError::NoState);
+        };
         let value = read(live);
         let stability = self.seat.applied_stable()?;
         Ok((value, stability))
@@ -277,10 +305,54 @@ impl<S: Replicated> Shared<S> {
         }
     }
 
+    /// A checkpoint of what was brought here, which is no state of the group's.
+    pub(super) fn blank(&self) -> Option<Vec<u8>> {
+        let Cell::Local(local) = &*self.lock() else { return None };
+        guarded(|| local.save()).ok()
+    }
+
+    /// The state becomes its checkpoint, and what is local to this node goes into a `blank` one.
+    /// `false` if it cannot be saved: then it stays.
+    pub(super) fn chill(&self, blank: &[u8]) -> Result<bool, CheckpointError> {
+        let mut state = self.lock();
+        let Cell::Live(live) = &*state else { return Err(CheckpointError::NoState) };
+        let Ok(bytes) = guarded(|| live.save()) else { return Ok(false) };
+        if let Cell::Live(live) = std::mem::replace(&mut *state, Cell::Void) {
+            let local = guarded(|| S::load_from(S::VERSION, blank, live))?;
+            *state = Cell::Asleep(bytes, local);
+        }
+        Ok(true)
+    }
+
+    /// The state that was laid down is the state again.
+    pub(super) fn thaw(&self) -> Result<(), CheckpointError> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, Cell::Void) {
+            Cell::Asleep(bytes, local) => {
+                *state = Cell::Live(guarded(|| S::load_from(S::VERSION, &bytes, local))?);
+                Ok(())
+            }
+            other => {
+                *state = other;
+                Err(CheckpointError::NoState)
+            }
+        }
+    }
+
+    /// Puts a state here, or none, and gives back the one that was here.
+    #[cfg(feature = "testing")]
+    pub(crate) fn exchange(&self, state: Option<S>) -> Option<S> {
+        match std::mem::replace(&mut *self.lock(), state.map_or(Cell::Void, Cell::Live)) {
+            Cell::Live(state) => Some(state),
+            _ => None,
+        }
+    }
+
     /// Makes the state what a checkpoint says that `version` of the type wrote.
     pub(super) fn load(&self, version: u32, checkpoint: &[u8]) -> Result<(), CheckpointError> {
         let mut state = self.lock();
-        let (Cell::Local(old) | Cell::Live(old)) = std::mem::replace(&mut *state, Cell::Void)
+        let (Cell::Local(old) | Cell::Live(old) | Cell::Asleep(_, old)) =
+            std::mem::replace(&mut *state, Cell::Void)
         else {
             return Err(CheckpointError::NoState);
         };
@@ -308,7 +380,7 @@ fn guarded<R>(run: impl FnOnce() -> Result<R, CheckpointError>) -> Result<R, Che
 
 impl<S: Replicated> Answering for Shared<S> {
     fn query(&self, query: &[u8], share: (u32, u32)) -> Option<Result<Read, Unanswered>> {
-        let state = self.try_lock()?;
+        let state = self.try_lock_awake()?;
         let read = |state: &S| {
             let ctx = self.seat.query_ctx(share).ok_or(GroupError::NoState)?;
             let mut out = Vec::new();

@@ -1,6 +1,6 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
@@ -46,6 +46,10 @@ pub(crate) struct Seat {
     /// How many wait for this node to see more, and what wakes them.
     catching_up: AtomicUsize,
     more: Notify,
+    /// The replica keeps updates instead of applying them; so many bytes; and somebody needs it.
+    asleep: AtomicBool,
+    kept: AtomicUsize,
+    called: AtomicBool,
     /// By which other members are asked; set once.
     pub(crate) rpc: OnceLock<Arc<Rpc>>,
 }
@@ -88,6 +92,9 @@ impl Seat {
             driver,
             catching_up: AtomicUsize::new(0),
             more: Notify::new(),
+            asleep: AtomicBool::new(false),
+            kept: AtomicUsize::new(0),
+            called: AtomicBool::new(false),
             rpc: OnceLock::new(),
         }
     }
@@ -140,6 +147,40 @@ impl Seat {
         if self.outbox.grant(bytes) {
             self.wake();
         }
+    }
+
+    /// The replica sleeps from now on, or does not.
+    pub(crate) fn slept(&self, asleep: bool) {
+        self.called.store(false, Ordering::SeqCst);
+        self.kept.store(0, Ordering::Relaxed);
+        self.asleep.store(asleep, Ordering::SeqCst);
+    }
+
+    /// It keeps so many bytes of updates.
+    pub(crate) fn keeps(&self, bytes: usize) {
+        self.kept.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether it sleeps, and how many bytes of updates it keeps then.
+    pub(crate) fn kept(&self) -> Option<usize> {
+        self.asleep.load(Ordering::SeqCst).then(|| self.kept.load(Ordering::Relaxed))
+    }
+
+    /// Somebody needs the replica: it is woken, if it sleeps.
+    pub(crate) fn rouse(&self) {
+        if self.asleep.load(Ordering::SeqCst) && !self.called.swap(true, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Whether somebody has found it asleep.
+    pub(crate) fn is_called(&self) -> bool {
+        self.called.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody waits for what is applied next.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.catching_up.load(Ordering::SeqCst) > 0 || self.desk.is_waited_for()
     }
 
     /// Hands a command to the driver; it is dropped, and with it whoever waits for its answer is
@@ -217,8 +258,9 @@ impl Seat {
         }
         // Counted before the status is read, which is written before the count is: who applies
         // either is seen here or sees this.
-        self.catching_up.fetch_add(1, Ordering::Relaxed);
+        self.catching_up.fetch_add(1, Ordering::SeqCst);
         let _count = CatchingUp(&self.catching_up);
+        self.rouse();
         loop {
             let mut more = std::pin::pin!(self.more.notified());
             more.as_mut().enable();

@@ -244,7 +244,10 @@ impl Slot {
     pub(crate) fn is_slow(&self, range: &Delivery) -> bool {
         // Comparisons are asked for by such updates.
         let compares = range.level == Level::Stable && self.replica.compares();
-        self.pace == Pace::Slow || compares || self.replica.is_read()
+        let end = range.seq + u64::from(range.count);
+        let wanted = || self.callers.all_wanted(range.view, range.seq, end).next().is_some();
+        let wakes = self.replica.is_asleep() && self.rank() == Some(range.rank) && wanted();
+        self.pace == Pace::Slow || compares || wakes || self.replica.is_read()
     }
 
     /// Whether the replica was found not to be like the others.
@@ -258,7 +261,16 @@ impl Slot {
         let own = self.begin(&range, record);
         let results = own.then(|| Results::of(&range, &self.callers));
         let replica = std::mem::replace(&mut self.replica, Box::new(Absent));
-        Job { replica, range, results }
+        Job { replica, range: Some(range), results }
+    }
+
+    /// Lets a replica wake away from the driver, if it sleeps and somebody needs it.
+    pub(crate) fn depart_to_wake(&mut self) -> Option<Job> {
+        if self.held.is_some() || !self.replica.is_asleep() || !self.seat.is_called() {
+            return None;
+        }
+        let replica = std::mem::replace(&mut self.replica, Box::new(Absent));
+        Some(Job { replica, range: None, results: None })
     }
 
     /// The replica is back.

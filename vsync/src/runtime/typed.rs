@@ -15,9 +15,7 @@ use super::clock::wall;
 use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
-use super::pending::News;
 use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
-use super::requests;
 use super::sessions::Sessions;
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
@@ -72,6 +70,13 @@ impl<S: Replicated> Typed<S> {
             differs: false,
             unstable: Unstable::new(),
         }
+    }
+
+    /// Whether this member is to say something of what was applied, or runs requests.
+    pub(super) fn is_busy(&self) -> bool {
+        let me = self.shared.seat.status().me;
+        let coordinates = |me| self.sessions.pending.loads().contains_key(&me);
+        self.verdicts.is_open() || self.verdicts.is_sending() || me.is_some_and(coordinates)
     }
 
     /// This version of the type is active.
@@ -145,42 +150,6 @@ impl<S: Replicated> Typed<S> {
     fn has_applied(&self, place: Place) -> bool {
         let status = self.shared.seat.status();
         place.update.is_none_or(|(rank, seq)| seq < status.delivered.count(rank as usize))
-    }
-
-    /// Requests have begun or ended: their handlers follow, and whoever waits for them.
-    fn act_on_news(&mut self, rank: usize) {
-        let seat = &self.shared.seat;
-        let (me, view) = {
-            let status = seat.status();
-            (status.me, status.view.clone())
-        };
-        for news in self.sessions.pending.take_news() {
-            match (news, me, &view) {
-                (News::Begun(name), Some(me), Some(view)) => {
-                    self.attempts.begin(name, &self.sessions.pending, me, view);
-                }
-                (News::Begun(_), ..) => {}
-                (News::Ended(seq, name, recorded), ..) => {
-                    self.attempts.end(&name);
-                    seat.desk.ended(rank, seq, name, recorded);
-                }
-            }
-        }
-        seat.desk.loaded(self.sessions.pending.loads(), self.sessions.pending.len());
-        // What is stable already will not become so again.
-        let stable = seat.status().stable.clone();
-        seat.desk.stable(&stable);
-    }
-
-    /// A view has begun: requests of who is gone go to others.
-    fn hand_over(&mut self, view: &View) {
-        let pending = &mut self.sessions.pending;
-        pending.installed(S::REQUESTS_BY, requests::method::<S>, view);
-        let seat = &self.shared.seat;
-        seat.desk.installed();
-        seat.desk.loaded(pending.loads(), pending.len());
-        let me = seat.status().me;
-        self.attempts.installed(pending, me, view);
     }
 
     /// Runs the `#[on_view]` method, if there is one, and shows the view to this node's handles. If
@@ -258,7 +227,7 @@ impl<S: Replicated> Replica for Typed<S> {
             self.stabilised();
         }
         if self.sessions.pending.has_news() {
-            self.act_on_news(range.rank);
+            self.attempts.follow(&mut self.sessions.pending, &self.shared.seat, range.rank);
         }
         walked.map_err(Broken)?;
         self.comparison.applied::<S>(range.count.into(), self.coordinates);
@@ -318,7 +287,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
         self.ctx = Some(ctx);
-        self.hand_over(view);
+        self.attempts.hand_over(&mut self.sessions.pending, &self.shared.seat, view);
         self.begin_comparison(view, told);
         done.and(agreed.map_err(Broken))
     }

@@ -17,6 +17,7 @@ use crate::directory::{self, DirectoryHandle, Entry, Kind};
 use crate::error::{CallError, JoinError};
 use crate::group::Group;
 use crate::replicated::Replicated;
+use crate::runtime::cold::Cold;
 use crate::runtime::replica::{Answering, Replica, Shared, schema};
 use crate::runtime::rpc::Contact;
 use crate::runtime::seat::Seat;
@@ -66,6 +67,15 @@ struct Entering {
     done: bool,
 }
 
+/// What this node does with its replica.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// Compares it with the others' after so many updates.
+    pub(crate) compare: u64,
+    /// Keeps up to so many bytes of updates instead of applying them.
+    pub(crate) cold: Option<usize>,
+}
+
 /// What came of one attempt.
 enum Attempt {
     Active,
@@ -77,7 +87,7 @@ impl Entering {
         core: &Arc<Core>,
         name: &str,
         state: S,
-        compare: u64,
+        Manner { compare, cold }: Manner,
     ) -> Result<(Entering, Group<S>), JoinError> {
         let (tell, progress) = mpsc::unbounded_channel();
         let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
@@ -88,6 +98,11 @@ impl Entering {
         if let Some(ring) = shared.feed.ring() {
             ring.limit(core.limits.events);
         }
+        let typed = Typed::new(Arc::clone(&shared), compare);
+        let replica: Box<dyn Replica> = match cold {
+            Some(most) => Box::new(Cold::new(typed, Arc::clone(&shared), most)),
+            None => Box::new(typed),
+        };
         let answering: Arc<dyn Answering> = Arc::clone(&shared) as _;
         {
             let mut registry = core.registry();
@@ -104,7 +119,7 @@ impl Entering {
             kind: Kind { schema: schema::<S>(), name: S::NAME.to_owned() },
             answering,
             config: core.config::<S>(1),
-            replica: Some(Box::new(Typed::new(Arc::clone(&shared), compare))),
+            replica: Some(replica),
             opened: None,
             tell,
             progress,
@@ -381,11 +396,11 @@ pub(crate) async fn enter<S: Replicated>(
     core: &Arc<Core>,
     name: &str,
     state: S,
-    compare: u64,
+    manner: Manner,
     how: How,
     deadline: Instant,
 ) -> Result<Group<S>, JoinError> {
-    let (mut entering, group) = Entering::group(core, name, state, compare)?;
+    let (mut entering, group) = Entering::group(core, name, state, manner)?;
     match timeout_at(deadline, entering.enter(how)).await {
         Ok(entered) => entered.map(|()| group),
         Err(_) => {
@@ -402,7 +417,8 @@ pub(crate) async fn enter_directory(
     deadline: Instant,
     why: &mut BTreeMap<String, Failure>,
 ) -> Result<Group<directory::Directory>, JoinError> {
-    let (mut entering, group) = Entering::group(core, directory::NAME, Default::default(), 0)?;
+    let (mut entering, group) =
+        Entering::group(core, directory::NAME, Default::default(), Manner::default())?;
     if bootstrap {
         let place = Place { group: GroupId(0), generation: 1, kind: None, contacts: Vec::new() };
         entering.start(&place, None);

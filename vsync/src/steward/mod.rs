@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) use self::attend::attend;
 pub(crate) use self::core::{Core, Limits, Registered};
-pub(crate) use self::entering::{How, enter, enter_directory};
+pub(crate) use self::entering::{How, Manner, enter, enter_directory};
 pub(crate) use self::seeds::Failure;
 
 /// How long one attempt to join waits before members are looked up again.

@@ -10,7 +10,7 @@
 //! | [`checkpointed`] | who joins with a checkpoint goes on like the others |
 //! | [`wire`] | messages and checkpoints survive the wire |
 //! | [`schema_unchanged`] | what was released stays as it was |
-//! | [`Simulation`] | all of it together, in groups with faults, seed after seed |
+//! | [`Simulation`] | all of it together and the handlers of requests, in groups with faults |
 
 mod check;
 mod cluster;

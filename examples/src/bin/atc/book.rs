@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::slots::{Slots, Wish};
 use crate::zones::Minute;
 
 /// Keys from here on are the plans filed twice on purpose, not rows of the file.
@@ -82,6 +83,13 @@ pub(crate) enum Entry {
     },
     /// Something is said.
     Remark(Remark),
+    /// A flight from outside gets its time.
+    TakeSlot(Wish),
+    /// That time is free again.
+    ReleaseSlot {
+        /// Whose it was.
+        key: u32,
+    },
 }
 
 /// How a flight ended.
@@ -172,6 +180,8 @@ pub(crate) struct Book {
     pairs: u32,
     early_answers: u32,
     repeated: u32,
+    /// Of flights from outside.
+    pub(crate) slots: Slots,
 }
 
 impl Book {
@@ -249,6 +259,8 @@ impl Book {
             Entry::Arrive { key, at, delay } => self.arrive(*key, *at, *delay),
             Entry::Cancel { key } => self.cancel(*key),
             Entry::Remark(remark) => self.remark(remark),
+            Entry::TakeSlot(wish) => drop(self.slots.take(wish)),
+            Entry::ReleaseSlot { key } => drop(self.slots.release(*key)),
         }
     }
 

@@ -135,7 +135,7 @@ async fn serve(
                 }
                 Some(Order::Release) => drop(release.send_replace(true)),
                 Some(Order::Digest) => say(&Said::Digests { sectors: digests(towers).await? }),
-                Some(Order::Look | Order::Join { .. }) => {}
+                Some(Order::Look | Order::Visited | Order::Join { .. }) => {}
                 Some(Order::Stop) | None => return Ok(()),
             },
             Some(ended) = work.join_next() => {

@@ -2,11 +2,12 @@
 //! controller processes that share one replicated sector per airport.
 //!
 //! One controller is killed in the middle, another one joins while the others go on, a process
-//! that is no member looks in, and at the end everything is proven from the histories: `--help`
-//! lists the options. The modules, from the data up: `data` and `zones` read and time the flights;
-//! `book` is the plain state and `sector` makes it replicated; `duty` says who does what; `tower`,
-//! `pilot` and `watcher` are a controller's work in one sector; `controller` and `client` are the
-//! processes that `parent` starts; `verify` judges what they left, and `report` prints it.
+//! that is no member looks in and has slots allotted, and at the end everything is proven from the
+//! histories: `--help` lists the options. The modules, from the data up: `data` and `zones` read
+//! and time the flights; `book` and `slots` are the plain state and `sector` makes it replicated;
+//! `duty` says who does what; `tower`, `pilot` and `watcher` are a controller's work in one sector;
+//! `controller` and `client` are the processes that `parent` starts; `verify` judges what they
+//! left, and `report` prints it.
 
 mod book;
 mod child;
@@ -20,6 +21,7 @@ mod pilot;
 mod progress;
 mod report;
 mod sector;
+mod slots;
 mod tower;
 mod verify;
 mod watcher;

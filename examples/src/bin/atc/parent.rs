@@ -11,7 +11,7 @@ use crate::controller::Places;
 use crate::data::Flights;
 use crate::options::Options;
 use crate::progress::Progress;
-use crate::words::{Digest, Look, Order, Said};
+use crate::words::{Digest, Look, Order, Said, Visit};
 
 /// The controllers that begin the week.
 const FIRST: [&str; 3] = ["alpha", "bravo", "charlie"];
@@ -33,6 +33,8 @@ pub(crate) struct Outcome {
     pub(crate) look: Look,
     /// How many flights the client had seen at each look before.
     pub(crate) looks: Vec<usize>,
+    /// What the client has had done.
+    pub(crate) visit: Visit,
     /// From the first order to the last row.
     pub(crate) flown: Duration,
 }
@@ -77,15 +79,17 @@ pub(crate) async fn play(
     run.form().await?;
     let begun = Instant::now();
     run.order_all(&Order::Go).await;
+    run.to(CLIENT, &Order::Go).await;
     let victim = run.disturb(flights.rows.len()).await?;
     run.settle().await?;
     let flown = begun.elapsed();
+    let visit = run.visit().await?;
     run.progress.note("all rows are done; comparing the sectors");
     let digests = run.agree().await?;
     let look = run.look().await?;
     run.stop().await?;
     let looks = run.looks.iter().map(|look| look.bound.len()).collect();
-    Ok(Outcome { victim, digests, look, looks, flown })
+    Ok(Outcome { victim, digests, look, looks, visit, flown })
 }
 
 impl Run<'_> {
@@ -200,6 +204,16 @@ impl Run<'_> {
             self.hear().await?;
         }
         Ok(())
+    }
+
+    /// What has come of the client's errands, which end with this.
+    async fn visit(&mut self) -> Result<Visit, String> {
+        self.to(CLIENT, &Order::Visited).await;
+        loop {
+            if let (_, Said::Visited(visit)) = self.hear().await? {
+                return Ok(visit);
+            }
+        }
     }
 
     /// Collects the digests. A member may still be about to deliver what the others have, so they

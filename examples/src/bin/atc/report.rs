@@ -93,10 +93,18 @@ fn airlines(judgement: &Judgement) -> Result<(), String> {
 fn client(outcome: &Outcome) {
     let look = &outcome.look;
     println!(
-        "\nthe visitor saw {:?} flights to {DESTINATION} on the way, {} at the end; the latest:",
+        "\nthe visitor saw {:?} flights to {DESTINATION} on the way, {} at the end;",
         outcome.looks,
         look.bound.len()
     );
+    let visit = &outcome.visit;
+    let news: usize = visit.news.iter().map(Vec::len).sum();
+    println!(
+        "it had {} slots allotted and gave {} back, and read {news} news of that",
+        visit.slots.len(),
+        visit.released.len()
+    );
+    println!("the latest:");
     for flight in &look.late {
         println!(
             "  {:<7} to {}, {}: {:>5} minutes late ({})",

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use vsync::{Ctx, QueryCtx, State, replicated};
+use vsync::{Ctx, Effect, QueryCtx, RequestCtx, State, replicated};
 
 use crate::book::{Book, Entry, Flight, Plan, Refused, Remark, Stage, Tally, worst_first};
+use crate::slots::{SlotNews, Wish};
 use crate::zones::Minute;
 
 /// What a replica tells the process that it lives in.
@@ -23,6 +24,8 @@ pub(crate) struct Applied {
     pub(crate) view: u64,
     /// The sender's incarnation and the view by which it came in.
     pub(crate) sender: (u64, u64),
+    /// Its number among that sender's updates of the view.
+    pub(crate) number: u64,
     /// What it says.
     pub(crate) entry: Entry,
 }
@@ -40,13 +43,14 @@ impl Tap {
     fn tell(&self, ctx: &Ctx<Sector>, entry: Entry) {
         let Some(feed) = &self.0 else { return };
         let sender = (ctx.sender().node.0, ctx.sender().entry);
+        let (view, number) = (ctx.view().number(), ctx.number().unwrap_or_default());
         // Nobody listens any more only when the process is on its way out.
-        let _ = feed.send(Seen::Applied(Applied { view: ctx.view().number(), sender, entry }));
+        let _ = feed.send(Seen::Applied(Applied { view, sender, number, entry }));
     }
 }
 
 /// One airport: what all its controllers agree on.
-#[replicated(name = "atc.Sector")]
+#[replicated(name = "atc.Sector", event = SlotNews, published)]
 #[derive(Debug, Default)]
 pub(crate) struct Sector {
     book: Book,
@@ -107,6 +111,46 @@ impl Sector {
     pub(crate) fn remark(&mut self, ctx: &Ctx<Self>, remark: Remark) {
         self.book.remark(&remark);
         self.tap.tell(ctx, Entry::Remark(remark));
+    }
+
+    /// A flight from outside gets the first time from this one on at which its aircraft is free.
+    #[update(order = "total")]
+    pub(crate) fn take_slot(&mut self, ctx: &Ctx<Self>, wish: Wish) -> Minute {
+        let at = self.book.slots.take(&wish);
+        ctx.emit(SlotNews::Taken { key: wish.key, at });
+        self.tap.tell(ctx, Entry::TakeSlot(wish));
+        at
+    }
+
+    /// That time is free again; `false` if it was before.
+    #[update(order = "total")]
+    pub(crate) fn release_slot(&mut self, ctx: &Ctx<Self>, key: u32) -> bool {
+        let was = self.book.slots.release(key);
+        if was {
+            ctx.emit(SlotNews::Released { key });
+        }
+        self.tap.tell(ctx, Entry::ReleaseSlot { key });
+        was
+    }
+
+    /// Looks for a time for a flight from outside, at the member that the aircraft falls to. Others
+    /// may have come in between where the time is taken: what is found there is the answer.
+    #[request(key = tail)]
+    pub(crate) async fn allot(
+        ctx: &RequestCtx<Self>,
+        tail: String,
+        key: u32,
+        from: Minute,
+    ) -> Effect<Minute> {
+        let wish = Wish { key, tail, from };
+        let from = ctx.read(|sector| sector.book.slots.first_free(&wish)).await;
+        ctx.update().take_slot(Wish { from, ..wish })
+    }
+
+    /// The time of a flight from outside.
+    #[query]
+    pub(crate) fn slot(&self, key: u32) -> Option<Minute> {
+        self.book.slots.of(key)
     }
 
     /// The accepted flights to an airport.

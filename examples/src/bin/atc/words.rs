@@ -5,6 +5,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
 use crate::book::{Flight, Tally, worst_first};
+use crate::data::Airport;
+use crate::slots::SlotNews;
+use crate::zones::Minute;
 
 /// From the parent, on the child's standard input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +17,7 @@ pub(crate) enum Order {
         /// Nodes of the cluster; none to begin it.
         seeds: Vec<String>,
     },
-    /// Begin with the duties.
+    /// Begin with the duties; the client: with its errands.
     Go,
     /// Fly the rows beyond [`SLOW`] at full speed too.
     Release,
@@ -22,6 +25,8 @@ pub(crate) enum Order {
     Digest,
     /// To the client: ask the sectors.
     Look,
+    /// To the client: it is enough; say what came of the errands.
+    Visited,
     /// Leave, and end.
     Stop,
 }
@@ -60,6 +65,21 @@ impl Look {
     }
 }
 
+/// What the client has had done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Visit {
+    /// The slots that it was given: where, by which wish, when.
+    pub(crate) slots: Vec<(Airport, u32, Minute)>,
+    /// Those that it gave back.
+    pub(crate) released: Vec<(Airport, u32)>,
+    /// How many it has asked for once more.
+    pub(crate) asked_again: u32,
+    /// The news that it has read, in the order of `Airport::ALL`.
+    pub(crate) news: Vec<Vec<SlotNews>>,
+    /// How often it has gone on reading behind a cursor.
+    pub(crate) resumed: u32,
+}
+
 /// Where the client asks for flights to.
 pub(crate) const DESTINATION: &str = "LAX";
 
@@ -90,6 +110,8 @@ pub(crate) enum Said {
     },
     /// Answers [`Order::Look`].
     Looked(Look),
+    /// Answers [`Order::Visited`].
+    Visited(Visit),
     /// The process cannot go on.
     Failed {
         /// Why.

@@ -72,10 +72,11 @@ pub(crate) fn run(workload: &Workload) -> Result<Outcome, String> {
     let reports = (0..workload.members).map(|index| {
         let read = |name: &str| fs::read_to_string(place.join(format!("{index}.{name}")));
         let text = read("json").unwrap_or_default();
-        let report = serde_json::from_str::<Report>(&text).map_err(|_| {
+        let report = serde_json::from_str::<Report>(&text).map_err(|why| {
             let said = read("error").unwrap_or_default();
             let last = daemon::tail(&place.join(format!("{index}.log")));
-            format!("corosync, member {index}: {said}{last}{}", daemon::tail(&log))
+            let log = daemon::tail(&log);
+            format!("corosync, member {index}: its report: {why}: {said}{last}{log}")
         })?;
         // A stream awaits nothing, although its window does.
         let latencies = match workload.in_flight {

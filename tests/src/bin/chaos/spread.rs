@@ -14,6 +14,8 @@ pub(crate) async fn run(args: &Args) -> Result<(), String> {
     spin(args.work);
     let alone = begun.elapsed().as_micros();
     println!("{alone} us of computing each, {} clients, {cores} processors", args.clients);
+    let most = cores as u128 * 1_000_000 / alone.max(1);
+    println!("these compute {most} a second at most, shared by members and clients");
     for &size in &args.members {
         let cluster = Cluster::start(size).await?;
         let end = Instant::now() + Duration::from_secs(args.seconds);
@@ -33,7 +35,8 @@ pub(crate) async fn run(args: &Args) -> Result<(), String> {
         for done in working.join_all().await {
             answered += done?;
         }
-        println!("{size} members: {} a second", answered / args.seconds.max(1));
+        let beyond = if size > cores { ", on fewer processors: it adds nothing" } else { "" };
+        println!("{size} members: {} a second{beyond}", answered / args.seconds.max(1));
     }
     Ok(())
 }

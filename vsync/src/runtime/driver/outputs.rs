@@ -116,6 +116,14 @@ impl Driver {
         });
     }
 
+    /// Wakes a replica that sleeps, if somebody needs it.
+    pub(super) fn rouse(&mut self, group: GroupId) {
+        let slot = self.slots.get_mut(&group);
+        if let Some(job) = slot.and_then(Slot::depart_to_wake) {
+            self.begin_work(group, move || Outcome::Applied(job.run()));
+        }
+    }
+
     /// A copy of the state is encoded while the group goes on.
     fn encode(&mut self, group: GroupId, point: Point, encode: Encoding) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
@@ -183,6 +191,7 @@ impl Driver {
             self.catch_up(group, now, *held);
             self.go_on(group, holds);
         }
+        self.rouse(group);
         self.activated();
         while let Some(input) = self.later.pop_front() {
             self.step(input);

@@ -36,6 +36,7 @@ impl Slot {
             retained: engine.retained,
             held: self.held.as_ref().map_or(0, |held| held.bytes),
             working: self.held.is_some(),
+            unapplied: self.seat.kept(),
             views: counts.views,
             exclusions: counts.exclusions,
             failures: self.seat.failures(),

@@ -22,7 +22,8 @@ pub enum Kind {
     Vacuous,
     /// A method of the type panicked.
     Panicked,
-    /// An update or a query does not encode, or what was encoded does not decode to the same.
+    /// An update, a query, a request or an answer does not encode, or what was encoded does not
+    /// decode to the same.
     Wire,
     /// A state does not make a checkpoint, or a checkpoint does not make the same state.
     Checkpoint,
@@ -34,6 +35,12 @@ pub enum Kind {
     Schema,
     /// The file of a schema cannot be read or written.
     File,
+    /// A request is never answered, or it ends without effect because of what its handler has done:
+    /// its steps were not those of an earlier attempt, its updates cannot be applied.
+    Request,
+    /// The handler of a request waits for something else than the group, and cannot be simulated: a
+    /// timer, a task, a thread, a socket.
+    Outside,
     /// Replicas that have delivered the same updates differ.
     Diverged,
     /// Something that must be true of every replica's state is not.

@@ -9,6 +9,8 @@ mod schema;
 mod wire;
 
 use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use vsync_sim::Dice;
 
@@ -48,9 +50,10 @@ use crate::Replicated;
 /// assert!(failure.report.contains("append(line: "), "{failure}");
 /// ```
 pub struct Check<S: Replicated> {
-    start: Box<dyn Fn() -> S + Send + Sync>,
+    start: Arc<dyn Fn() -> S + Send + Sync>,
     updates: Draws<S::Update>,
     queries: Option<Draws<S::Query>>,
+    requests: Option<Draws<S::Request>>,
     seed: u64,
     cases: usize,
     length: usize,
@@ -59,7 +62,7 @@ pub struct Check<S: Replicated> {
 }
 
 /// Draws values.
-type Draws<T> = Box<dyn Fn(&mut Dice) -> T>;
+type Draws<T> = Rc<dyn Fn(&mut Dice) -> T>;
 
 /// What a check has looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +86,10 @@ impl<S: Replicated> Check<S> {
         updates: impl Fn(&mut Dice) -> S::Update + 'static,
     ) -> Self {
         Check {
-            start: Box::new(start),
-            updates: Box::new(updates),
+            start: Arc::new(start),
+            updates: Rc::new(updates),
             queries: None,
+            requests: None,
             seed: 0,
             cases: 100,
             length: 16,
@@ -96,7 +100,14 @@ impl<S: Replicated> Check<S> {
 
     /// Queries for [`wire`](Check::wire), which asks for one of each that takes arguments.
     pub fn queries(mut self, queries: impl Fn(&mut Dice) -> S::Query + 'static) -> Self {
-        self.queries = Some(Box::new(queries));
+        self.queries = Some(Rc::new(queries));
+        self
+    }
+
+    /// Requests for [`wire`](Check::wire), which asks for one of each that takes arguments, and has
+    /// their handlers answer in a group of one member.
+    pub fn requests(mut self, requests: impl Fn(&mut Dice) -> S::Request + 'static) -> Self {
+        self.requests = Some(Rc::new(requests));
         self
     }
 
@@ -326,11 +337,13 @@ pub fn checkpointed<S: Replicated>(
     demand(Check::new(start, updates).checkpointed());
 }
 
-/// Checks that updates, queries and checkpoints survive the wire: what was encoded decodes and is
-/// encoded to the same bytes again; bytes that are cut short or changed are refused or are another
-/// message, but never panic.
+/// Checks that updates, queries, requests, their answers and checkpoints survive the wire: what was
+/// encoded decodes and is encoded to the same bytes again; bytes that are cut short or changed are
+/// refused or are another message, but never panic.
 ///
-/// Queries that take arguments are drawn by [`Check::queries`]; a type that has some needs it.
+/// Queries that take arguments are drawn by [`Check::queries`], requests by [`Check::requests`]; a
+/// type that has some needs them. Where the handler of a request waits for something else than the
+/// group (see [`Kind::Outside`]), what it is asked is checked, and its answer is not.
 ///
 /// # Panics
 /// With a report, if a value does not survive; or if a method was never drawn. [`Check`] has it as

@@ -9,7 +9,7 @@ use crate::testing::stage::guarded;
 use crate::watch::watch;
 use crate::{Method, Replicated};
 
-/// An update that was drawn.
+/// An update, or a request, that was drawn.
 #[derive(Debug)]
 pub(crate) struct Draw {
     pub(crate) method: &'static Method,
@@ -26,6 +26,18 @@ impl Draw {
         let (encoded, seen) = watch(|| guarded(method.name, || S::encode(update, &mut bytes)));
         if let Err(error) = encoded? {
             return Err(Failure::new(Kind::Wire, format!("an update does not encode: {error}")));
+        }
+        Ok(Draw { method, bytes, words: call(method.name, &seen.parts) })
+    }
+
+    /// A request that was drawn.
+    pub(crate) fn request<S: Replicated>(request: &S::Request) -> Result<Draw, Failure> {
+        let method = S::request_method(request);
+        let mut bytes = Vec::new();
+        let encode = || S::encode_request(request, &mut bytes);
+        let (encoded, seen) = watch(|| guarded(method.name, encode));
+        if let Err(error) = encoded? {
+            return Err(Failure::new(Kind::Wire, format!("a request does not encode: {error}")));
         }
         Ok(Draw { method, bytes, words: call(method.name, &seen.parts) })
     }

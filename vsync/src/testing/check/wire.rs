@@ -1,10 +1,14 @@
 //! What was encoded decodes to the same; other bytes do no harm.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use vsync_sim::Dice;
 
 use super::history::{Author, after, at};
-use super::pool::{Pool, call};
+use super::pool::{Draw, Pool, call};
 use super::{Check, Checked, Failure, Kind};
+use crate::testing::sim::{Faults, Simulation};
 use crate::testing::stage::guarded;
 use crate::watch::{hex, watch};
 use crate::{ApplyError, Replicated};
@@ -42,6 +46,8 @@ impl<S: Replicated> Check<S> {
             checked.cases += 1;
         }
         self.queries_survive(&mut dice, &mut checked)?;
+        self.requests_survive(&mut dice, &mut checked)?;
+        self.answers_survive(&mut checked)?;
         self.checkpoints_survive(&pool, &mut dice, &mut checked)?;
         Ok(checked)
     }
@@ -80,9 +86,57 @@ impl<S: Replicated> Check<S> {
                 checked.cases += 1;
             }
         }
-        // A query without arguments is its id and nothing else.
-        let missing = S::QUERIES.iter().map(|(id, name)| (id, *name)).filter(|(id, name)| {
-            let signature = S::SIGNATURES.iter().find(|it| it.id == **id);
+        self.all_drawn("query", "queries", S::QUERIES.iter().copied(), &drawn)
+    }
+
+    fn requests_survive(&self, dice: &mut Dice, checked: &mut Checked) -> Result<(), Failure> {
+        let mut drawn = Vec::new();
+        for _ in 0..self.requests.as_ref().map_or(0, |_| self.cases) {
+            let Some(requests) = &self.requests else { break };
+            let request = guarded("drawing a request", || requests(dice))?;
+            let draw = Draw::request::<S>(&request)?;
+            drawn.push(draw.method.name);
+            let message = Message { words: &draw.words, bytes: &draw.bytes };
+            survives(&message, |bytes| {
+                let decoded = S::decode_request(bytes)?;
+                let mut out = Vec::new();
+                Ok(S::encode_request(&decoded, &mut out).map(|()| out).ok())
+            })?;
+            let decode = |bytes: &[u8]| drop(S::decode_request(bytes));
+            checked.telling += harmless(&message, dice, decode)?;
+            checked.cases += 1;
+        }
+        let known = S::REQUESTS.iter().filter(|method| method.check(S::VERSION).is_ok());
+        self.all_drawn("request", "requests", known.map(|it| (it.id, it.name)), &drawn)
+    }
+
+    /// What handlers answer where nothing goes wrong, in a group of one member.
+    fn answers_survive(&self, checked: &mut Checked) -> Result<(), Failure> {
+        let Some(requests) = self.requests.clone() else { return Ok(()) };
+        let (start, updates) = (Arc::clone(&self.start), Rc::clone(&self.updates));
+        let simulation = Simulation::new(move || start(), move |dice| updates(dice))
+            .requests(move |dice| requests(dice))
+            .members(1)
+            .faults(Faults::none())
+            .length(self.cases);
+        match simulation.check_seed(self.seed) {
+            Ok(seen) => checked.cases += seen.answered as usize,
+            Err(failure) if failure.kind == Kind::Outside => {}
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    /// One without arguments is its id and nothing else; all others have to be drawn.
+    fn all_drawn(
+        &self,
+        one: &str,
+        by: &str,
+        known: impl Iterator<Item = (u32, &'static str)>,
+        drawn: &[&str],
+    ) -> Result<(), Failure> {
+        let missing = known.filter(|(id, name)| {
+            let signature = S::SIGNATURES.iter().find(|it| it.id == *id);
             let takes = signature.is_some_and(|it| !it.arguments.is_empty());
             takes && !drawn.contains(name) && !self.without.contains(name)
         });
@@ -91,7 +145,7 @@ impl<S: Replicated> Check<S> {
             return Ok(());
         }
         let report = format!(
-            "no query was drawn of {} of `{}`: let `Check::queries` make them, or leave them out \
+            "no {one} was drawn of {} of `{}`: let `Check::{by}` make them, or leave them out \
              with `without`",
             missing.join(", "),
             S::NAME,

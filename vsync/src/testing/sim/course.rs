@@ -53,6 +53,10 @@ impl<S: Replicated> World<'_, S> {
                     self.heal();
                 }
             }
+            Stage::Healed { .. } if self.sim.requests.is_some() && self.asks.open().is_some() => {
+                self.ask_again();
+                return self.wait_for_answers();
+            }
             Stage::Healed { since } => match self.rest() {
                 Ok(()) => {
                     self.seen.healed += 1;
@@ -66,6 +70,22 @@ impl<S: Replicated> World<'_, S> {
             Stage::Over => {}
         }
         Ok(())
+    }
+
+    /// Some requests are not answered yet: they are waited for as rest is.
+    fn wait_for_answers(&mut self) -> Result<(), Failure> {
+        let Stage::Healed { since } = self.stage else { return Ok(()) };
+        if self.now < since + PATIENCE {
+            return Ok(());
+        }
+        match self.rest() {
+            Ok(()) => self.answered(),
+            Err(_) if self.losses => {
+                self.stage = Stage::Over;
+                Ok(())
+            }
+            Err(why) => protocol(format!("the group does not come to rest: {why}")),
+        }
     }
 
     /// Ends all trouble: what lives is connected.

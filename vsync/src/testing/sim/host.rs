@@ -5,17 +5,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vsync_core::engine::{Class, Delivery, Engine, Install, Outputs};
-use vsync_core::wire::{MemberId, NodeId, View};
+use vsync_core::wire::{Cut, MemberId, NodeId, View};
 use vsync_sim::Clock;
 
-use super::judge::{Judge, protocol};
+use super::judge::{Judge, Table, protocol};
+use super::serving::{Serving, travelled};
 use super::story::Story;
+use crate::error::{GroupError, Unknown};
+use crate::runtime::apply::{self, Stop};
+use crate::runtime::callers::Answer;
 use crate::runtime::checkpoint::{self, Beside, Parts};
 use crate::runtime::inner::{Inner, Sending};
+use crate::runtime::sessions::Sessions;
 use crate::runtime::timers::{Saved, Timers};
 use crate::testing::check::{Draw, Failure, Kind};
 use crate::testing::stage::{GROUP, guarded, load, snapshot};
-use crate::{ApplyError, Ctx, Replicated, Reply, view};
+use crate::watch::{Seen, watch};
+use crate::{Ctx, Replicated, Reply, view};
 
 /// How far a node is with the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +71,10 @@ pub(super) struct Replica<S: Replicated> {
     pub(super) pending: VecDeque<Arc<Draw>>,
     /// Whether there is no quorum.
     pub(super) blocked: bool,
+    /// Where requests are asked for: who runs them and waits for them here.
+    pub(super) serving: Option<Serving<S>>,
+    /// What was asked for and what came of it, as all agree.
+    sessions: Sessions,
     ctx: Option<Ctx<S>>,
     /// Until there is a view: the timers of the checkpoint.
     timers: Timers,
@@ -120,6 +130,8 @@ impl<S: Replicated> Replica<S> {
             credit: 0,
             pending: VecDeque::new(),
             blocked: false,
+            serving: None,
+            sessions: Sessions::default(),
             ctx: None,
             timers: Timers::default(),
             emitted: 0,
@@ -164,17 +176,62 @@ impl<S: Replicated> Replica<S> {
             let words = &draw.words;
             desk.tell(format!("applies {words} of n{}", range.sender.node.0));
             ctx.next(seq);
-            if let Err(error) = guarded(words, || apply(&mut state, &ctx, update))? {
-                let report = format!("n{host} cannot apply {words}: {error}");
-                return Err(Failure::new(Kind::Wire, report));
-            }
+            self.apply((&mut state, &ctx), update, (range, seq), &draw, host)?;
             self.delivered[range.rank] += 1;
             self.applied.push((range.rank, seq));
             desk.inspect(&state, || format!("after {words} of n{}", range.sender.node.0))?;
         }
         (self.ctx, self.state) = (Some(ctx), Some(state));
+        if let Some(serving) = &mut self.serving {
+            serving.delivered(range, &mut self.sessions.pending, desk.wall);
+        }
         desk.judge.compare(host, self, desk.start)?;
         Ok(u64::from(range.count))
+    }
+
+    /// Applies one update, the user's or the runtime's, as a node does.
+    fn apply(
+        &mut self,
+        (state, ctx): (&mut S, &Ctx<S>),
+        update: &[u8],
+        (range, seq): (&Delivery, u64),
+        draw: &Draw,
+        host: usize,
+    ) -> Result<(), Failure> {
+        let own = self.serving.as_mut().filter(|_| range.rank == self.rank);
+        let own = own.filter(|serving| serving.wants(range.view, seq));
+        let mut answer: Option<Answer> = None;
+        let mut reply = match own {
+            Some(_) => Reply::slot(&mut answer),
+            None => Reply::none(),
+        };
+        let (sessions, mut broken) = (&mut self.sessions, Seen::default());
+        let run = || match state.apply(ctx, update, &mut reply) {
+            Ok(()) => Ok(()),
+            Err(error) => match Inner::read(update) {
+                Some(inner) => {
+                    let carry_out = || apply::carry_out(state, ctx, inner, &mut reply, sessions);
+                    let (done, seen) = watch(carry_out);
+                    broken = seen;
+                    done
+                }
+                None => Err(Stop::from(error)),
+            },
+        };
+        let words = &draw.words;
+        let done = guarded(words, run)?;
+        travelled(words, &broken)?;
+        if let Err(stop) = done {
+            let report = format!("n{host} cannot apply {words}: {stop}");
+            let panicked = matches!(stop, Stop::Failed(GroupError::Panicked(_)));
+            let kind = if panicked { Kind::Panicked } else { Kind::Wire };
+            return Err(Failure::new(kind, report));
+        }
+        if let Some(serving) = own {
+            let answer = answer.ok_or(GroupError::Unknown(Unknown::NoAnswer));
+            serving.gave(range.view, seq, answer);
+        }
+        Ok(())
     }
 
     /// Installs a view.
@@ -220,6 +277,10 @@ impl<S: Replicated> Replica<S> {
             self.phase = Phase::Member;
         }
         desk.inspect(state, || format!("in view {number}"))?;
+        self.sessions.installed();
+        if let Some(serving) = &mut self.serving {
+            serving.installed(&view, self.me, &mut self.sessions.pending, desk.wall);
+        }
         desk.judge.compare(host, self, desk.start)
     }
 
@@ -234,7 +295,8 @@ impl<S: Replicated> Replica<S> {
             emitted,
             timers: self.saved_timers(),
             active: S::VERSION,
-            ..Beside::default()
+            sessions: self.sessions.saved(),
+            pending: self.sessions.pending.saved(),
         };
         let sealed = checkpoint::seal::<S>(snapshot(state)?.state, S::VERSION, &beside);
         sealed.map_err(|why| Failure::new(Kind::Checkpoint, why.to_string()))
@@ -245,11 +307,26 @@ impl<S: Replicated> Replica<S> {
         self.ctx.as_ref().map_or_else(|| self.timers.saved(), Ctx::saved_timers)
     }
 
-    /// What a coordinator sends for the next timer that is due.
+    /// What was asked for and what came of it, where anything may be.
+    pub(super) fn table(&self) -> Option<Table> {
+        self.serving.as_ref().map(|_| (self.sessions.saved(), self.sessions.pending.saved()))
+    }
+
+    /// A cut is stable.
+    pub(super) fn stable(&mut self, view: u64, cut: &Cut) {
+        if let Some(serving) = &mut self.serving {
+            serving.stable(view, cut, self.rank);
+        }
+    }
+
+    /// What a coordinator sends for the next timer that is due, or for what is late.
     pub(super) fn due(&mut self, wall: u64) -> Option<Sending> {
         let coordinates = self.phase == Phase::Member && self.rank == 0 && self.is_active();
-        let (timer, stable) = self.ctx.as_mut().filter(|_| coordinates)?.ask(wall)?;
-        Inner::Fire(timer).sending(stable)
+        let ctx = self.ctx.as_mut().filter(|_| coordinates)?;
+        if let Some((timer, stable)) = ctx.ask(wall) {
+            return Inner::Fire(timer).sending(stable);
+        }
+        self.sessions.ask(wall).then_some(Inner::Expire)?.sending(false)
     }
 
     /// The state is that of a checkpoint.
@@ -265,6 +342,8 @@ impl<S: Replicated> Replica<S> {
             Err(why) => return protocol(format!("n{}: {why}", desk.host)),
         };
         (self.emitted, self.timers) = (beside.emitted, beside.timers.timers(desk.wall));
+        self.sessions = beside.sessions.sessions();
+        self.sessions.pending = beside.pending.pending();
         let state = load((desk.start)(), &checkpoint)?;
         let again = snapshot(&state)?;
         if again.state != checkpoint {
@@ -303,20 +382,8 @@ impl<S: Replicated> Replica<S> {
     }
 }
 
-/// Applies one update, the user's or the runtime's, as a node does.
-fn apply<S: Replicated>(state: &mut S, ctx: &Ctx<S>, update: &[u8]) -> Result<(), ApplyError> {
-    let Err(error) = state.apply(ctx, update, &mut Reply::none()) else { return Ok(()) };
-    match Inner::read(update) {
-        Some(Inner::Fire(timer)) => match ctx.fire(timer) {
-            Some(update) => state.apply(ctx, &update, &mut Reply::none()),
-            None => Ok(()),
-        },
-        _ => Err(error),
-    }
-}
-
 /// The first update of a body, and the rest.
-fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = body.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }

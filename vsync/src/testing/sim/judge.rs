@@ -10,6 +10,7 @@ use vsync_core::wire::{Cut, MemberId, View};
 use super::host::Replica;
 use crate::Replicated;
 use crate::runtime::timers::Saved;
+use crate::runtime::{pending, sessions};
 use crate::testing::check::{Draw, Failure, Kind};
 use crate::testing::stage::{guarded, load, snapshot};
 
@@ -19,11 +20,15 @@ const MOST_SHOWN: usize = 20;
 /// A point of the group's history: a view, and how many of each member's updates are delivered.
 type Point = (u64, Vec<u64>);
 
+/// What was asked for and what came of it.
+pub(super) type Table = (sessions::Saved, pending::Saved);
+
 /// What a replica was when it came to a point.
 struct Witness {
     host: usize,
     checkpoint: Vec<u8>,
     timers: Saved,
+    table: Option<Table>,
     /// What it had applied since it came into the view.
     applied: Vec<(usize, u64)>,
 }
@@ -135,18 +140,19 @@ impl Judge {
             // To say it in the same words as everywhere.
             Err(_) => snapshot(state)?.state,
         };
-        let timers = replica.saved_timers();
+        let (timers, table) = (replica.saved_timers(), replica.table());
         let point = (view.number, replica.delivered.clone());
         let Some(witness) = self.witnesses.get(&point) else {
             let applied = replica.applied.clone();
-            self.witnesses.insert(point, Witness { host, checkpoint, timers, applied });
+            let witness = Witness { host, checkpoint, timers, table, applied };
+            self.witnesses.insert(point, witness);
             return Ok(());
         };
         if witness.host != host {
             self.compared += 1;
         }
         if (&witness.checkpoint, &witness.timers) == (&checkpoint, &timers) {
-            return Ok(());
+            return self.agree(witness, (host, table), view);
         }
         let one = snapshot(&load(start(), &witness.checkpoint)?)?.with(&witness.timers);
         let other = snapshot(state)?.with(&timers);
@@ -157,6 +163,25 @@ impl Judge {
             "n{} and n{host} have delivered the same updates, but their states differ, in view {} \
              after {:?} updates of its members:\n{how}{orders}",
             witness.host, view.number, point.1
+        );
+        Err(Failure::new(Kind::Diverged, report))
+    }
+
+    /// Of two replicas in one state: what was asked for is known alike.
+    fn agree(
+        &self,
+        witness: &Witness,
+        (host, table): (usize, Option<Table>),
+        view: &View,
+    ) -> Result<(), Failure> {
+        if witness.table == table {
+            return Ok(());
+        }
+        let report = format!(
+            "n{} and n{host} have delivered the same updates and are in one state, but what they \
+             know of requests differs, in view {}: their coordinators, attempts, steps or answers. \
+             A `requests = …` function must go by its arguments alone.\n\n{:?}\n\n{table:?}",
+            witness.host, view.number, witness.table
         );
         Err(Failure::new(Kind::Diverged, report))
     }

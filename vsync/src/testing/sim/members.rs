@@ -7,8 +7,10 @@ use vsync_core::wire::NodeId;
 
 use super::course::Stage;
 use super::host::{Host, Phase, Replica};
+use super::serving::Serving;
 use super::world::{Event, World};
 use crate::Replicated;
+use crate::runtime::callers::Waiter;
 use crate::runtime::inner::Sending;
 use crate::testing::check::{Draw, Failure};
 use crate::testing::stage::{GROUP, guarded};
@@ -16,7 +18,27 @@ use crate::testing::stage::{GROUP, guarded};
 /// What a clock of the wall shows at the beginning: some day in 2024, in microseconds.
 pub(super) const EPOCH: u64 = 1_720_000_000_000_000;
 
+/// Updates that a member submits together.
+pub(super) struct Submission {
+    pub(super) runs: Vec<Run>,
+    pub(super) body: Vec<u8>,
+    pub(super) draws: Vec<Draw>,
+    /// Who waits for what they give, by their places.
+    pub(super) waiters: Vec<(u64, Waiter)>,
+    /// Whether somebody waits; where that is not said, it is drawn.
+    pub(super) urgent: Option<bool>,
+}
+
 impl<S: Replicated> World<'_, S> {
+    /// Not in the group.
+    pub(super) fn replica(&self, phase: Phase) -> Replica<S> {
+        let asked = self.sim.requests.is_some();
+        let serving = asked.then(|| Serving::new((self.sim.start)()));
+        let mut replica = Replica::new(phase);
+        replica.serving = serving;
+        replica
+    }
+
     /// From now on a node wants to be a member.
     pub(super) fn want(&mut self, host: usize, soon: u64) {
         self.hosts[host].wanted = true;
@@ -26,7 +48,7 @@ impl<S: Replicated> World<'_, S> {
 
     /// A membership is over; who still wants one asks again.
     pub(super) fn ended(&mut self, host: usize, soon: u64) {
-        self.hosts[host].replica = Replica::new(Phase::Out);
+        self.hosts[host].replica = self.replica(Phase::Out);
         if self.hosts[host].wanted {
             self.want(host, soon);
         }
@@ -44,7 +66,10 @@ impl<S: Replicated> World<'_, S> {
         if !ready || self.stage == Stage::Boot {
             return Ok(());
         }
-        let (mut body, mut runs) = (Vec::new(), Vec::new());
+        if self.sim.requests.is_some() && self.dice.chance(500) {
+            self.ask(host)?;
+        }
+        let (mut body, mut runs, mut draws) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..=self.dice.weighted(&[70, 20, 10]) {
             let update = guarded("drawing an update", || (self.sim.updates)(&mut self.draws))?;
             let draw = Draw::new::<S>(&update)?;
@@ -52,7 +77,7 @@ impl<S: Replicated> World<'_, S> {
                 // It has ended: a node would not send it.
                 continue;
             }
-            let replica = &mut self.hosts[host].replica;
+            let replica = &self.hosts[host].replica;
             if (body.len() + 4 + draw.bytes.len()) as u64 > replica.credit {
                 break;
             }
@@ -61,13 +86,13 @@ impl<S: Replicated> World<'_, S> {
             runs.push(Run { class, level, count: 1 });
             self.called.insert(draw.method.name);
             self.story.tell(self.now, host, format!("sends {}", draw.words));
-            replica.pending.push_back(Arc::new(draw));
+            draws.push(draw);
         }
         if runs.is_empty() {
             return Ok(());
         }
         self.seen.sent += runs.len() as u64;
-        self.submit(host, runs, body)
+        self.submit(host, Submission { runs, body, draws, waiters: Vec::new(), urgent: None })
     }
 
     /// A coordinator asks for the timers that are due.
@@ -75,19 +100,25 @@ impl<S: Replicated> World<'_, S> {
         let wall = EPOCH + self.hosts[host].clock.local(self.now);
         while let Some(Sending { method, update: bytes }) = self.hosts[host].replica.due(wall) {
             let (class, level) = (method.class, method.level);
-            let draw = Draw { method, bytes, words: "the update of a timer".to_owned() };
-            let body = framed(&draw.bytes);
-            self.hosts[host].replica.pending.push_back(Arc::new(draw));
-            self.submit(host, vec![Run { class, level, count: 1 }], body)?;
+            let body = framed(&bytes);
+            let draws = vec![Draw { method, bytes, words: "what is due".to_owned() }];
+            let runs = vec![Run { class, level, count: 1 }];
+            let (waiters, urgent) = (Vec::new(), None);
+            self.submit(host, Submission { runs, body, draws, waiters, urgent })?;
         }
         Ok(())
     }
 
-    fn submit(&mut self, host: usize, runs: Vec<Run>, body: Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn submit(&mut self, host: usize, sent: Submission) -> Result<(), Failure> {
+        let Submission { runs, body, draws, waiters, urgent } = sent;
         let replica = &mut self.hosts[host].replica;
         replica.credit = replica.credit.saturating_sub(body.len() as u64);
+        if let Some(serving) = &mut replica.serving {
+            serving.submitted(draws.len() as u64, waiters);
+        }
+        replica.pending.extend(draws.into_iter().map(Arc::new));
         let wall = EPOCH + self.hosts[host].clock.local(self.now);
-        let urgent = self.dice.chance(300);
+        let urgent = urgent.unwrap_or_else(|| self.dice.chance(300));
         let input = Input::Submit { group: GROUP, runs, body: body.into(), wall, urgent };
         self.step(host, input)
     }
@@ -118,7 +149,7 @@ impl<S: Replicated> World<'_, S> {
         if !contacts.is_empty() {
             let replica = &mut self.hosts[host].replica;
             if replica.phase == Phase::Out {
-                *replica = Replica::new(Phase::Joining(nonce));
+                replica.phase = Phase::Joining(nonce);
             }
             let config = self.config(host);
             self.step(host, Input::Join { group: GROUP, contacts, nonce, config })?;

@@ -1,11 +1,13 @@
 //! The simulation of a replicated type: groups of it, on the engine that runs in production, in a
 //! world that is a function of one seed.
 
+mod asks;
 mod course;
 mod faults;
 mod host;
 mod judge;
 mod members;
+mod serving;
 mod story;
 mod trouble;
 mod world;
@@ -84,6 +86,7 @@ const VARIABLE: &str = "VSYNC_SEED";
 pub struct Simulation<S: Replicated> {
     start: Box<dyn Fn() -> S>,
     updates: Box<Draws<S::Update>>,
+    requests: Option<Box<Draws<S::Request>>>,
     invariants: Vec<host::Invariant<S>>,
     members: usize,
     seeds: Range<u64>,
@@ -120,6 +123,12 @@ pub struct Simulated {
     pub loaded: u64,
     /// Times that a replica was compared with another one.
     pub compared: u64,
+    /// Requests that were asked for, each counted once.
+    pub requests: u64,
+    /// Those of them that somebody was told the end of, which is stable.
+    pub answered: u64,
+    /// Attempts at requests that were not the first: their coordinators had failed.
+    pub taken_over: u64,
     /// Faults by kind.
     pub faults: Vec<(&'static str, u64)>,
 }
@@ -136,6 +145,7 @@ impl<S: Replicated> Simulation<S> {
         Simulation {
             start: Box::new(start),
             updates: Box::new(updates),
+            requests: None,
             invariants: Vec::new(),
             members: 4,
             seeds: 0..100,
@@ -191,7 +201,64 @@ impl<S: Replicated> Simulation<S> {
         self
     }
 
-    /// Does not ask for updates of these methods.
+    /// Requests that members ask for, drawn as the updates are.
+    ///
+    /// Their handlers run at their coordinators, in virtual time, while these crash, leave and are
+    /// taken for dead; the same request is asked for again, elsewhere, while it is under way and
+    /// afterwards. Held to be true is in addition:
+    /// - each request ends, and once: whoever asks is told the same, whenever and wherever;
+    /// - in a view one member runs it (unless [all](crate::Policy::Active) do), and all agree on
+    ///   who, on the attempt, on the steps that were made and on the answers that are kept;
+    /// - no handler panics, and none ends without effect, as if its steps are not those of an
+    ///   earlier attempt.
+    ///
+    /// A handler may wait for all that its [`RequestCtx`](crate::RequestCtx) gives, and for nothing
+    /// else: where it waits for a timer, a task, a thread or a socket, the simulation ends with
+    /// [`Kind::Outside`]. Nor may what it does depend on clocks ([`deadline`] is one), or on which
+    /// branch a `tokio::select!` tries first (write `biased;`): then a seed is not one run.
+    ///
+    /// [`deadline`]: crate::RequestCtx::deadline
+    ///
+    /// ```
+    /// use vsync::testing::Simulation;
+    /// use vsync::{Effect, RequestCtx, replicated};
+    ///
+    /// #[replicated]
+    /// #[derive(Default)]
+    /// struct Hall {
+    ///     sold: u32,
+    /// }
+    ///
+    /// #[replicated]
+    /// impl Hall {
+    ///     #[update(order = "total")]
+    ///     fn sell(&mut self, most: u32) -> bool {
+    ///         let free = self.sold < most;
+    ///         self.sold += u32::from(free);
+    ///         free
+    ///     }
+    ///
+    ///     #[request]
+    ///     async fn book(ctx: &RequestCtx<Self>) -> Effect<bool> {
+    ///         ctx.update().sell(20)
+    ///     }
+    /// }
+    ///
+    /// let sell = |_: &mut vsync::testing::Dice| HallUpdate::Sell { most: 20 };
+    /// let seen = Simulation::new(Hall::default, sell)
+    ///     .requests(|_| HallRequest::Book {})
+    ///     .invariant("no seat twice", |hall| hall.sold <= 20)
+    ///     .seeds(0..5)
+    ///     .check()?;
+    /// assert!(seen.answered > 0);
+    /// # Ok::<_, vsync::testing::Failure>(())
+    /// ```
+    pub fn requests(mut self, requests: impl Fn(&mut Dice) -> S::Request + 'static) -> Self {
+        self.requests = Some(Box::new(requests));
+        self
+    }
+
+    /// Does not ask for updates or requests of these methods.
     pub fn without(mut self, methods: impl IntoIterator<Item = &'static str>) -> Self {
         self.without.extend(methods);
         self
@@ -219,8 +286,8 @@ impl<S: Replicated> Simulation<S> {
     ///
     /// # Errors
     /// The first seed that fails. [`Kind::Vacuous`], if all pass but have nothing to show: an
-    /// update method that nobody called, no two replicas that were compared, or most runs that
-    /// lost their quorum.
+    /// update or request method that nobody called, no two replicas that were compared, or most
+    /// runs that lost their quorum.
     pub fn check(&self) -> Result<Simulated, Failure> {
         let (mut all, mut called) = (Simulated::default(), Vec::new());
         for seed in self.seeds.clone() {
@@ -230,11 +297,15 @@ impl<S: Replicated> Simulation<S> {
             called.sort_unstable();
             called.dedup();
         }
-        let missing = sendable::<S>().map(|method| method.name);
+        let requests = S::REQUESTS.iter().filter(|it| it.check(S::VERSION).is_ok());
+        let requests = requests.filter(|_| self.requests.is_some());
+        let missing = sendable::<S>().chain(requests).map(|method| method.name);
         let missing = missing.filter(|name| !called.contains(name) && !self.without.contains(name));
         let missing: Vec<_> = missing.map(|name| format!("`{name}`")).collect();
         let why = if all.applied == 0 {
             "no update was applied".to_owned()
+        } else if self.requests.is_some() && all.answered == 0 {
+            "no request was answered".to_owned()
         } else if !missing.is_empty() {
             let missing = missing.join(", ");
             format!("nobody called {missing}: let them be drawn, or leave them out with `without`")
@@ -294,6 +365,9 @@ impl Simulated {
         self.views += other.views;
         self.loaded += other.loaded;
         self.compared += other.compared;
+        self.requests += other.requests;
+        self.answered += other.answered;
+        self.taken_over += other.taken_over;
         for &(kind, count) in &other.faults {
             self.befell(kind, count);
         }

@@ -9,8 +9,9 @@ use vsync_core::engine::{
 use vsync_core::wire::NodeId;
 use vsync_sim::{Both, Clock, Dice, Network, Queue, Weather};
 
+use super::asks::Asks;
 use super::course::{LOOK, Stage};
-use super::host::{Desk, Host, Phase, Replica};
+use super::host::{Desk, Host, Phase};
 use super::judge::{Judge, protocol};
 use super::members::EPOCH;
 use super::story::Story;
@@ -30,6 +31,7 @@ pub(super) enum Event {
     Close { host: usize },
     Work { host: usize },
     Join { host: usize },
+    Serve { host: usize },
     Mend { a: usize, b: usize },
     Fault,
     Look,
@@ -54,6 +56,10 @@ pub(super) struct World<'a, S: Replicated> {
     /// Dice for the updates alone: what else happens does not change what is drawn.
     pub(super) draws: Dice,
     pub(super) called: BTreeSet<&'static str>,
+    /// What is asked for, where requests are.
+    pub(super) asks: Asks,
+    /// Members at which something has happened that their tasks may wait for.
+    pub(super) touched: Vec<usize>,
     config: GroupConfig,
     engine: EngineConfig,
     /// Mean time between two submissions of a member.
@@ -105,6 +111,8 @@ impl<'a, S: Replicated> World<'a, S> {
             pace,
             draws,
             called: BTreeSet::new(),
+            asks: Asks::default(),
+            touched: Vec::new(),
             config,
             engine,
             work,
@@ -136,6 +144,9 @@ impl<'a, S: Replicated> World<'a, S> {
                 return protocol(format!("{MOST_EVENTS} events, and no end"));
             }
             self.happen(event)?;
+            while let Some(host) = self.touched.pop() {
+                self.serve(host)?;
+            }
         }
         Ok(())
     }
@@ -158,6 +169,7 @@ impl<'a, S: Replicated> World<'a, S> {
         let engine = Engine::new(EngineConfig { node, ..self.engine.clone() });
         let speed = self.dice.pick(&[1024, 1024, 1000, 1050]);
         let clock = Clock { start: self.dice.below(1 << 30), speed };
+        let replica = self.replica(Phase::Out);
         self.hosts.push(Host {
             node,
             engine,
@@ -167,7 +179,7 @@ impl<'a, S: Replicated> World<'a, S> {
             wake: None,
             closing: false,
             wanted: false,
-            replica: Replica::new(Phase::Out),
+            replica,
         });
         self.network.grow();
         for other in 0..host {
@@ -198,6 +210,7 @@ impl<'a, S: Replicated> World<'a, S> {
             }
             Event::Work { host } => return self.labour(host),
             Event::Join { host } => return self.look_after(host),
+            Event::Serve { host } => self.touched.push(host),
             Event::Mend { a, b } => self.mend(a, b),
             Event::Fault => return self.fault(),
             Event::Look => return self.look(),
@@ -243,6 +256,9 @@ impl<'a, S: Replicated> World<'a, S> {
             self.output(host, output)?;
         }
         self.hosts[host].out = out;
+        if self.sim.requests.is_some() {
+            self.touched.push(host);
+        }
         if !close && !self.hosts[host].closing {
             self.hosts[host].closing = true;
             let at = self.now + 1 + self.dice.spread(300);
@@ -262,12 +278,15 @@ impl<'a, S: Replicated> World<'a, S> {
             Output::Send { peer, traffic, frame } => {
                 self.send((host, peer.0 as usize), traffic, frame)
             }
-            Output::Sent { view, run, .. } => {
+            Output::Sent { view, seq, run, .. } => {
                 let Some(me) = replica.me else {
                     return protocol(format!("n{host} sends before its first view"));
                 };
                 let count = replica.pending.len().min(run.count as usize);
                 desk.judge.number(view, me, run, replica.pending.drain(..count))?;
+                if let Some(serving) = &mut replica.serving {
+                    serving.sent(view, seq, u64::from(run.count));
+                }
             }
             Output::Deliver(range) => seen.applied += replica.deliver(&range, &mut desk)?,
             Output::Install(install) => replica.install(install, &mut desk)?,
@@ -282,7 +301,15 @@ impl<'a, S: Replicated> World<'a, S> {
                 replica.load(label, bytes, &mut desk)?;
                 seen.loaded += 1;
             }
-            Output::Stable { view, cut, .. } => desk.judge.report(host, view, &cut),
+            Output::Stable { view, cut, .. } => {
+                desk.judge.report(host, view, &cut);
+                replica.stable(view, &cut);
+            }
+            Output::Flushed { id, .. } => {
+                if let Some(serving) = &mut replica.serving {
+                    serving.flushed(id);
+                }
+            }
             Output::Credit { bytes, .. } => replica.credit += bytes,
             Output::Resumed { .. } => replica.blocked = false,
             Output::Blocked { .. } => {
@@ -310,10 +337,7 @@ impl<'a, S: Replicated> World<'a, S> {
                 reason: reason @ (DropReason::Malformed | DropReason::Invalid),
                 ..
             } => return protocol(format!("n{host} dropped a frame: {reason:?}")),
-            Output::Dropped { .. }
-            | Output::Frozen { .. }
-            | Output::Accepted { .. }
-            | Output::Flushed { .. } => {}
+            Output::Dropped { .. } | Output::Frozen { .. } | Output::Accepted { .. } => {}
         }
         Ok(())
     }

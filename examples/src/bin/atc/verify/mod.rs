@@ -5,6 +5,7 @@ mod facts;
 mod journals;
 mod lives;
 mod order;
+mod visitor;
 mod week;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,6 @@ use crate::duty;
 use crate::options::Options;
 use crate::parent::Outcome;
 use crate::sector::{self, Sector};
-use crate::words::{DESTINATION, LATEST, Look};
 
 /// One thing that has to hold: what, and why it does or does not.
 #[derive(Debug)]
@@ -67,13 +67,16 @@ pub(crate) fn judge(
             contents.add(&places.journal(name, airport))?;
         }
         let order = order::decided(&group)?;
-        let week = Week::execute(&order, &contents)?;
+        let week = Week::execute(&order, &contents);
         let refused = expected.get(&airport).cloned().unwrap_or_default();
         add("one state everywhere, the re-executed one", same_state(airport, &week, outcome));
         add("every row exactly once", each_row(airport, flights, &week.book, &refused));
         add("one of each pair won", pairs(options.pairs, &week.book));
         add("remarks before their answers", remarks(&week.book));
         add("only what was submitted, once each", submitted(airport, places, &group, &week));
+        let visit = &outcome.visit;
+        add("each wish of the visitor answered once", visitor::answered(airport, &week, visit));
+        add("all news read, in order", visitor::read(airport, &week, visit));
         add("one member failed", one_failed(&group, outcome.victim));
         let transfer = transfer(&group);
         add(
@@ -97,8 +100,10 @@ pub(crate) fn judge(
     if options.rows.is_none() && options.pairs > 0 {
         above_zero("pairs filed concurrently", sum(|sector| sector.concurrent));
     }
+    above_zero("requests that the visitor asked twice", outcome.visit.asked_again as usize);
+    above_zero("readings resumed behind a cursor", outcome.visit.resumed as usize);
     let what = "the visitor saw the final state".into();
-    checks.push(Check { what, found: visitor(&sectors, &outcome.look) });
+    checks.push(Check { what, found: visitor::saw(&sectors, &outcome.look) });
     Ok(Judgement { checks, sectors })
 }
 
@@ -210,18 +215,4 @@ fn one_failed(group: &Group<'_>, victim: &str) -> Result<String, String> {
         [(id, (view, Reason::Failed))] if name_of(id) == victim => Ok(format!("{id}, view {view}")),
         _ => Err(format!("lost are {lost:?}, killed was {victim}")),
     }
-}
-
-fn visitor(sectors: &[SectorFacts], seen: &Look) -> Result<String, String> {
-    let mut look = Look::default();
-    for sector in sectors {
-        look.bound.extend(sector.book.flights_to(DESTINATION));
-        look.late.extend(sector.book.most_delayed(0..sector.book.rows(), LATEST as usize));
-    }
-    let look = look.merged();
-    if *seen != look {
-        let (there, here) = (seen.bound.len(), look.bound.len());
-        return Err(format!("{there} flights to {DESTINATION}, not {here}, or other delays"));
-    }
-    Ok(format!("{} flights to {DESTINATION}", look.bound.len()))
 }
