@@ -193,6 +193,12 @@ impl Outbox {
         self.lock().take()
     }
 
+    /// How many bytes have been left.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().parcel.body.len()
+    }
+
     /// What is waited for.
     pub(crate) fn wait(&self) -> Wait {
         self.lock().parcel.wait

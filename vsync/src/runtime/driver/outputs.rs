@@ -119,7 +119,7 @@ impl Driver {
     /// Wakes a replica that sleeps, if somebody needs it.
     pub(super) fn rouse(&mut self, group: GroupId) {
         let slot = self.slots.get_mut(&group);
-        if let Some(job) = slot.and_then(Slot::depart_to_wake) {
+        if let Some(job) = slot.and_then(|slot| slot.depart_to_wake()) {
             self.begin_work(group, move || Outcome::Applied(job.run()));
         }
     }
