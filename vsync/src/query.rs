@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -77,7 +78,8 @@ impl<S: Replicated, R> Query<S, R> {
 
 impl<S: Replicated, R: Send + 'static> Query<S, R> {
     /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if the state
-    /// was not free, or what was read has not become stable by then.
+    /// was not free, or what was read has not become stable by then; where the group has no quorum,
+    /// [`Unknown::NoQuorum`](crate::Unknown::NoQuorum).
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
@@ -140,8 +142,9 @@ impl<S: Replicated, R: Send + 'static> IntoFuture for Query<S, R> {
     type IntoFuture = QueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        QueryFuture(Limited::new(self.limit, async move {
-            let Query { group, asking, .. } = self;
+        let Query { group, asking, limit } = self;
+        let seat = Arc::clone(&group.shared.seat);
+        QueryFuture(Limited::new(&seat, limit, async move {
             let shared = &group.shared;
             let (value, mut stability) =
                 shared.read_when_free(|state| asking.read(state, Here(&shared.seat))).await?;

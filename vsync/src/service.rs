@@ -134,8 +134,12 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
 /// Who is in the cluster.
 fn cluster(core: &Core) -> Answer {
     let seat = core.directory.get().map(|directory| &directory.group().shared.seat);
-    let blocked = seat.is_some_and(|seat| seat.status().blocked);
-    Answer::Cluster { members: core.directory_members(), blocked }
+    let blocked = seat.is_some_and(|seat| seat.status().blocked.is_some());
+    Answer::Cluster {
+        members: core.directory_members(),
+        blocked,
+        cluster: core.cluster.get().copied(),
+    }
 }
 
 /// A group in which this node is an active member.
@@ -147,7 +151,11 @@ fn active(core: &Core, group: &str) -> Option<Registered> {
 /// The type of a group.
 fn card(registered: &Registered) -> Answer {
     match registered.seat.version() {
-        Some(active) => Answer::Card { card: registered.answering.card().to_string(), active },
+        Some(active) => Answer::Card {
+            card: registered.answering.card().to_string(),
+            active,
+            blocked: registered.seat.status().blocked,
+        },
         None => Answer::Unavailable("this node has no state yet".to_owned()),
     }
 }

@@ -309,8 +309,8 @@ pub(crate) struct FailuresOptions {
     /// Threads per member.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
-    /// Milliseconds of silence after which a member is suspected, as `failure_timeout` takes them; as
-    /// shipped if not given.
+    /// Milliseconds of silence after which a member is suspected, as `failure_timeout` takes them;
+    /// as shipped if not given.
     #[arg(long, value_parser = clap::value_parser!(u64).range(5..))]
     pub(crate) failure_timeout: Option<u64>,
     /// Bytes that each member may have under way; as shipped if not given (`1M`, powers of 1024).

@@ -225,22 +225,27 @@ fn remote_query(block: &Block<'_>, method: &Method) -> TokenStream {
 
 /// What callers see of a method that is not usable: its name, and arguments as they are.
 fn stub(block: &Block<'_>, method: &Method, future: &str) -> Option<TokenStream> {
-    let stub = method.stub.as_ref().filter(|_| !method.usable)?;
     let private = block.private();
     let future = Ident::new(future, method.ident.span());
     let ty = &block.base.ty;
-    let Method { cfgs, vis, ident, output, .. } = method;
-    let answer = match output {
+    let answer = match &method.output {
         Output::Fallible(value, error) if method.delivery.is_some() => {
             quote!(#value, #private::Fallible<#error>)
         }
         other => declared(other),
     };
+    stub_giving(method, &quote!(#private::#future<#ty, #answer>))
+}
+
+/// The same, with what it gives.
+pub(super) fn stub_giving(method: &Method, output: &TokenStream) -> Option<TokenStream> {
+    let stub = method.stub.as_ref().filter(|_| !method.usable)?;
+    let Method { cfgs, vis, ident, .. } = method;
     let (generics, args) = (&stub.generics, &stub.args);
     let where_clause = &generics.where_clause;
     Some(quote! {
         #(#cfgs)*
-        #vis fn #ident #generics (&self, #(_: #args),*) -> #private::#future<#ty, #answer>
+        #vis fn #ident #generics (&self, #(_: #args),*) -> #output
         #where_clause
         {
             ::core::unreachable!()

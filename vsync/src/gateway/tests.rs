@@ -2,6 +2,7 @@
 
 use crate::asking::line;
 use crate::card::Card;
+use crate::group::GroupEvent;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -246,5 +247,20 @@ async fn one_member_that_is_reached_is_enough() {
         let counter: CounterClient = client.group("counter");
         let value = counter.add(1).await.expect("carried out");
         assert_eq!(counter.value().await.expect("an answer"), value);
+    }
+}
+
+#[tokio::test]
+async fn a_member_without_a_quorum_says_so() {
+    let (mut cluster, counters) = members(3, 3).await;
+    let raw = Raw::new(&cluster, true);
+    let peer = raw.connect(&cluster, 2).await;
+    let mut events = counters[2].group().views();
+    cluster.kill(0);
+    cluster.kill(1);
+    while events.next_event().await.expect("an event") != GroupEvent::Blocked {}
+    match raw.request(peer, Request::Open(60)).await {
+        Answer::UnderWay(why) => assert!(why.contains("has no quorum (1 of 3 active"), "{why}"),
+        other => panic!("{other:?}"),
     }
 }

@@ -34,7 +34,7 @@ use super::pile::Pile;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
 use super::{Command, Notice, Opening, Progress, tag};
-use crate::error::{GroupError, NotApplied};
+use crate::error::{GroupError, NotApplied, Sight};
 use crate::report::GroupReport;
 
 /// Most network events, and most commands, that are taken in before frames leave.
@@ -82,6 +82,8 @@ pub(crate) struct Driver {
     later: VecDeque<Input>,
     /// Groups that had a view installed in this step.
     installed: Vec<GroupId>,
+    /// Groups that have no quorum in sight.
+    blocked: BTreeSet<GroupId>,
     left: Left,
     /// What is in the outboxes.
     pile: Arc<Pile>,
@@ -123,6 +125,7 @@ impl Driver {
             peers: HashSet::new(),
             later: VecDeque::new(),
             installed: Vec::new(),
+            blocked: BTreeSet::new(),
             left: Left::default(),
             pile: Arc::default(),
             alarms: BTreeSet::new(),
@@ -464,6 +467,7 @@ impl Driver {
             }
             self.out = out;
             self.activated();
+            self.look_around();
             next = self.later.pop_front();
         }
     }
@@ -476,6 +480,17 @@ impl Driver {
                 slot.activated();
             }
         }
+    }
+
+    /// Counts anew who is in sight where there is no quorum: callers are told when they give up.
+    fn look_around(&mut self) {
+        self.blocked.retain(|group| {
+            let slot = self.slots.get(group).filter(|slot| slot.counts.blocked);
+            slot.is_some_and(|slot| {
+                slot.seat.status().blocked = self.engine.in_sight(*group).map(Sight::from);
+                true
+            })
+        });
     }
 
     /// Sends what has gathered; the history goes first.

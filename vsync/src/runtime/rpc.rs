@@ -17,6 +17,7 @@ use super::ring::Position;
 use super::sessions::Committed;
 use super::tag;
 use crate::ask::{Missing, Target};
+use crate::error::Sight;
 use crate::gateway::Request;
 use crate::seen::Seen;
 
@@ -124,6 +125,8 @@ pub(crate) enum Answer {
         members: Vec<Contact>,
         /// Whether too many of them are gone: the group has no quorum there.
         blocked: bool,
+        /// Which cluster it is; `None` while that is not known there.
+        cluster: Option<u64>,
     },
     /// The type of the group.
     Card {
@@ -131,6 +134,8 @@ pub(crate) enum Answer {
         card: String,
         /// The version that is active.
         active: u32,
+        /// What the member sees where it sees no quorum.
+        blocked: Option<Sight>,
     },
     /// The encoded result of a query, or what a group has emitted.
     Result {

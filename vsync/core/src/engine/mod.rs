@@ -423,6 +423,12 @@ impl Engine {
         self.groups.get(&group).map(Group::status)
     }
 
+    /// How many active members of `group`'s view do not seem gone to this node, itself included,
+    /// and how many there are. `None` without a view.
+    pub fn in_sight(&self, group: GroupId) -> Option<(usize, usize)> {
+        self.groups.get(&group)?.in_sight(&self.detector)
+    }
+
     /// Whether this node thinks that another one is gone.
     pub fn suspects(&self, node: NodeId) -> bool {
         self.detector.suspects(node)

@@ -12,7 +12,9 @@ use super::times::Times;
 use super::transfer::{Loading, Outgoing};
 use super::{Early, Header, Incoming, Turn};
 use crate::bugs::Bug;
-use crate::engine::{DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic};
+use crate::engine::{
+    Detector, DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic,
+};
 use crate::membership::{Change, is_quorum};
 use crate::multicast::Multicast;
 use crate::wire::messages::{Data, Hurry, JoinRequest, Message};
@@ -131,8 +133,18 @@ impl Membership {
     /// Whether this member thinks that a rank takes no part any more: its node is suspected, says
     /// that it is not in the group, or wants in anew.
     pub(crate) fn is_gone(&self, turn: &Turn<'_>, rank: Rank) -> bool {
+        self.seems_gone(turn.detector, rank)
+    }
+
+    fn seems_gone(&self, detector: &Detector, rank: Rank) -> bool {
         let node = self.node(rank);
-        rank != self.rank() && (turn.detector.suspects(node) || self.gave_up(rank))
+        rank != self.rank() && (detector.suspects(node) || self.gave_up(rank))
+    }
+
+    /// How many active members do not seem gone, and how many there are.
+    pub(crate) fn in_sight(&self, detector: &Detector) -> (usize, usize) {
+        let active = self.view().active;
+        ((0..active).filter(|&rank| !self.seems_gone(detector, rank)).count(), active)
     }
 
     /// Whether a rank's node has no such membership any more, by its own word.

@@ -506,6 +506,10 @@ impl Group {
         concerned.then_some((self.id, member.config.generation, view.number, member.me.entry))
     }
 
+    pub(crate) fn in_sight(&self, detector: &Detector) -> Option<(usize, usize)> {
+        self.member.as_ref().map(|member| member.in_sight(detector))
+    }
+
     pub(crate) fn status(&self) -> GroupStatus {
         match &self.member {
             Some(member) => member.status(),

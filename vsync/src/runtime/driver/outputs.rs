@@ -72,6 +72,11 @@ impl Driver {
                 Ok(())
             }
             (other, Some(slot)) => {
+                if matches!(other, Output::Blocked { .. }) {
+                    let sight = self.engine.in_sight(group).unwrap_or_default();
+                    slot.seat.status().blocked = Some(sight.into());
+                    self.blocked.insert(group);
+                }
                 let excluded = matches!(other, Output::Excluded { .. });
                 let before = if excluded { slot.nodes() } else { Vec::new() };
                 let notice = lifecycle(slot, other, &mut record);
@@ -362,13 +367,12 @@ fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After 
         Output::Blocked { .. } => {
             slot.counts.blocked = true;
             slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
-            slot.seat.status().blocked = true;
             slot.seat.event(GroupEvent::Blocked);
         }
         Output::Resumed { .. } => {
             slot.counts.blocked = false;
             slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
-            slot.seat.status().blocked = false;
+            slot.seat.status().blocked = None;
             slot.seat.event(GroupEvent::Resumed);
         }
         Output::Excluded { view, decided, .. } => {
