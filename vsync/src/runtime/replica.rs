@@ -38,7 +38,7 @@ pub(crate) const RING: usize = 1 << 20;
 pub(crate) struct Shared<S: Replicated> {
     pub(crate) seat: Arc<Seat>,
     pub(crate) feed: Feed<S::Event>,
-    card: OnceLock<Card>,
+    card: OnceLock<Arc<Card>>,
     state: Mutex<Cell<S>>,
     free: Free,
     /// The state is void, and whoever holds it next makes it so.
@@ -481,7 +481,7 @@ impl<S: Replicated> Answering for Shared<S> {
     }
 
     fn card(&self) -> &Card {
-        self.card.get_or_init(Card::of::<S>)
+        self.card.get_or_init(Card::shared::<S>)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One membership: this node as a member of a group, from its first view to its last.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 
 use super::install::Closed;
 use super::pending::Pending;
+use super::times::Times;
 use super::transfer::{Loading, Outgoing};
 use super::{Early, Header, Incoming, Turn};
 use crate::bugs::Bug;
@@ -50,10 +52,10 @@ pub(crate) struct Membership {
     pub(crate) change: Change,
     /// The proposal that made the installed view; none in view 1.
     pub(crate) decision: Option<Bytes>,
-    /// How the installed view was told, or will be, to the application.
-    pub(crate) install: Install,
+    /// How the installed view will be told to the application, as long as it is not.
+    pub(crate) install: Option<Box<Install>>,
     /// The view before, as long as others may need it.
-    pub(crate) closed: Option<Closed>,
+    pub(crate) closed: Option<Box<Closed>>,
     pub(crate) loading: Loading,
     pub(crate) outgoing: Outgoing,
     pub(crate) pending: Pending,
@@ -62,7 +64,7 @@ pub(crate) struct Membership {
     pub(crate) ended: BTreeSet<NodeId>,
     /// Members that have shown, since it was installed, that they are in the installed view, too.
     /// When they last did.
-    pub(crate) abreast: BTreeMap<NodeId, Micros>,
+    pub(crate) abreast: Times,
     /// A former member knows a successor of the installed view.
     /// Since when that is known.
     pub(crate) superseded: Option<Micros>,
@@ -80,7 +82,7 @@ pub(crate) struct Membership {
     /// When unfinished work is looked at again.
     pub(crate) chores_due: Option<Micros>,
     /// Old members answered lately: one answer serves a burst.
-    pub(crate) answered: BTreeMap<NodeId, Micros>,
+    pub(crate) answered: Times,
     /// Since when no quorum is in sight.
     pub(crate) blocked: Option<Micros>,
     /// Since when the window is full.
@@ -440,7 +442,7 @@ impl Membership {
     /// Something of `peer`'s lane was lost: tell it what is here.
     fn ask_resend(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         const ONCE: Micros = 20_000;
-        if self.answered.get(&peer).is_some_and(|&at| turn.now < at + ONCE) {
+        if self.answered.get(peer).is_some_and(|at| turn.now < at + ONCE) {
             return;
         }
         self.answered.insert(peer, turn.now);
@@ -531,6 +533,12 @@ impl Membership {
     pub(crate) fn deadline(&self) -> Option<Micros> {
         let ack = self.multicast.ack_due().filter(|_| !self.is_frozen());
         ack.into_iter().chain(self.chores_due).min()
+    }
+
+    /// Nothing is under way: gives back the room of what is empty.
+    pub(crate) fn rest(&mut self) {
+        self.multicast.rest();
+        self.pending.rest();
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
