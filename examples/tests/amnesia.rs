@@ -68,7 +68,7 @@ async fn an_optimistic_answer_can_be_forgotten() {
 async fn a_stable_answer_comes_when_it_cannot_be_forgotten() {
     let (mut cluster, members) = five().await;
     let call = members[0].take("a coffee".into()).timeout(Duration::from_millis(200));
-    assert_eq!(call.await, Err(CallError::Unknown(Unknown::Timeout))); // nobody was told anything
+    assert!(matches!(call.await, Err(CallError::Unknown(_)))); // nobody was told anything
 
     cluster.kill(0);
     cluster.kill(1);

@@ -2,7 +2,7 @@
 //! Cure: mend each error where it points: there are no others behind them.
 #![allow(unused_variables, dead_code)]
 
-use vsync::{Ctx, View, replicated};
+use vsync::{Ctx, Effect, RequestCtx, View, replicated};
 
 #[replicated]
 #[derive(Default)]
@@ -40,6 +40,12 @@ impl Board {
         self.seen
     }
 
+    #[request]
+    async fn ask(ctx: &RequestCtx<Self>) -> Effect<Result<u64, String>> {
+        let _: Effect<u64> = ctx.update().text("a", "b");
+        ctx.update().wrong(7)
+    }
+
     #[on_view]
     fn view(&mut self, view: &View) {}
 }
@@ -50,6 +56,7 @@ async fn uses(handle: BoardHandle, client: BoardClient) {
     let _ = handle.later().await;
     let _: Result<u64, _> = handle.text("a", "b").await;
     let _ = handle.first((1, 2)).await;
+    let _ = handle.ask().await;
     let _ = client.first((1, 2)).await;
     let _ = handle.group().flush().await;
     let _ = client.count().await;

@@ -1,9 +1,10 @@
 //! A request runs beside the group: it is async, has no `self`, and takes its context first.
 //! Cure: write `#[request] async fn name(ctx: &RequestCtx<Self>, …)`, with arguments and a result that
-//! own what they have; read by `ctx.read(…)`, change by `ctx.update()`.
+//! own what they have; read by `ctx.read(…)`, change by `ctx.update()`. What an update will give is
+//! the whole answer, `Effect<Result<T, E>>`, where it is one.
 #![allow(unused_variables, dead_code)]
 
-use vsync::{Ctx, RequestCtx, replicated};
+use vsync::{Ctx, Effect, RequestCtx, replicated};
 
 #[replicated]
 struct Desk {
@@ -38,6 +39,16 @@ impl Desk {
     #[request]
     async fn borrows(ctx: &RequestCtx<Self>, name: &str) -> &'static str {
         "name"
+    }
+
+    #[request]
+    async fn half(ctx: &RequestCtx<Self>) -> Result<Effect<u64>, String> {
+        Ok(ctx.update().count(1))
+    }
+
+    #[update(order = "total")]
+    fn count(&mut self, more: u64) -> u64 {
+        self.sold + more
     }
 
     #[update(order = "total")]

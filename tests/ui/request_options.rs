@@ -1,6 +1,6 @@
 //! The options of a request, and of who coordinates a type's requests.
-//! Cure: name one of the policies, or a function of your own, on the struct; on the method leave only
-//! `key`, `id`, `since` and `until`.
+//! Cure: name one of the policies, or a function of your own: for all requests as `requests = …` on the
+//! struct, for one as `policy = …` on its method, which has `key`, `id`, `since` and `until` besides.
 #![allow(unused_variables, dead_code)]
 
 use vsync::{RequestCtx, replicated};
@@ -32,6 +32,15 @@ impl Desk {
 
     #[request(retry = 3)]
     async fn retried(ctx: &RequestCtx<Self>) {}
+
+    #[request(policy = "anybody")]
+    async fn by_anybody(ctx: &RequestCtx<Self>) {}
+
+    #[request(policy = 3)]
+    async fn by_number(ctx: &RequestCtx<Self>) {}
+
+    #[request(requests = "load")]
+    async fn by_the_types_option(ctx: &RequestCtx<Self>) {}
 
     #[request(since = 3, until = 2)]
     async fn never(ctx: &RequestCtx<Self>) {}

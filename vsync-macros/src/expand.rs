@@ -115,6 +115,11 @@ impl Block<'_> {
         self.good && self.requests().next().is_some()
     }
 
+    /// Whether it has them, usable or not: their bodies, which stand there anyhow, use the effects.
+    fn has_effects(&self) -> bool {
+        !self.model.requests.is_empty()
+    }
+
     /// All of them, in the order in which they are described.
     fn methods(&self) -> impl Iterator<Item = &Method> {
         self.updates().chain(self.queries()).chain(self.requests())

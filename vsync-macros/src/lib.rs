@@ -93,6 +93,7 @@ use crate::parse::Errors;
 ///   by `ctx.update()` and what it answers are one update. Declared to give an `Effect<T>`, it may
 ///   leave its answer to an update. Also with `id`, `since` and `until`.
 ///   - `key = argument`: requests with the same argument have the same coordinator.
+///   - `policy = "primary"`, or another of those for `requests` above: who coordinates this one.
 /// - `#[on_view]`: runs at every member at the same point of the order.
 ///
 /// # Ids

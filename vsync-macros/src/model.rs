@@ -24,7 +24,7 @@ pub(crate) struct State {
     pub(crate) event: Option<Path>,
     /// Whether clients may read what is emitted.
     pub(crate) published: bool,
-    /// Who coordinates its requests: an expression of that policy.
+    /// Who coordinates its requests: a variant of the policy.
     pub(crate) requests: Option<TokenStream>,
     /// The version before.
     pub(crate) from: Option<Path>,
@@ -121,6 +121,8 @@ pub(crate) struct Method {
 pub(crate) struct Request {
     /// The argument by which its coordinator is chosen.
     pub(crate) key: Option<Ident>,
+    /// Who coordinates it, if not who coordinates the type's: a variant of the policy.
+    pub(crate) policy: Option<TokenStream>,
     /// Whether its answer may be what one of its updates gives: it is declared as an `Effect`.
     pub(crate) effect: bool,
 }

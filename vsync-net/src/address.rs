@@ -1,5 +1,10 @@
 //! Addresses as people write them.
 
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use tokio::sync::oneshot;
+
 use crate::error::ConnectError;
 
 /// What an address looks like.
@@ -33,9 +38,48 @@ pub fn check_address(addr: &str) -> Result<(), ConnectError> {
     }
 }
 
+/// The socket addresses behind one.
+///
+/// A name is looked up on a thread that nobody waits for: a runtime that ends waits for its own
+/// threads, and a resolver that does not answer would keep the process for as long.
+pub(crate) async fn look_up(addr: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(addr) = addr.parse() {
+        return Ok(vec![addr]);
+    }
+    let (tell, listen) = oneshot::channel();
+    let addr = addr.to_owned();
+    let look = move || {
+        let found = addr.to_socket_addrs().map(Iterator::collect);
+        // Who has asked may have given up.
+        drop(tell.send(found));
+    };
+    std::thread::Builder::new().name("vsync-resolver".to_owned()).spawn(look)?;
+    listen.await.map_err(io::Error::other)?
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    /// No thread of the runtime is needed, so none is held either.
+    #[test]
+    fn a_name_is_looked_up_beside_the_runtime() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(1).build().expect("a runtime");
+        let (release, held) = mpsc::channel::<()>();
+        let busy = runtime.spawn_blocking(move || held.recv());
+        let found = runtime.block_on(look_up("localhost:7400")).expect("every host has it");
+        assert!(found.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 7400));
+        assert_eq!(
+            runtime.block_on(look_up("[::1]:1")).expect("no name"),
+            ["[::1]:1".parse().expect("one")]
+        );
+        runtime.block_on(look_up("no port")).expect_err("not an address");
+        drop(release);
+        drop(busy);
+    }
 
     #[test]
     fn what_is_wrong_is_said_with_what_was_given() {

@@ -104,7 +104,8 @@ impl<S: Replicated> Group<S> {
     /// does not have it. [`ActivateError::Group`], as for calls.
     pub fn activate(&self, version: u32) -> Activate {
         let group = self.clone();
-        Activate(Limited::new(None, async move { group.active(version).await }))
+        let wait = async move { group.active(version).await };
+        Activate(Limited::new(&self.shared.seat, None, wait))
     }
 
     /// Until the version is active.

@@ -5,6 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -14,6 +15,7 @@ use vsync_net::PeerId;
 
 use crate::asked;
 use crate::asking::line;
+use crate::barrier;
 use crate::codec;
 use crate::error::{GroupError, NotApplied};
 use crate::group::{Fate, Group, Views};
@@ -25,7 +27,7 @@ use crate::seen::Seen;
 use crate::view::{MemberId, Reason, View};
 
 /// The pause before a member is asked again that could not answer.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// Which member is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +175,24 @@ pub(crate) enum Told {
     NotNow,
 }
 
+/// Asks a member, but no longer than until it is gone.
+pub(crate) async fn or_gone(
+    seat: &Seat,
+    member: MemberId,
+    asking: impl Future<Output = Told>,
+) -> Told {
+    let gone = Views::of(seat).fate(member);
+    let (mut asking, mut gone) = (pin!(asking), pin!(gone));
+    tokio::select! {
+        biased;
+        told = &mut asking => told,
+        fate = &mut gone => Told::Never(match fate {
+            Fate::Gone(reason) => reason.into(),
+            Fate::Absent | Fate::Closed => Missing::Gone,
+        }),
+    }
+}
+
 /// A query on its way to members.
 #[derive(Clone)]
 pub(crate) struct Asker {
@@ -212,6 +232,13 @@ impl Asker {
         // What was sent and has no place in the order yet is in no cut: it gets one first.
         self.seat.flush()?.wait().await?;
         // Excluded since, this node knows no more how far that was: without it there is no order.
+        self.after = Some(self.seat.seen().ok_or_else(|| self.over())?);
+        Ok(())
+    }
+
+    /// Whoever answers is to have applied all that was completed anywhere before this.
+    pub(crate) async fn linearizable(&mut self) -> Result<(), AskError> {
+        barrier::pass(&self.seat, self.answering.is_total()).await?;
         self.after = Some(self.seat.seen().ok_or_else(|| self.over())?);
         Ok(())
     }
@@ -261,6 +288,7 @@ impl Asker {
             Answer::Result { bytes, seen } => return Told::Answer(bytes, seen),
             Answer::BadQuery(why) => why,
             Answer::UnknownQuery { id } => format!("it knows no query {id:#x}"),
+            Answer::NotUnderstood => "its release does not know the question".to_owned(),
             Answer::Type { there } => format!("what it has is `{there}`"),
             Answer::TooLarge { size, limit } => {
                 format!("the answer has {size} bytes, the limit is {limit}")
@@ -272,7 +300,7 @@ impl Asker {
 
     /// Asks a member once, or until it is gone.
     async fn once_or_gone(&self, member: MemberId, share: (u32, u32)) -> Told {
-        self.or_gone(member, self.once(member, share)).await
+        or_gone(&self.seat, member, self.once(member, share)).await
     }
 
     /// Asks a member until it has answered or is gone.
@@ -285,20 +313,7 @@ impl Asker {
                 }
             }
         };
-        self.or_gone(member, asking).await
-    }
-
-    async fn or_gone(&self, member: MemberId, asking: impl Future<Output = Told>) -> Told {
-        let gone = Views::of(&self.seat).fate(member);
-        let (mut asking, mut gone) = (pin!(asking), pin!(gone));
-        tokio::select! {
-            biased;
-            told = &mut asking => told,
-            fate = &mut gone => Told::Never(match fate {
-                Fate::Gone(reason) => reason.into(),
-                Fate::Absent | Fate::Closed => Missing::Gone,
-            }),
-        }
+        or_gone(&self.seat, member, asking).await
     }
 
     /// Has a share done: by its own member first, and then by one after the other.
@@ -396,9 +411,20 @@ pub struct QueryAt<S: Replicated, R> {
     group: Group<S>,
     target: Target,
     query: Result<Vec<u8>, EncodeError>,
-    after_mine: bool,
+    after: After,
     timeout: Option<Duration>,
     result: PhantomData<fn() -> R>,
+}
+
+/// What has to be in the state that a question is answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum After {
+    /// Whatever is.
+    Any,
+    /// What was applied at or sent from here before.
+    Mine,
+    /// That, and what was completed anywhere before.
+    All,
 }
 
 impl<S: Replicated, R> QueryAt<S, R> {
@@ -407,7 +433,8 @@ impl<S: Replicated, R> QueryAt<S, R> {
         target: Target,
         query: Result<Vec<u8>, EncodeError>,
     ) -> Self {
-        QueryAt { group, target, query, after_mine: false, timeout: None, result: PhantomData }
+        let (after, timeout) = (After::Any, None);
+        QueryAt { group, target, query, after, timeout, result: PhantomData }
     }
 
     /// Orders the question with the group's updates: it is answered from a state in which
@@ -416,7 +443,14 @@ impl<S: Replicated, R> QueryAt<S, R> {
     /// What was sent is waited for first until it is stable, as by [`Group::flush`]. Where the
     /// asker goes on to another view meanwhile, or the member is ahead of it, the order holds, too.
     pub fn after_mine(mut self) -> Self {
-        self.after_mine = true;
+        self.after = self.after.max(After::Mine);
+        self
+    }
+
+    /// Has it answered from a state that has in it every update that was completed anywhere before
+    /// this was asked: see [`Query::linearizable`](crate::Query::linearizable).
+    pub fn linearizable(mut self) -> Self {
+        self.after = After::All;
         self
     }
 
@@ -429,16 +463,18 @@ impl<S: Replicated, R> QueryAt<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for QueryAt<S, R> {
     type Output = Result<R, AskError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = AskFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        AskFuture::new(async move {
             let deadline = self.timeout.map(|limit| Instant::now() + limit);
             let mut asker = Asker::of(&self.group, self.query)?;
             let member = asker.target(self.target)?;
             let work = async {
-                if self.after_mine {
-                    asker.after_mine().await?;
+                match self.after {
+                    After::Any => {}
+                    After::Mine => asker.after_mine().await?,
+                    After::All => asker.linearizable().await?,
                 }
                 match asker.insist(member, (0, 1)).await {
                     Told::Answer(bytes, _) => decoded(&bytes),
@@ -448,6 +484,31 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for QueryAt
             };
             by(deadline, work).await.unwrap_or_else(|| Err(AskError::Timeout(vec![member])))
         })
+    }
+}
+
+/// A query that is being asked of members: of a [`QueryAt`], a [`Scatter`](crate::Scatter) or a
+/// [`ScatterSome`](crate::ScatterSome).
+#[must_use = "futures do nothing unless polled"]
+pub struct AskFuture<T>(Pin<Box<dyn Future<Output = Result<T, AskError>> + Send>>);
+
+impl<T> AskFuture<T> {
+    pub(crate) fn new(asking: impl Future<Output = Result<T, AskError>> + Send + 'static) -> Self {
+        AskFuture(Box::pin(asking))
+    }
+}
+
+impl<T> Future for AskFuture<T> {
+    type Output = Result<T, AskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for AskFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskFuture").finish_non_exhaustive()
     }
 }
 

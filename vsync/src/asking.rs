@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vsync_net::PeerInfo;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ask::Target;
+use crate::ask::{Missing, Target, Told};
 use crate::card::Card;
 use crate::client::Connection;
 use crate::error::ClientError;
@@ -18,6 +18,7 @@ use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST};
 use crate::runtime::sessions::{Commit, Committed, KEY, Recorded, Refusal, RequestId};
 use crate::seen::Seen;
 use crate::session::{Route, Ticket};
+use crate::view::MemberId;
 
 /// How long one member may take before another is asked.
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -100,19 +101,62 @@ impl Asking<'_> {
         &self,
         query: Vec<u8>,
         seen: Option<Seen>,
-        at: Option<Target>,
+        (at, linearizable): (Option<Target>, bool),
     ) -> Result<(Vec<u8>, Seen), ClientError> {
-        if query.len() > LONGEST {
-            return Err(ClientError::TooLarge { size: query.len(), limit: LONGEST });
-        }
+        self.fits(&query)?;
         self.in_time()?;
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let line = line(&query, |id| self.card.query(id));
-        let ask = Ask::Query { group, schema, line, query: query.clone(), seen, at };
+        let asked = query.clone();
+        let ask = match linearizable {
+            true => Ask::Linearizable { group, schema, line, query: asked, seen, at },
+            false => Ask::Query { group, schema, line, query: asked, seen, at },
+        };
         let mut attempts = Attempts::new();
         match self.until_answered::<S>(&ask, &mut attempts).await? {
             Answer::Result { bytes, seen } => Ok((bytes, seen)),
             other => Err(self.error::<S>(other, &query)),
+        }
+    }
+
+    /// The active members, by rank, in a view that is as new as `seen`.
+    pub(crate) async fn members<S: Replicated>(
+        &self,
+        seen: Option<Seen>,
+    ) -> Result<Vec<MemberId>, ClientError> {
+        self.in_time()?;
+        let (group, schema) = (self.group.to_owned(), schema::<S>());
+        let ask = Ask::View { group, schema, seen };
+        match self.until_answered::<S>(&ask, &mut Attempts::new()).await? {
+            Answer::View { members, .. } => Ok(members),
+            other => Err(self.error::<S>(other, &[])),
+        }
+    }
+
+    /// Has one member do its share of a query, and nobody in its place.
+    pub(crate) async fn share<S: Replicated>(
+        &self,
+        query: &[u8],
+        seen: Option<Seen>,
+        (member, share): (MemberId, (u32, u32)),
+    ) -> Result<Told, ClientError> {
+        let (group, schema) = (self.group.to_owned(), schema::<S>());
+        let line = line(query, |id| self.card.share(id));
+        let ask = Ask::Share { group, schema, line, query: query.to_vec(), seen, member, share };
+        let answer = match self.until_answered::<S>(&ask, &mut Attempts::new()).await {
+            // The deadline is that of all shares: this one has none.
+            Err(ClientError::Timeout { .. }) => return Ok(Told::Never(Missing::Late)),
+            answer => answer?,
+        };
+        match answer {
+            Answer::Result { bytes, seen } => Ok(Told::Answer(bytes, seen)),
+            Answer::Missing { why, .. } => Ok(Told::Never(why)),
+            Answer::NoSuchMember(_) => Ok(Told::Never(Missing::Gone)),
+            Answer::Type { there } if there != S::NAME => {
+                let here = method(query).and_then(|id| self.card.share(id)).unwrap_or_default();
+                Err(ClientError::Type { name: self.group.to_owned(), here, there })
+            }
+            other => Err(self.error::<S>(other, query)),
         }
     }
 
@@ -184,6 +228,14 @@ impl Asking<'_> {
         }
     }
 
+    /// An error if a query is too long to be asked.
+    pub(crate) fn fits(&self, query: &[u8]) -> Result<(), ClientError> {
+        match query.len() {
+            0..=LONGEST => Ok(()),
+            size => Err(ClientError::TooLarge { size, limit: LONGEST }),
+        }
+    }
+
     /// An error if the deadline is over before anything was asked.
     fn in_time(&self) -> Result<(), ClientError> {
         match Instant::now() < self.deadline {
@@ -235,6 +287,7 @@ impl Asking<'_> {
         if let Ok(answer) = timeout_at(self.deadline, answered).await {
             if let Answer::Result { seen, .. }
             | Answer::Committed { seen, .. }
+            | Answer::View { seen, .. }
             | Answer::Pending(seen) = &answer
             {
                 self.route.raise(seen);
@@ -335,8 +388,10 @@ impl Asking<'_> {
             Ok(Ok(Answer::UnderWay(why))) => attempts.lost(at(&why)),
             Ok(Ok(answer)) => {
                 attempts.under_way = false;
-                if let Answer::Result { .. } | Answer::Committed { .. } | Answer::Pending(_) =
-                    &answer
+                if let Answer::Result { .. }
+                | Answer::Committed { .. }
+                | Answer::View { .. }
+                | Answer::Pending(_) = &answer
                 {
                     self.route.answered(peer.clone());
                 }
@@ -367,6 +422,7 @@ impl Asking<'_> {
             Answer::BadQuery(why) => ClientError::Decode(why),
             Answer::NoSuchMember(target) => ClientError::NoSuchMember(target),
             Answer::Missing { member, why } => ClientError::NoAnswer { member, why },
+            Answer::NotUnderstood => ClientError::NotUnderstood,
             Answer::TooLarge { size, limit } => ClientError::TooLarge {
                 size: usize::try_from(size).unwrap_or(usize::MAX),
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),

@@ -113,7 +113,9 @@ impl NodeBuilder {
 
     /// Forms a new cluster together with the seeds, once `nodes` of them, this one included, wait
     /// for it. All of them say so, with the same number and seeds, and none of them says
-    /// [`bootstrap`](NodeBuilder::bootstrap); a cluster that is there already is joined.
+    /// [`bootstrap`](NodeBuilder::bootstrap); a cluster that is there already is joined. Where too
+    /// few come before the [`patience`](NodeBuilder::patience) is over,
+    /// [`NotFormed`](StartError::NotFormed) says how many did and who was not reached.
     pub fn expect(mut self, nodes: usize) -> Self {
         self.expect = Some(nodes);
         self

@@ -12,13 +12,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::error::{CallError, GroupError, NotApplied, Unknown};
+use crate::error::{CallError, GroupError, Unknown};
 use crate::group::Group;
 use crate::optimistic::{Optimistic, Outcome, declared};
 use crate::replicated::Replicated;
 use crate::runtime::callers::{Answer, Waiter};
 use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::room::{Room, Ticket};
+use crate::runtime::seat::Seat;
 use crate::runtime::stability::Stability;
 
 /// An update that is sent when this is first polled.
@@ -48,8 +49,9 @@ impl<S: Replicated, V, O> Call<S, V, O> {
 }
 
 impl<S: Replicated, V: Send + 'static, O: Outcome> Call<S, V, O> {
-    /// Gives up waiting after `limit`: the outcome is then [`NotApplied`] if the update was still
-    /// waiting for its turn, and [`Unknown`] if it was under way.
+    /// Gives up waiting after `limit`: the outcome is then [`NotApplied`](crate::NotApplied) if the
+    /// update was still waiting for its turn, and [`Unknown`] if it was under way. Either says
+    /// whether the group has no quorum.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
@@ -226,7 +228,7 @@ impl<S: Replicated, L: Listen> Progress<S, L> {
     fn poll_told(
         &mut self,
         cx: &mut Context<'_>,
-        late: impl FnOnce(bool) -> Poll<GroupError>,
+        late: impl FnOnce(&Seat, bool) -> Poll<GroupError>,
     ) -> Poll<Result<L::Word, GroupError>> {
         let Stage::Under { listen, place } = &mut self.stage else {
             return Poll::Ready(Err(GroupError::Unknown(Unknown::Closed)));
@@ -238,8 +240,9 @@ impl<S: Replicated, L: Listen> Progress<S, L> {
                 Poll::Ready(told)
             }
             Poll::Pending if self.late(cx) => {
-                let outbox = &self.group.shared.seat.outbox;
-                let error = ready!(late(place.is_some_and(|place| outbox.withdraw(place))));
+                let seat = &self.group.shared.seat;
+                let withdrawn = place.is_some_and(|place| seat.outbox.withdraw(place));
+                let error = ready!(late(seat, withdrawn));
                 self.give_up();
                 Poll::Ready(Err(error))
             }
@@ -249,11 +252,8 @@ impl<S: Replicated, L: Listen> Progress<S, L> {
 }
 
 /// What a caller that waits for an answer is told when its time is over.
-fn out_of_time(withdrawn: bool) -> Poll<GroupError> {
-    Poll::Ready(match withdrawn {
-        true => GroupError::NotApplied(NotApplied::Timeout),
-        false => GroupError::Unknown(Unknown::Timeout),
-    })
+fn out_of_time(seat: &Seat, withdrawn: bool) -> Poll<GroupError> {
+    Poll::Ready(seat.too_late(withdrawn))
 }
 
 /// A [`Call`] that waits for stability.
@@ -347,8 +347,8 @@ impl<S: Replicated> Future for SendCall<S> {
         };
         self.progress.leave(who)?;
         let Stage::Under { .. } = self.progress.stage else { return Poll::Ready(Ok(())) };
-        self.progress.poll_told(cx, |withdrawn| match withdrawn {
-            true => Poll::Ready(GroupError::NotApplied(NotApplied::Timeout)),
+        self.progress.poll_told(cx, |seat, withdrawn| match withdrawn {
+            true => Poll::Ready(seat.too_late(true)),
             // Its turn has come just now: the word is on its way.
             false => Poll::Pending,
         })

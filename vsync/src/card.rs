@@ -1,7 +1,9 @@
 //! [`Card`]: what a type is, so that two programs can tell whether they mean the same by it.
 
-use std::collections::BTreeSet;
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vsync_core::engine::{Class, Level};
 
@@ -120,7 +122,22 @@ pub(crate) fn fields<S: State>() -> Vec<String> {
     parts.map(|((name, ty), shape)| format!("{name}: {ty} #{shape}")).collect()
 }
 
+/// The cards of this program's types that some group has asked for: a type has one, however many
+/// groups are of it.
+static CARDS: Mutex<BTreeMap<TypeId, Arc<Card>>> = Mutex::new(BTreeMap::new());
+
 impl Card {
+    /// The card of `S`, made when it is first asked for.
+    pub(crate) fn shared<S: Replicated>() -> Arc<Card> {
+        let cards = || CARDS.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cards().get(&TypeId::of::<S>()).cloned();
+        // Not under the lock: code of the user's has a part in it.
+        known.unwrap_or_else(|| {
+            let card = Arc::new(Card::of::<S>());
+            Arc::clone(cards().entry(TypeId::of::<S>()).or_insert(card))
+        })
+    }
+
     /// The card of a type.
     pub fn of<S: Replicated>() -> Card {
         let mut shapes = S::method_shapes();
@@ -141,7 +158,7 @@ impl Card {
         });
         let queries = queries.into_iter().map(|(id, name)| (*id, *name, None, false, 1, None));
         let requests = requests.into_iter().map(|method| {
-            let delivery = Some((S::REQUESTS_BY.to_string(), String::new()));
+            let delivery = Some((S::request_policy(method.id).to_string(), String::new()));
             (method.id, method.name, delivery, true, method.since, method.until)
         });
         let all = updates.chain(queries).chain(requests);

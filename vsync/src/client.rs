@@ -206,7 +206,7 @@ impl Connection {
                     return Ok(peer);
                 }
                 Ok(Err(error)) => failed.push((seed, error.to_string())),
-                Err(_) => failed.push((seed, "no answer in time".to_owned())),
+                Err(_) => failed.push((seed, "nobody answers there".to_owned())),
             }
         }
         Err(ClientError::Unreachable { seeds: failed })

@@ -51,6 +51,8 @@ impl Entry {
 #[replicated(crate = "crate", name = "vsync.directory")]
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
+    /// Which cluster it is of: the number of the node that has formed it.
+    cluster: u64,
     groups: BTreeMap<String, Entry>,
     /// The last number given to a group.
     last: u64,
@@ -60,6 +62,17 @@ pub(crate) struct Directory {
 
 #[replicated(crate = "crate")]
 impl Directory {
+    /// That of a cluster which this node forms. Who joins one gets the directory that is there.
+    pub(crate) fn formed_by(node: u64) -> Directory {
+        Directory { cluster: node, ..Directory::default() }
+    }
+
+    /// Which cluster it is of.
+    #[query]
+    pub(crate) fn cluster(&self) -> u64 {
+        self.cluster
+    }
+
     /// Decides, once, who makes the group of this name: the caller, or else (as the error) what
     /// there is already.
     ///

@@ -3,14 +3,17 @@
 //! Their `Debug` is their text: it is what a program shows whose `main` gives the error back, and
 //! what `unwrap` says.
 
+mod join;
+mod sight;
 mod start;
 
 use std::error::Error;
 use std::fmt;
 
+pub use self::join::JoinError;
+pub(crate) use self::sight::Sight;
 pub use self::start::StartError;
 use crate::ask::{Missing, Target};
-use crate::state::CheckpointError;
 use crate::view::MemberId;
 
 /// An error of the network below, as it says itself.
@@ -28,6 +31,17 @@ pub(crate) fn told(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result
             text.push_str(&why);
         }
         source = error.source();
+    }
+    Ok(())
+}
+
+/// What became of each address. Some reasons begin with it.
+fn by_address(f: &mut fmt::Formatter<'_>, reasons: &[(String, String)]) -> fmt::Result {
+    for (address, why) in reasons {
+        match why.starts_with(address.as_str()) {
+            true => write!(f, "; {why}")?,
+            false => write!(f, "; {address}: {why}")?,
+        }
     }
     Ok(())
 }
@@ -68,6 +82,14 @@ pub enum NotApplied {
     },
     /// The deadline came while the update was still waiting for its turn.
     Timeout,
+    /// The same, and the group had no quorum: too few of the active members of its view were in
+    /// sight of this one.
+    NoQuorum {
+        /// How many were, this one included.
+        in_sight: usize,
+        /// How many there are.
+        active: usize,
+    },
     /// This membership ended before the update got its turn, or the view was decided without it.
     Excluded,
     /// The group was left, or the node is shut down.
@@ -93,6 +115,10 @@ impl fmt::Display for NotApplied {
                 "`{method}` was there until version {until}, and version {active} is active"
             ),
             NotApplied::Timeout => f.write_str("the deadline came before the update was sent"),
+            NotApplied::NoQuorum { in_sight, active } => {
+                let sight = Sight { in_sight: *in_sight, active: *active };
+                write!(f, "the deadline came before the update was sent, and {sight}")
+            }
             NotApplied::Excluded => f.write_str("this node was excluded from the group"),
             NotApplied::Closed => f.write_str("the group is closed here"),
         }
@@ -114,6 +140,14 @@ pub enum Unknown {
     /// The deadline came first: an update was sent by then, and is under way; what was read or
     /// awaited has not become stable.
     Timeout,
+    /// The same, and the group had no quorum: too few of the active members of its view were in
+    /// sight of this one. What is under way takes effect when there is a quorum again.
+    NoQuorum {
+        /// How many were, this one included.
+        in_sight: usize,
+        /// How many there are.
+        active: usize,
+    },
     /// This membership ended while the update was under way.
     Excluded,
     /// The group was left, or the node was shut down, while the update was under way.
@@ -126,6 +160,13 @@ pub enum Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Unknown::NoQuorum { in_sight, active } => {
+                let sight = Sight { in_sight: *in_sight, active: *active };
+                return write!(
+                    f,
+                    "the deadline came first, and {sight}: what was sent by then is under way"
+                );
+            }
             Unknown::Timeout => "the deadline came first: what was sent by then is under way",
             Unknown::Excluded => "this node was excluded while the update was under way",
             Unknown::Closed => "the group was closed here while the update was under way",
@@ -236,125 +277,6 @@ impl<E> From<GroupError> for CallError<E> {
     }
 }
 
-/// Why a group could not be created or joined.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// `create` of a group that exists.
-    Exists {
-        /// The group's name.
-        name: String,
-    },
-    /// `join` of a group that does not exist.
-    NoSuchGroup {
-        /// The group's name.
-        name: String,
-    },
-    /// This node is already a member, or is becoming one.
-    AlreadyMember {
-        /// The group's name.
-        name: String,
-    },
-    /// The group replicates another type.
-    Type {
-        /// The group's name.
-        name: String,
-        /// What this node replicates.
-        here: String,
-        /// What the group replicates.
-        there: String,
-    },
-    /// The deadline came; the last reason.
-    Timeout {
-        /// The group's name.
-        name: String,
-        /// What was being waited for.
-        waiting: String,
-    },
-    /// The version of the type that is active in the group is none that this program knows a way
-    /// from.
-    Version {
-        /// The group's name.
-        name: String,
-        /// The version of this program.
-        here: u32,
-        /// The version that is active.
-        active: u32,
-    },
-    /// The type is not the same in this program and in that of a member.
-    Schema {
-        /// The group's name.
-        name: String,
-        /// What differs, in words.
-        differences: Vec<String>,
-    },
-    /// The checkpoint that a member sent could not be loaded.
-    Checkpoint {
-        /// The group's name.
-        name: String,
-        /// Why.
-        error: CheckpointError,
-    },
-    /// The membership ended before it was active: a method of the type failed.
-    Ended {
-        /// The group's name.
-        name: String,
-        /// Why.
-        why: String,
-    },
-    /// The directory could not be asked.
-    Directory(GroupError),
-    /// The node is shut down.
-    Closed,
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            JoinError::Exists { name } => write!(f, "the group {name:?} already exists"),
-            JoinError::NoSuchGroup { name } => write!(f, "there is no group {name:?}"),
-            JoinError::AlreadyMember { name } => {
-                write!(f, "this node is already a member of {name:?}")
-            }
-            JoinError::Type { name, here, there } => {
-                write!(f, "the group {name:?} replicates {there}, not {here}")
-            }
-            JoinError::Timeout { name, waiting } => {
-                write!(f, "no membership in {name:?} before the deadline: {waiting}")
-            }
-            JoinError::Version { name, here, active } if here < active => write!(
-                f,
-                "in the group {name:?} version {active} is active, this program has version {here}"
-            ),
-            JoinError::Version { name, here, active } => write!(
-                f,
-                "in the group {name:?} version {active} is active, and version {here}, which this \
-                 program has, knows no way from it (`from`)"
-            ),
-            JoinError::Schema { name, differences } => write!(
-                f,
-                "the type of the group {name:?} is not the same here and there: {} (an update \
-                 that is new wants `since = …`, one that has gone is kept with `until = …`)",
-                differences.join("; ")
-            ),
-            JoinError::Checkpoint { name, error } => {
-                write!(f, "no membership in {name:?}: {error}")
-            }
-            JoinError::Ended { name, why } => write!(f, "no membership in {name:?}: {why}"),
-            JoinError::Directory(error) => write!(f, "the directory: {error}"),
-            JoinError::Closed => f.write_str("the node is shut down"),
-        }
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        told(self, f)
-    }
-}
-
-impl std::error::Error for JoinError {}
-
 /// Why a client's operation failed. Queries have no effect, so each may be tried again; of an
 /// update, [`ClientCallError`] says more.
 #[non_exhaustive]
@@ -429,6 +351,8 @@ pub enum ClientError {
         /// Why.
         why: Missing,
     },
+    /// The member asked does not know this kind of question: it runs an earlier release.
+    NotUnderstood,
     /// The deadline came; the last reason.
     Timeout {
         /// What the last attempt met.
@@ -454,10 +378,7 @@ impl fmt::Display for ClientError {
             ClientError::Network(error) => write!(f, "network: {error}"),
             ClientError::Unreachable { seeds } => {
                 f.write_str("no address answered")?;
-                for (seed, why) in seeds {
-                    write!(f, "; {seed}: {why}")?;
-                }
-                Ok(())
+                by_address(f, seeds)
             }
             ClientError::NoSuchGroup { name } => write!(f, "there is no group {name:?}"),
             ClientError::Type { name, here, there } => {
@@ -481,6 +402,9 @@ impl fmt::Display for ClientError {
             }
             ClientError::NoSuchMember(target) => target.nobody(f),
             ClientError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
+            ClientError::NotUnderstood => {
+                f.write_str("the member asked does not know this kind of question")
+            }
             ClientError::Timeout { last } => write!(f, "no answer before the deadline: {last}"),
             ClientError::Deadline => f.write_str("the deadline came before the answer"),
             ClientError::Cancelled => f.write_str("the request was cancelled"),

@@ -107,7 +107,10 @@ pub(crate) async fn submit(registered: &Registered, inner: Inner, stable: bool) 
         Err(_) if place.is_some_and(|place| seat.outbox.withdraw(place)) => {
             Answer::Unavailable("its turn has not come".to_owned())
         }
-        Err(_) => Answer::UnderWay("it has not become stable in time".to_owned()),
+        Err(_) => Answer::UnderWay(match seat.status().blocked {
+            Some(sight) => format!("it is not stable yet: {sight}"),
+            None => "it has not become stable in time".to_owned(),
+        }),
     }
 }
 

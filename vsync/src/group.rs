@@ -160,7 +160,8 @@ impl<S: Replicated> Group<S> {
     /// ```
     pub fn flush(&self) -> Flush {
         let seat = Arc::clone(&self.shared.seat);
-        Flush(Limited::new(None, async move { seat.flush()?.wait().await }))
+        let wait = async move { seat.flush()?.wait().await };
+        Flush(Limited::new(&self.shared.seat, None, wait))
     }
 
     /// Leaves the group: takes no more calls, and is gone when the others have everything that was
@@ -174,8 +175,9 @@ impl<S: Replicated> Group<S> {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(GroupError::Unknown(Unknown::Closed)),
             Err(_) => {
+                let late = seat.too_late(false);
                 seat.command(Command::Abandon { group, why: "the leave took too long".to_owned() });
-                Err(GroupError::Unknown(Unknown::Timeout))
+                Err(late)
             }
         }
     }
@@ -187,7 +189,8 @@ impl<S: Replicated> Group<S> {
 pub struct Flush(Limited<(), GroupError>);
 
 impl Flush {
-    /// Gives up waiting after `limit`: [`Unknown::Timeout`], if not all is stable by then.
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`], if not all is stable by then, or
+    /// [`Unknown::NoQuorum`].
     pub fn timeout(self, limit: Duration) -> Self {
         Flush(self.0.within(limit))
     }

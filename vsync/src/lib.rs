@@ -59,6 +59,7 @@ mod activation;
 mod ask;
 mod asked;
 mod asking;
+mod barrier;
 mod builder;
 mod call;
 mod card;
@@ -80,6 +81,7 @@ mod query;
 mod query_ctx;
 mod remote;
 mod remote_call;
+mod remote_scatter;
 mod replicated;
 pub mod report;
 mod request;
@@ -102,7 +104,7 @@ mod view;
 mod watch;
 
 pub use activation::{Activate, ActivateError};
-pub use ask::{AskError, Missing, QueryAt, Target};
+pub use ask::{AskError, AskFuture, Missing, QueryAt, Target};
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};
@@ -117,14 +119,15 @@ pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
 pub use group::{Fate, Flush, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
-pub use query::{Query, QueryFuture};
+pub use query::{LinearizableQuery, Query, QueryFuture};
 pub use query_ctx::QueryCtx;
 pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
 pub use remote_call::{RemoteCall, RemoteCallFuture};
+pub use remote_scatter::{RemoteScatter, RemoteScatterFuture, RemoteScatterSome};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use request::{
-    Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx, RequestInfo,
-    Responded, Responding,
+    Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx,
+    RequestFuture, RequestInfo, Responded, Responding,
 };
 pub use rng::Rng;
 pub use scatter::{Scatter, ScatterSome, Scattered};

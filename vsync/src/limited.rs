@@ -3,15 +3,18 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use crate::error::{GroupError, Unknown};
+use crate::error::GroupError;
+use crate::runtime::seat::Seat;
 
-/// A wait that gives up when its time is over, which counts from the first poll on.
+/// A wait at a group that gives up when its time is over, which counts from the first poll on.
 pub(crate) struct Limited<T, E> {
+    seat: Arc<Seat>,
     wait: Pin<Box<dyn Future<Output = Result<T, E>> + Send>>,
     limit: Option<Duration>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -19,10 +22,11 @@ pub(crate) struct Limited<T, E> {
 
 impl<T, E> Limited<T, E> {
     pub(crate) fn new(
+        seat: &Arc<Seat>,
         limit: Option<Duration>,
         wait: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Self {
-        Limited { wait: Box::pin(wait), limit, deadline: None }
+        Limited { seat: Arc::clone(seat), wait: Box::pin(wait), limit, deadline: None }
     }
 
     /// Gives up after `limit`.
@@ -42,7 +46,7 @@ impl<T, E: From<GroupError>> Future for Limited<T, E> {
         let Some(limit) = self.limit else { return Poll::Pending };
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(Err(GroupError::Unknown(Unknown::Timeout).into()))
+        Poll::Ready(Err(self.seat.too_late(false).into()))
     }
 }
 

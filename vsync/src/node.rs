@@ -13,7 +13,7 @@ use vsync_core::wire::{GroupId, NodeId};
 use vsync_net::Transport;
 
 use crate::builder::NodeBuilder;
-use crate::directory;
+use crate::directory::{self, DirectoryHandle};
 use crate::error::{JoinError, StartError};
 use crate::group::Group;
 use crate::replicated::Replicated;
@@ -23,14 +23,12 @@ use crate::runtime::history::Writer;
 use crate::runtime::rpc::Rpc;
 use crate::runtime::{Command, Driver, Notice, Parts};
 use crate::service;
-use crate::steward::{self, Core, Failure, How, Manner};
+use crate::steward::{self, Core, Failure, FailureKind, How, Manner};
 
 /// Questions of others that may wait to be answered.
 const QUESTIONS: usize = 1024;
 /// The environment variable that names the directory of histories.
 const HISTORY: &str = "VSYNC_HISTORY";
-/// How long a seed may take to say whether it is in a cluster.
-const QUESTION: Duration = Duration::from_secs(2);
 
 /// One process of a cluster: an endpoint, and the groups that it is in.
 ///
@@ -120,39 +118,60 @@ impl Node {
         let entered = steward::enter_directory(&self.core, bootstrap, deadline, &mut why).await;
         match entered {
             Ok(group) => {
+                let directory: DirectoryHandle = group.into();
                 // Set once: a node enters its cluster once.
-                drop(self.core.directory.set(group.into()));
+                if let Ok(cluster) = directory.cluster().optimistic() {
+                    let cluster = cluster.into_unstable("as old as the cluster");
+                    let _ = self.core.cluster.set(cluster);
+                }
+                drop(self.core.directory.set(directory));
                 Ok(())
             }
-            Err(JoinError::Timeout { .. }) if !bootstrap => {
-                let blocked: Vec<_> = why
-                    .iter()
-                    .filter(|(_, failure)| failure.blocked)
-                    .map(|it| it.0.clone())
-                    .collect();
-                if !blocked.is_empty() {
-                    return Err(StartError::NoQuorum { seeds: blocked });
-                }
-                let own = &self.core.transport.local().addr;
-                for seed in &self.core.seeds {
-                    why.entry(seed.clone()).or_insert_with(|| match seed == own {
-                        true => Failure::itself(),
-                        false => Failure::unanswered(),
-                    });
-                }
-                let reason = |(seed, failure): (String, Failure)| (seed, failure.why);
-                Err(StartError::Unreachable { seeds: why.into_iter().map(reason).collect() })
-            }
+            Err(JoinError::Timeout { .. }) if !bootstrap => Err(self.outside(why)),
             Err(error) => Err(StartError::Directory(Box::new(error))),
         }
+    }
+
+    /// Why no cluster was entered, from what became of each seed.
+    fn outside(&self, mut why: BTreeMap<String, Failure>) -> StartError {
+        let of = |why: &BTreeMap<String, Failure>, kind| -> Vec<String> {
+            why.iter().filter(|(_, failure)| failure.kind == kind).map(|it| it.0.clone()).collect()
+        };
+        let blocked = of(&why, FailureKind::Blocked);
+        if !blocked.is_empty() {
+            return StartError::NoQuorum { seeds: blocked };
+        }
+        let apart = why.iter().filter_map(|(seed, failure)| match failure.kind {
+            FailureKind::Apart { nodes } => Some((seed.clone(), nodes)),
+            _ => None,
+        });
+        let apart: Vec<_> = apart.collect();
+        if !apart.is_empty() {
+            return StartError::SeveralClusters { seeds: apart };
+        }
+        let own = &self.core.transport.local().addr;
+        for seed in &self.core.seeds {
+            why.entry(seed.clone()).or_insert_with(|| match seed == own {
+                true => Failure::itself(),
+                false => Failure::unreached(),
+            });
+        }
+        let reason = |(seed, failure): (String, Failure)| (seed, failure.why);
+        let inside = why.values().any(|failure| failure.kind == FailureKind::Inside);
+        let refused = why.values().all(|failure| failure.kind == FailureKind::Lasting);
+        let Some(expected) = self.core.votes.expect.filter(|_| !inside && !refused) else {
+            return StartError::Unreachable { seeds: why.into_iter().map(reason).collect() };
+        };
+        let waiting = of(&why, FailureKind::Waiting);
+        why.retain(|seed, failure| seed != own && failure.kind != FailureKind::Waiting);
+        StartError::NotFormed { expected, waiting, missing: why.into_iter().map(reason).collect() }
     }
 
     /// A seed that belongs to a cluster already.
     async fn living_seed(&self) -> Option<String> {
         let core = &self.core;
         for seed in core.seeds.iter().filter(|seed| **seed != core.transport.local().addr) {
-            let asked = tokio::time::timeout(QUESTION, core.ask_cluster(seed)).await;
-            if let Ok(Ok(cluster)) = asked
+            if let Ok(cluster) = core.ask_cluster(seed).await
                 && !cluster.members.is_empty()
             {
                 return Some(seed.clone());

@@ -22,6 +22,7 @@ pub use crate::query::{Here, Query};
 pub use crate::query_ctx::QueryCtx;
 pub use crate::remote::{Remote, RemoteGroup, RemoteQuery};
 pub use crate::remote_call::RemoteCall;
+pub use crate::remote_scatter::RemoteScatter;
 pub use crate::replicated::{
     ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature,
 };
@@ -394,6 +395,16 @@ where
     let mut bytes = Vec::new();
     let encoded = S::encode_query(query, &mut bytes).map(|()| bytes);
     RemoteQuery::new(group.clone(), encoded)
+}
+
+/// What a client's handle gives for a query whose work the members divide.
+pub fn remote_scatter<S, R>(group: &RemoteGroup<S>, query: &S::Query) -> RemoteScatter<S, R>
+where
+    S: Replicated,
+{
+    let mut bytes = Vec::new();
+    let encoded = S::encode_query(query, &mut bytes).map(|()| bytes);
+    RemoteScatter::new(group.clone(), encoded)
 }
 
 /// What a client's handle gives for an update.

@@ -3,16 +3,19 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::ask::{QueryAt, Target};
+use crate::barrier;
 use crate::error::GroupError;
 use crate::group::Group;
 use crate::limited::Limited;
 use crate::optimistic::Optimistic;
 use crate::query_ctx::QueryCtx;
 use crate::replicated::{EncodeError, Replicated};
+use crate::runtime::replica::Answering;
 use crate::runtime::seat::Seat;
 
 /// Where a query is run: what it may know of that is there for those that ask.
@@ -77,7 +80,8 @@ impl<S: Replicated, R> Query<S, R> {
 
 impl<S: Replicated, R: Send + 'static> Query<S, R> {
     /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), if the state
-    /// was not free, or what was read has not become stable by then.
+    /// was not free, or what was read has not become stable by then; where the group has no quorum,
+    /// [`Unknown::NoQuorum`](crate::Unknown::NoQuorum).
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
@@ -93,6 +97,66 @@ impl<S: Replicated, R: Send + 'static> Query<S, R> {
         let shared = &group.shared;
         let (value, stability) = shared.read(|state| asking.read(state, Here(&shared.seat)))?;
         Ok(Optimistic::new(value, stability))
+    }
+
+    /// Reads what is the latest: the state has in it every update that was completed anywhere
+    /// before this is first polled, by its caller having been told that it is stable, and all that
+    /// any query had shown by then. Total updates and such queries are linearizable together,
+    /// whichever members and clients ask. Fifo and causal updates that are under way at the same
+    /// time are still applied in another order at each member, as these orders allow.
+    ///
+    /// A plain query reads the replica at hand, which may lag behind what others have completed: a
+    /// member that was cut off, and does not know it yet, still answers.
+    ///
+    /// It costs a total update without content, which is waited for until it is stable. Where the
+    /// type has fifo or causal updates it also costs a question to each other active member, at the
+    /// same time, and waits for as much as each of them has applied. Nothing of it grows with the
+    /// state or the query. Without a quorum it waits, up to its [`timeout`](Query::timeout).
+    ///
+    /// ```
+    /// # use vsync::{replicated, testing::Cluster};
+    /// # #[replicated]
+    /// # #[derive(Debug, Default)]
+    /// # pub struct Board {
+    /// #     price: u64,
+    /// # }
+    /// #[replicated]
+    /// impl Board {
+    ///     /// Sets the price.
+    ///     #[update(order = "total")]
+    ///     pub fn set(&mut self, price: u64) {
+    ///         self.price = price;
+    ///     }
+    ///
+    ///     /// The price.
+    ///     #[query]
+    ///     pub fn price(&self) -> u64 {
+    ///         self.price
+    ///     }
+    /// }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let cluster = Cluster::new(2).await;
+    /// # let one = cluster.node(0).group("board").create(Board::default()).await?;
+    /// # let two = cluster.node(1).group("board").join(Board::default()).await?;
+    ///
+    /// one.set(7).await?;
+    /// assert_eq!(two.price().linearizable().await?, 7);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn linearizable(self) -> LinearizableQuery<S, R> {
+        LinearizableQuery { query: self }
+    }
+
+    /// Reads as soon as the state is free, and waits until what was read is stable.
+    async fn stable(self) -> Result<R, GroupError> {
+        let Query { group, asking, .. } = self;
+        let shared = &group.shared;
+        let (value, mut stability) =
+            shared.read_when_free(|state| asking.read(state, Here(&shared.seat))).await?;
+        stability.wait().await?;
+        Ok(value)
     }
 
     /// Asks one member, by its id or by its rank in the view that is installed here: it answers
@@ -135,19 +199,53 @@ impl<S: Replicated, R: Send + 'static> Query<S, R> {
     }
 }
 
+/// A [`Query`] that is linearizable, from [`Query::linearizable`].
+#[must_use = "nothing is read before this is awaited"]
+pub struct LinearizableQuery<S: Replicated, R> {
+    query: Query<S, R>,
+}
+
+impl<S: Replicated, R: Send + 'static> LinearizableQuery<S, R> {
+    /// Gives up waiting after `limit`: [`Unknown::Timeout`](crate::Unknown::Timeout), or
+    /// [`Unknown::NoQuorum`](crate::Unknown::NoQuorum) where none is in sight.
+    pub fn timeout(self, limit: Duration) -> Self {
+        LinearizableQuery { query: self.query.timeout(limit) }
+    }
+
+    /// Asks one member: as [`QueryAt::linearizable`].
+    pub fn at(self, member: impl Into<Target>) -> QueryAt<S, R> {
+        self.query.at(member).linearizable()
+    }
+}
+
+impl<S: Replicated, R: Send + 'static> IntoFuture for LinearizableQuery<S, R> {
+    type Output = Result<R, GroupError>;
+    type IntoFuture = QueryFuture<R>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let query = self.query;
+        let seat = Arc::clone(&query.group.shared.seat);
+        QueryFuture(Limited::new(&seat, query.limit, async move {
+            let shared = &query.group.shared;
+            barrier::pass(&shared.seat, shared.is_total()).await?;
+            query.stable().await
+        }))
+    }
+}
+
+impl<S: Replicated, R> fmt::Debug for LinearizableQuery<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinearizableQuery").field("group", &self.query.group.name()).finish()
+    }
+}
+
 impl<S: Replicated, R: Send + 'static> IntoFuture for Query<S, R> {
     type Output = Result<R, GroupError>;
     type IntoFuture = QueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        QueryFuture(Limited::new(self.limit, async move {
-            let Query { group, asking, .. } = self;
-            let shared = &group.shared;
-            let (value, mut stability) =
-                shared.read_when_free(|state| asking.read(state, Here(&shared.seat))).await?;
-            stability.wait().await?;
-            Ok(value)
-        }))
+        let seat = Arc::clone(&self.group.shared.seat);
+        QueryFuture(Limited::new(&seat, self.limit, self.stable()))
     }
 }
 

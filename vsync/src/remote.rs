@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::ask::Target;
 use crate::asking::Asking;
@@ -69,10 +70,14 @@ impl<S: Replicated> RemoteGroup<S> {
     }
 
     pub(crate) fn asking(&self, limit: Option<Duration>) -> Asking<'_> {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let limit = limit.unwrap_or(DEADLINE);
         // So far away that it makes no difference.
-        let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(1 << 30));
+        self.asking_by(now.checked_add(limit).unwrap_or(now + Duration::from_secs(1 << 30)))
+    }
+
+    /// The same, until then.
+    pub(crate) fn asking_by(&self, deadline: Instant) -> Asking<'_> {
         let card = self.card.get_or_init(Card::of::<S>);
         let (connection, route) = (&self.connection, &self.route);
         Asking { connection, route, card, group: &self.name, deadline }
@@ -93,12 +98,13 @@ pub trait Remote: From<RemoteGroup<Self::State>> {
 /// own writes and never goes back in time. [`local`](Self::local) does without that.
 #[must_use = "nothing is asked before this is awaited"]
 pub struct RemoteQuery<S: Replicated, R> {
-    group: RemoteGroup<S>,
-    query: Result<Vec<u8>, EncodeError>,
+    pub(crate) group: RemoteGroup<S>,
+    pub(crate) query: Result<Vec<u8>, EncodeError>,
     local: bool,
     at_least: Option<Seen>,
     at: Option<Target>,
-    limit: Option<Duration>,
+    linearizable: bool,
+    pub(crate) limit: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -106,7 +112,17 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
     /// `query` is the encoded query, the method's id and its arguments, if it could be encoded.
     pub(crate) fn new(group: RemoteGroup<S>, query: Result<Vec<u8>, EncodeError>) -> Self {
         let (at_least, at, limit) = (None, None, None);
-        RemoteQuery { group, query, local: false, at_least, at, limit, result: PhantomData }
+        let (local, linearizable, result) = (false, false, PhantomData);
+        RemoteQuery { group, query, local, at_least, at, linearizable, limit, result }
+    }
+
+    /// What the states that it is answered from have to have in them.
+    pub(crate) fn floor(&self) -> Option<Seen> {
+        let mut seen = self.at_least.clone();
+        if !self.local {
+            seen.get_or_insert_default().raise(&self.group.route.seen());
+        }
+        seen
     }
 
     /// Takes the answer of any member as it is, also from a state older than what this client has
@@ -135,6 +151,15 @@ impl<S: Replicated, R> RemoteQuery<S, R> {
         self
     }
 
+    /// Has it answered from a state that has in it every update that was completed anywhere before
+    /// this was asked, whoever had asked for it: the member that answers orders the question with
+    /// the group's updates first. See [`Query::linearizable`](crate::Query::linearizable) for what
+    /// that costs. One member answers for the whole of a query whose work the members divide.
+    pub fn linearizable(mut self) -> Self {
+        self.linearizable = true;
+        self
+    }
+
     /// Gives up waiting after `limit`, instead of 10 seconds:
     /// [`ClientError::Timeout`], with what the last attempt met.
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -149,12 +174,10 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
 
     fn into_future(self) -> Self::IntoFuture {
         RemoteQueryFuture(Box::pin(async move {
+            let seen = self.floor();
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
-            let mut seen = self.at_least;
-            if !self.local {
-                seen.get_or_insert_default().raise(&self.group.route.seen());
-            }
-            let (bytes, _) = self.group.asking(self.limit).query::<S>(query, seen, self.at).await?;
+            let (asking, how) = (self.group.asking(self.limit), (self.at, self.linearizable));
+            let (bytes, _) = asking.query::<S>(query, seen, how).await?;
             whole(&bytes)
         }))
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use vsync_core::engine::{Class, Level};
 
 use crate::error::NotApplied;
-use crate::request::{Effects, Responding};
+use crate::request::{Effects, Policy, Responding};
 use crate::{Ctx, Group, QueryCtx, RemoteGroup, RequestCtx, State, View};
 
 /// One update method of a replicated type.
@@ -187,6 +187,12 @@ pub trait Replicated: State {
     /// Hash of the argument by which a request's coordinator is chosen, if it has one.
     fn request_key(_: &Self::Request) -> Option<u64> {
         None
+    }
+
+    /// Who coordinates the requests of this method id: what `#[request(policy = …)]` says, else the
+    /// [type's policy](State::REQUESTS_BY).
+    fn request_policy(_: u32) -> Policy {
+        Self::REQUESTS_BY
     }
 
     /// Runs the handler of a request.

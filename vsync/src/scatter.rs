@@ -3,14 +3,13 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::ask::{AskError, Asker, Missing, Told, by, decoded};
+use crate::ask::{AskError, AskFuture, Asker, Missing, Told, by, decoded};
 use crate::group::Group;
 use crate::replicated::{EncodeError, Replicated};
 use crate::seen::Seen;
@@ -70,7 +69,7 @@ impl<S: Replicated, R> Scatter<S, R> {
         self.some(Until::Majority)
     }
 
-    /// The answers of so many members; of all, if there are fewer.
+    /// The answers of so many members; of all, if there are fewer. For 0 nobody is asked.
     pub fn count(self, answers: usize) -> ScatterSome<S, R> {
         self.some(Until::Count(answers))
     }
@@ -96,10 +95,10 @@ impl<S: Replicated, R> Scatter<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for Scatter<S, R> {
     type Output = Result<R, AskError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = AskFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        AskFuture::new(async move {
             let deadline = self.timeout.map(|limit| Instant::now() + limit);
             let mut asker = Asker::of(&self.group, self.query)?;
             let view = asker.view()?;
@@ -113,7 +112,8 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for Scatter
     }
 }
 
-fn ids(view: &View) -> Vec<MemberId> {
+/// The active members, by rank.
+pub(crate) fn ids(view: &View) -> Vec<MemberId> {
     view.active().iter().map(|member| member.id).collect()
 }
 
@@ -160,10 +160,10 @@ pub(crate) async fn all(
 }
 
 /// Says whether the answers that are there are enough.
-type Enough<R> = Box<dyn FnMut(&[(MemberId, R)]) -> bool + Send>;
+pub(crate) type Enough<R> = Box<dyn FnMut(&[(MemberId, R)]) -> bool + Send>;
 
 /// How many answers are enough.
-enum Until<R> {
+pub(crate) enum Until<R> {
     Majority,
     Count(usize),
     Enough(Enough<R>),
@@ -216,10 +216,10 @@ impl<S: Replicated, R> ScatterSome<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for ScatterSome<S, R> {
     type Output = Result<Scattered<R>, AskError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = AskFuture<Scattered<R>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
+        AskFuture::new(async move {
             let deadline = self.timeout.map(|limit| Instant::now() + limit);
             let mut asker = Asker::of(&self.group, self.query)?;
             let members = ids(&asker.view()?);
@@ -228,32 +228,49 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for Scatter
                 let missing = members.into_iter().map(late).collect();
                 return Ok(Scattered { answers: Vec::new(), missing });
             }
-            some(&asker, &members, self.until, deadline).await
+            let ask = |member, share| {
+                let asker = asker.clone();
+                async move { Ok(asker.insist(member, share).await) }
+            };
+            some(&members, self.until, deadline, ask, decoded).await
         })
     }
 }
 
 /// Asks each for its share, until there is enough, or nobody is left to answer.
-async fn some<R: DeserializeOwned>(
-    asker: &Asker,
+pub(crate) async fn some<R, E, F>(
     members: &[MemberId],
     mut until: Until<R>,
     deadline: Option<Instant>,
-) -> Result<Scattered<R>, AskError> {
-    let mut asking = JoinSet::new();
-    for (rank, &member) in members.iter().enumerate() {
-        let (asker, share) = (asker.clone(), (number(rank), number(members.len())));
-        asking.spawn(async move { (member, asker.insist(member, share).await) });
-    }
+    ask: impl Fn(MemberId, (u32, u32)) -> F,
+    decode: impl Fn(&[u8]) -> Result<R, E>,
+) -> Result<Scattered<R>, E>
+where
+    F: Future<Output = Result<Told, E>> + Send + 'static,
+    E: Send + 'static,
+{
     let (mut answers, mut missing): (Vec<(MemberId, R)>, Vec<_>) = (Vec::new(), Vec::new());
     let mut rest = Missing::NotNeeded;
-    while !until.is_met(&answers, members.len()) {
+    let mut asking = JoinSet::new();
+    let mut enough = until.is_met(&answers, members.len());
+    if !enough {
+        for (rank, &member) in members.iter().enumerate() {
+            let told = ask(member, (number(rank), number(members.len())));
+            asking.spawn(async move { (member, told.await) });
+        }
+    }
+    while !enough {
         match by(deadline, asking.join_next()).await {
-            Some(Some(Ok((member, Told::Answer(bytes, _))))) => {
-                answers.push((member, decoded(&bytes)?));
-            }
-            Some(Some(Ok((member, Told::Never(why))))) => missing.push((member, why)),
-            Some(Some(_)) => {}
+            Some(Some(Ok((member, told)))) => match told? {
+                Told::Answer(bytes, _) => {
+                    answers.push((member, decode(&bytes)?));
+                    enough = until.is_met(&answers, members.len());
+                }
+                Told::Never(why) => missing.push((member, why)),
+                Told::NotNow => {}
+            },
+            // Nothing of ours panics there: queries are caught where they run.
+            Some(Some(Err(_))) => {}
             Some(None) => {
                 rest = Missing::Gone;
                 break;

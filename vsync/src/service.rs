@@ -10,13 +10,16 @@ use vsync_net::PeerId;
 use crate::ask::{AskError, Asker, Target, Told};
 use crate::asked;
 use crate::asking::{another, hash};
+use crate::barrier;
 use crate::card::Card;
 use crate::gateway::{self, PATIENCE};
 use crate::runtime::ring::{News, Position};
 use crate::runtime::rpc::{Answer, Ask, Asked, ToMember};
+use crate::runtime::seat::Seat;
 use crate::scatter;
 use crate::seen::Seen;
 use crate::steward::{Core, Registered};
+use crate::view::MemberId;
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
@@ -26,13 +29,12 @@ const WAITING: usize = 1024;
 const SHARES: usize = 1024;
 /// Most requests that are waited for at one time: they take as long as their handlers do.
 const REQUESTS: usize = 4096;
-/// Bytes of answers that a client may leave unread; beyond that it gets none.
-const UNREAD: usize = 32 << 20;
-
 /// Most subscribers that may wait for events at one time.
 const SUBSCRIBERS: usize = 1 << 14;
 /// How long a subscriber waits before it is told that there is nothing.
 const NOTHING: Duration = Duration::from_secs(2);
+
+const LAGS: &str = "it lags behind what this client has seen";
 
 /// How many more may be asked, and be answered at one time.
 struct Room {
@@ -59,19 +61,18 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask, room: bytes }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
-        let unread = move |core: &Core| !node && core.transport.backlog(peer) > UNREAD;
-        if unread(&core) {
+        if !node && !core.rpc.reads(peer) {
             tracing::debug!(?peer, "a client that does not read its answers gets no more");
             continue;
         }
         let room = match ask {
-            Ask::Member(_) => &shares,
+            Ask::Member(_) | Ask::Seen { .. } => &shares,
             Ask::Events { .. } => &subscribers,
             Ask::Request { ref request, .. } if request.is_long() => &requests,
             _ => &questions,
         };
         let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {
-            core.rpc.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
+            core.rpc.answer(peer, node, id, Answer::busy());
             continue;
         };
         let (core, at_once) = (Arc::clone(&core), Arc::clone(&room.at_once));
@@ -79,9 +80,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             // The semaphore is never closed.
             let Ok(permit) = at_once.acquire_owned().await else { return };
             let answer = answer(&core, node.then_some(peer), ask).await;
-            if !unread(&core) {
-                core.rpc.answer(peer, id, answer);
-            }
+            core.rpc.answer(peer, node, id, answer);
             drop((permit, place, bytes));
         });
     }
@@ -102,7 +101,7 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
         Ask::Query { group, schema, line, query, seen, at } => {
             match member(core, &group, (schema, line, &query), Card::query) {
                 Some(Ok(registered)) => match at {
-                    Some(target) => passed_on(registered, &query, seen, target).await,
+                    Some(target) => passed_on(registered, &query, seen, (target, (0, 1))).await,
                     None if registered.answering.scatters(&query) => {
                         scattered(registered, &query, seen).await
                     }
@@ -121,6 +120,30 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             }
         }
         Ask::Member(ask) => share(core, node.is_some(), &ask).await,
+        Ask::Seen { group, member } => far(core, node.is_some(), &group, member),
+        Ask::Linearizable { group, schema, line, query, seen, at } => {
+            match member(core, &group, (schema, line, &query), Card::query) {
+                Some(Ok(registered)) => linearizable(registered, &query, seen, at).await,
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
+        Ask::View { group, schema, seen } => {
+            match member(core, &group, (schema, 0, &[]), Card::query) {
+                Some(Ok(registered)) => view(&registered.seat, seen).await,
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
+        Ask::Share { group, schema, line, query, seen, member: who, share } => {
+            match member(core, &group, (schema, line, &query), Card::share) {
+                Some(Ok(registered)) => {
+                    passed_on(registered, &query, seen, (Target::Member(who), share)).await
+                }
+                Some(Err(other)) => other,
+                None => elsewhere(core, &group, schema).await,
+            }
+        }
         Ask::Events { group, schema, line, position } => {
             match member(core, &group, (schema, 0, &[]), Card::query) {
                 Some(Ok(registered)) => events(&registered, line, position).await,
@@ -134,8 +157,12 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
 /// Who is in the cluster.
 fn cluster(core: &Core) -> Answer {
     let seat = core.directory.get().map(|directory| &directory.group().shared.seat);
-    let blocked = seat.is_some_and(|seat| seat.status().blocked);
-    Answer::Cluster { members: core.directory_members(), blocked }
+    let blocked = seat.is_some_and(|seat| seat.status().blocked.is_some());
+    Answer::Cluster {
+        members: core.directory_members(),
+        blocked,
+        cluster: core.cluster.get().copied(),
+    }
 }
 
 /// A group in which this node is an active member.
@@ -147,7 +174,11 @@ fn active(core: &Core, group: &str) -> Option<Registered> {
 /// The type of a group.
 fn card(registered: &Registered) -> Answer {
     match registered.seat.version() {
-        Some(active) => Answer::Card { card: registered.answering.card().to_string(), active },
+        Some(active) => Answer::Card {
+            card: registered.answering.card().to_string(),
+            active,
+            blocked: registered.seat.status().blocked,
+        },
         None => Answer::Unavailable("this node has no state yet".to_owned()),
     }
 }
@@ -170,6 +201,21 @@ fn member(
         return Some(Err(Answer::Type { there }));
     }
     Some(Ok(registered))
+}
+
+/// Who the active members are.
+async fn view(seat: &Seat, seen: Option<Seen>) -> Answer {
+    if let Some(seen) = &seen
+        && !gateway::catch_up(seat, seen).await
+    {
+        return Answer::Unavailable(LAGS.to_owned());
+    }
+    // The view is not older than what is said of it.
+    let (seen, view) = (seat.seen(), seat.status().view.clone());
+    match view.zip(seen) {
+        Some((view, seen)) => Answer::View { members: scatter::ids(&view), seen },
+        None => Answer::Unavailable("this node has no state now".to_owned()),
+    }
 }
 
 /// Tells a client what a group has emitted.
@@ -223,29 +269,66 @@ async fn scattered(registered: Registered, query: &[u8], seen: Option<Seen>) -> 
     }
 }
 
-/// Has one member answer, from a state that has all of `seen`.
+/// Has one member answer for a share, from a state that has all of `seen`.
 async fn passed_on(
     registered: Registered,
     query: &[u8],
     seen: Option<Seen>,
-    target: Target,
+    (target, share): (Target, (u32, u32)),
 ) -> Answer {
     let Registered { seat, answering } = registered;
     // The client may know of a member that has not come here yet.
     if let Some(seen) = &seen
         && !gateway::catch_up(&seat, seen).await
     {
-        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+        return Answer::Unavailable(LAGS.to_owned());
     }
     let asker = Asker::new(seat, answering, query, seen);
     let member = match asker.target(target) {
         Ok(member) => member,
         Err(error) => return unasked(error),
     };
-    match timeout(PATIENCE, asker.insist(member, (0, 1))).await {
+    match timeout(PATIENCE, asker.insist(member, share)).await {
         Ok(Told::Answer(bytes, seen)) => Answer::Result { bytes, seen },
         Ok(Told::Never(why)) => Answer::Missing { member, why },
         Ok(Told::NotNow) | Err(_) => Answer::Unavailable(format!("{member:?} has not answered")),
+    }
+}
+
+/// Answers from a state that has in it all that was completed before, and all of `seen`. One member
+/// reads all of it, whether or not the members could divide it: shares are read at several moments.
+async fn linearizable(
+    registered: Registered,
+    query: &[u8],
+    seen: Option<Seen>,
+    at: Option<Target>,
+) -> Answer {
+    let (seat, is_total) = (&registered.seat, registered.answering.is_total());
+    match timeout(PATIENCE, barrier::pass(seat, is_total)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Answer::Unavailable(error.to_string()),
+        Err(_) => return Answer::Unavailable("the query's turn has not come".to_owned()),
+    }
+    let Some(target) = at else { return local(&registered, query, seen).await };
+    let mut after = seen.unwrap_or_default();
+    match seat.seen() {
+        Some(here) => after.raise(&here),
+        None => return Answer::Unavailable("this node has no state now".to_owned()),
+    }
+    passed_on(registered, query, Some(after), (target, (0, 1))).await
+}
+
+/// How far this node is, as the member that is asked.
+fn far(core: &Core, node: bool, group: &str, member: MemberId) -> Answer {
+    let here = core.registry().get(group).map(|registered| Arc::clone(&registered.seat));
+    match here {
+        _ if !node => Answer::BadQuery("only members ask how far one is".to_owned()),
+        // What is told after an exclusion is that of nobody.
+        Some(seat) if seat.status().me == Some(member) => match seat.seen() {
+            Some(seen) if seat.status().me == Some(member) => Answer::Seen(seen),
+            _ => Answer::NotThisMember,
+        },
+        _ => Answer::NotThisMember,
     }
 }
 
@@ -263,7 +346,7 @@ async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Ans
     if let Some(seen) = seen
         && !gateway::catch_up(&registered.seat, &seen).await
     {
-        return Answer::Unavailable("it lags behind what this client has seen".to_owned());
+        return Answer::Unavailable(LAGS.to_owned());
     }
     asked::stable(asked::read(&*registered.answering, query, (0, 1)).await).await
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 pub use vsync_core::wire::MemberId;
@@ -18,10 +18,16 @@ pub struct View {
     together: Arc<[MemberId]>,
 }
 
+/// The lists of members that were built last. Thousands of groups on the same nodes have the same
+/// few: they share them.
+static LISTS: Mutex<Vec<Weak<[Member]>>> = Mutex::new(Vec::new());
+/// Most lists to look through.
+const LATEST: usize = 32;
+
 #[derive(PartialEq, Eq)]
 struct Body {
     number: u64,
-    members: Vec<Member>,
+    members: Arc<[Member]>,
     active: usize,
     joined: Vec<MemberId>,
     left: Vec<Left>,
@@ -112,7 +118,7 @@ impl View {
         });
         let body = Body {
             number: view.number,
-            members: members.collect(),
+            members: shared(members.collect()),
             active: view.active,
             joined: joined.to_vec(),
             left: left.iter().map(|l| Left { id: l.id, reason: l.reason.into() }).collect(),
@@ -218,6 +224,22 @@ pub(crate) fn portion(index: usize, parts: usize, items: Range<usize>) -> Range<
     let count = items.len() as u128;
     let begin = |index: usize| items.start + (index as u128 * count / parts as u128) as usize;
     begin(index)..begin(index + 1)
+}
+
+/// This list, or an equal one that is there already.
+fn shared(list: Vec<Member>) -> Arc<[Member]> {
+    let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
+    lists.retain(|known| known.strong_count() > 0);
+    let mut known = lists.iter().rev().filter_map(Weak::upgrade);
+    if let Some(known) = known.find(|known| **known == *list) {
+        return known;
+    }
+    let list: Arc<[Member]> = list.into();
+    if lists.len() == LATEST {
+        lists.remove(0);
+    }
+    lists.push(Arc::downgrade(&list));
+    list
 }
 
 /// Its number, and the names of its members: `view 7: one, two; joining: three`.

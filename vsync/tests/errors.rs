@@ -84,6 +84,10 @@ fn what_is_behind_an_error_is_told_once() {
 
 #[tokio::test]
 async fn a_node_that_does_not_start_says_why() {
+    let start = Node::builder().bootstrap().start().await;
+    let text = printed(start.expect_err("no secret"));
+    let ways = "give `secret_file`, `secret_env` or `secret`";
+    assert_eq!(text, format!("Error: no cluster secret: {ways}"));
     let start = Node::builder().secret("at least 16 bytes").start().await;
     let text = printed(start.expect_err("neither seeds nor bootstrap"));
     assert!(text.starts_with("Error: no seeds, and this node does not bootstrap"), "{text}");

@@ -297,7 +297,8 @@ async fn without_a_quorum_calls_wait_and_end_by_their_timeout() {
         while events.next_event().await.expect("an event") != GroupEvent::Blocked {}
         let patience = Duration::from_millis(50);
         let waited = handles[2].set(2).timeout(patience).await;
-        assert_eq!(waited, Err(CallError::Unknown(Unknown::Timeout)));
+        let (in_sight, active) = (1, 3);
+        assert_eq!(waited, Err(CallError::Unknown(Unknown::NoQuorum { in_sight, active })));
         // Flow control takes in a bounded number, and then the callers wait for room.
         let mut accepted = 0;
         let full = loop {
@@ -309,7 +310,13 @@ async fn without_a_quorum_calls_wait_and_end_by_their_timeout() {
         };
         assert!(full.is_none(), "{full:?}");
         let room = handles[2].set(4).timeout(patience).await;
-        assert_eq!(room, Err(CallError::NotApplied(NotApplied::Timeout)));
+        let why = NotApplied::NoQuorum { in_sight, active };
+        assert_eq!(room, Err(CallError::NotApplied(why.clone())));
+        assert_eq!(
+            why.to_string(),
+            "the deadline came before the update was sent, and the group has no quorum (1 of 3 \
+             active members is in sight; bring the others back)"
+        );
         // The end of the node ends who still waits.
         let handle = handles.pop().expect("the third");
         let pending = tokio::spawn({

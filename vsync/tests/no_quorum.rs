@@ -1,10 +1,137 @@
-//! A node that finds a cluster which cannot let it in is told so.
+//! Without a quorum nothing is agreed on: whoever gives up waiting is told so, in its group and
+//! outside.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use vsync::StartError;
 use vsync::testing::Cluster;
+use vsync::{
+    ActivateError, CallError, GroupError, GroupEvent, JoinError, StartError, Unknown, replicated,
+};
+
+/// A number.
+#[replicated]
+#[derive(Debug, Default)]
+pub struct Number {
+    value: u64,
+}
+
+#[replicated]
+impl Number {
+    /// Sets it.
+    #[update(order = "total")]
+    pub fn set(&mut self, value: u64) {
+        self.value = value;
+    }
+
+    /// Reads it.
+    #[query]
+    pub fn value(&self) -> u64 {
+        self.value
+    }
+}
+
+/// Nothing in these tests may take longer.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(30), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not done in time"),
+    }
+}
+
+/// Members of the group "number" at these nodes, all of them active in the view of each.
+async fn members(cluster: &Cluster, nodes: impl Iterator<Item = usize>) -> Vec<NumberHandle> {
+    let mut members: Vec<NumberHandle> = Vec::new();
+    for node in nodes {
+        let group = cluster.node(node).group("number");
+        members.push(group.join_or_create(Number::default()).await.expect("a member"));
+    }
+    for member in &members {
+        let mut views = member.group().views();
+        while views.next().await.expect("a view").size() < members.len() {}
+    }
+    members
+}
+
+/// Waits until this member sees no quorum.
+async fn blocked(member: &NumberHandle, loss: impl FnOnce()) {
+    let mut events = member.group().views();
+    loss();
+    while events.next_event().await.expect("an event") != GroupEvent::Blocked {}
+}
+
+const SOON: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn who_gives_up_waiting_is_told_how_many_are_in_sight() {
+    within(async {
+        let mut cluster = Cluster::new(5).await;
+        let members = members(&cluster, 0..5).await;
+        let (number, group) = (&members[4], members[4].group());
+        blocked(number, || (0..3).for_each(|index| cluster.kill(index))).await;
+        let late = |in_sight| GroupError::Unknown(Unknown::NoQuorum { in_sight, active: 5 });
+        let set = number.set(1).timeout(SOON).await;
+        assert_eq!(set, Err(late(2).into()));
+        let Err(CallError::Unknown(why)) = set else { panic!("{set:?}") };
+        assert_eq!(
+            why.to_string(),
+            "the deadline came first, and the group has no quorum (2 of 5 active members are in \
+             sight; bring the others back): what was sent by then is under way"
+        );
+        // Later fewer.
+        cluster.kill(3);
+        while number.set(2).timeout(SOON).await != Err(late(1).into()) {}
+        let applied = number.set(3).optimistic().timeout(SOON).await;
+        assert_eq!(applied.expect_err("no order"), late(1));
+        assert_eq!(group.flush().timeout(SOON).await, Err(late(1)));
+        assert_eq!(group.activate(1).timeout(SOON).await, Err(ActivateError::Group(late(1))));
+        assert_eq!(group.leave(SOON).await, Err(late(1)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_joins_a_group_without_a_quorum_is_told_so() {
+    within(async {
+        let mut cluster = Cluster::new(5).await;
+        let members = members(&cluster, 3..5).await;
+        // The cluster has a quorum; of the group the second of two is left.
+        blocked(&members[1], || cluster.kill(3)).await;
+        let group = cluster.node(0).group("number").timeout(Duration::from_secs(2));
+        let error = group.join(Number::default()).await.expect_err("it cannot let anybody in");
+        let name = "number".to_owned();
+        assert_eq!(error, JoinError::NoQuorum { name, in_sight: 1, active: 2 });
+        assert_eq!(
+            error.to_string(),
+            "no membership in \"number\" before the deadline: the group has no quorum (1 of 2 \
+             active members is in sight; bring the others back)"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_makes_a_group_where_the_directory_has_no_quorum_is_told_so() {
+    within(async {
+        let mut cluster = Cluster::new(3).await;
+        let members = members(&cluster, 2..3).await;
+        // A group of one goes on; the directory's does not.
+        cluster.kill(0);
+        cluster.kill(1);
+        loop {
+            let group = cluster.node(2).group("another").timeout(Duration::from_secs(2));
+            let made = group.join_or_create(Number::default()).await;
+            let Err(error @ JoinError::Timeout { .. }) = made else { panic!("{made:?}") };
+            // Until it is known that the others are gone, the answer is another.
+            if error.to_string().contains("1 of 3 active members is in sight") {
+                assert!(error.to_string().contains("the directory, which all nodes are in"));
+                break;
+            }
+        }
+        members[0].set(1).await.expect("stable");
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn a_cluster_without_a_quorum_is_named() {

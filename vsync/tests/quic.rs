@@ -115,6 +115,13 @@ async fn a_wrong_secret_is_named() {
         let wrong = builder("b").secret("quite another secret").seeds(seeds.clone()).start().await;
         let Err(StartError::Unreachable { seeds: why }) = wrong else { panic!("{wrong:?}") };
         assert!(why[0].1.contains("another secret"), "{why:?}");
+        // Whatever it expects: nobody else would change that.
+        let wrong = builder("b").secret("quite another secret").seeds(seeds.clone()).expect(2);
+        let Err(error @ StartError::Unreachable { .. }) = wrong.start().await else {
+            panic!("it has another secret")
+        };
+        let said = format!("no seed let this node in; {} belongs to a cluster with", seeds[0]);
+        assert!(error.to_string().starts_with(&said), "{error}");
         let client = Client::connect(seeds, "quite another secret").await;
         assert!(matches!(client, Err(ClientError::Unreachable { .. })), "{client:?}");
         let short = builder("c").secret("short").bootstrap().start().await;
@@ -153,6 +160,46 @@ async fn seeds_that_do_not_answer_are_named() {
     .await;
 }
 
+/// A free port, for a moment.
+fn free() -> String {
+    let free = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("its address").to_string()
+}
+
+#[tokio::test]
+async fn who_was_there_and_who_was_not_is_named_where_a_cluster_is_not_formed() {
+    within(async {
+        // Each time other ports: a node's sockets close a moment after it has ended.
+        let all = || [free(), free(), free()];
+        let node = |all: &[String; 3], at: usize, expect: usize, patience: u64| {
+            let node = builder(["a", "b", "c"][at]).listen(all[at].clone());
+            let node = node.seeds(all.clone()).expect(expect);
+            node.patience(Duration::from_millis(patience)).start()
+        };
+        let ports = all();
+        let alone = node(&ports, 0, 2, 300).await;
+        let Err(StartError::NotFormed { expected, waiting, missing }) = alone else {
+            panic!("{alone:?}")
+        };
+        assert_eq!((expected, waiting), (2, vec![]));
+        let missing: Vec<_> = missing.into_iter().map(|it| it.0).collect();
+        let mut others = [ports[1].clone(), ports[2].clone()];
+        others.sort();
+        assert_eq!(missing, others);
+
+        // The second stays until the first gives up.
+        let ports = all();
+        let (first, _) = tokio::join!(node(&ports, 0, 3, 3_000), node(&ports, 1, 3, 6_000));
+        let Err(error @ StartError::NotFormed { .. }) = first else { panic!("{first:?}") };
+        let text = error.to_string();
+        let said = format!("of the 3 nodes expected 2 were there, this one and {}; ", ports[1]);
+        assert!(text.contains(&said), "{text}");
+        assert!(text.contains(&format!("; {}: ", ports[2])), "{text}");
+        assert!(text.contains("start the others while this one waits"), "{text}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_second_bootstrap_finds_the_first() {
     within(async {
@@ -168,6 +215,24 @@ async fn a_number_of_seeds_that_could_form_two_clusters_is_refused() {
     let few = builder("a").seeds(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]).expect(2);
     let started = within(few.start()).await;
     assert!(matches!(started, Err(StartError::Config(_))), "{started:?}");
+}
+
+#[tokio::test]
+async fn seeds_in_two_clusters_are_named() {
+    within(async {
+        let (a, b) = (first().await, first().await);
+        let both = [a.address(), b.address()];
+        let third = builder("c").seeds(both).start().await;
+        let Err(error @ StartError::SeveralClusters { .. }) = third else { panic!("{third:?}") };
+        let text = error.to_string();
+        let first = "the seeds are in different clusters of the same secret; 127.0.0.1:";
+        assert!(text.starts_with(first), "{text}");
+        assert!(both.iter().all(|seed| text.contains(&format!("{seed}: in one of 1 node"))));
+        assert!(text.contains("without `.bootstrap()`"), "{text}");
+        // Where only one of them is asked, there is nothing to choose.
+        builder("d").seeds([a.address()]).start().await.expect("a member");
+    })
+    .await;
 }
 
 /// What the builder says to a configuration that makes no sense.

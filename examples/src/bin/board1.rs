@@ -26,6 +26,7 @@ impl Board {
 // ANCHOR_END: type
 
 use std::error::Error;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,13 +51,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
             Some(view) = views.next() => println!("view {}: {}", view.number(), members(&view)),
             line = lines.next_line() => match line?.as_deref() {
                 None => break,
-                Some("") => println!("{:?}", board.notes().await?),
-                Some(note) => println!("note {}", board.add(note.into()).await?),
+                Some("") => say(board.notes().await.map(|all| format!("{all:?}"))),
+                Some(note) => say(board.add(note.into()).await.map(|n| format!("note {n}"))),
             },
         }
     }
     node.shutdown(Duration::from_secs(5)).await;
     Ok(())
+}
+
+fn say(answer: Result<String, impl Display>) {
+    println!("{}", answer.unwrap_or_else(|error| error.to_string()));
 }
 
 /// Who has a copy, and who waits for one.

@@ -58,6 +58,7 @@ impl Board {
 // ANCHOR_END: type
 
 use std::error::Error;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -82,23 +83,25 @@ async fn run() -> Result<(), Box<dyn Error>> {
             Some(view) = views.next() => println!("view {}: {}", view.number(), members(&view)),
             line = lines.next_line() => match line?.as_deref() {
                 None => break,
-                Some("") => println!("{:?}", board.notes().await?),
-                Some("activate") => match board.group().activate(2).await {
-                    Ok(()) => println!("version 2 is active"),
-                    Err(error) => println!("{error}"),
-                },
+                Some("") => say(board.notes().await.map(|all| format!("{all:?}"))),
+                Some("activate") => {
+                    say(board.group().activate(2).await.map(|()| "version 2 is active".into()))
+                }
                 Some(line) => match line.strip_prefix("down ").and_then(|n| n.parse().ok()) {
-                    Some(number) => match board.take_down(number).await {
-                        Ok(note) => println!("down: {note}"),
-                        Err(error) => println!("{error}"),
-                    },
-                    None => println!("note {}", board.add(line.into()).await?),
+                    Some(number) => {
+                        say(board.take_down(number).await.map(|note| format!("down: {note}")))
+                    }
+                    None => say(board.add(line.into()).await.map(|n| format!("note {n}"))),
                 },
             },
         }
     }
     node.shutdown(Duration::from_secs(5)).await;
     Ok(())
+}
+
+fn say(answer: Result<String, impl Display>) {
+    println!("{}", answer.unwrap_or_else(|error| error.to_string()));
 }
 
 /// Who has a copy, and who waits for one.

@@ -33,6 +33,7 @@ impl Counter {
 
 // ANCHOR: node
 use std::error::Error;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -71,9 +72,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
             Some(view) = views.next() => println!("view {}: {}", view.number(), names(&view)),
             line = lines.next_line() => match line? {
                 None => break,
-                Some(line) if line.is_empty() => println!("value {}", counter.value().await?),
+                Some(line) if line.is_empty() => say(counter.value().timeout(SOON).await),
                 Some(line) => match line.parse() {
-                    Ok(amount) => println!("value {}", counter.add(amount).await?),
+                    Ok(amount) => say(counter.add(amount).timeout(SOON).await),
                     Err(_) => println!("{line:?} is no number"),
                 },
             },
@@ -81,6 +82,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     node.shutdown(Duration::from_secs(5)).await;
     Ok(())
+}
+
+/// How long somebody at a terminal waits; without a timeout a call waits as long as it takes.
+const SOON: Duration = Duration::from_secs(5);
+
+fn say(answer: Result<i64, impl Display>) {
+    match answer {
+        Ok(value) => println!("value {value}"),
+        Err(error) => println!("{error}"),
+    }
 }
 
 fn names(view: &View) -> String {

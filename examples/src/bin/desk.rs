@@ -113,7 +113,10 @@ async fn client(ports: &[String]) -> Result<(), Box<dyn Error>> {
                 Ok(seat) => desk.cancel(seat, who.into()).await.map(|()| "given back".into()),
                 Err(_) => Ok(format!("{seat:?} is no seat")),
             },
-            ["taken"] => Ok(format!("{:?}", desk.taken().await?)),
+            ["taken"] => Ok(match desk.taken().await {
+                Ok(taken) => format!("{taken:?}"),
+                Err(error) => format!("try again: {error}"),
+            }),
             _ => Ok("reserve WHO [ORDER], cancel SEAT WHO, or taken".into()),
         };
         println!("{}", answer.unwrap_or_else(said));

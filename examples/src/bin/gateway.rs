@@ -117,7 +117,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         seeds.push(node.address().to_owned());
         nodes.push(node);
     }
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    let web = "127.0.0.1:8080";
+    let listener = TcpListener::bind(web).await.map_err(|error| format!("{web}: {error}"))?;
     println!("curl -X POST -H 'idempotency-key: order-17' localhost:8080/seats/ann");
     axum::serve(listener, service(seeds).await?).await?;
     Ok(())

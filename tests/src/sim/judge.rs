@@ -171,7 +171,7 @@ impl Judge {
         let me = install.view.members.get(install.rank).map(|member| member.id);
         let Some(known) = self.decisions.get_mut(&(group, number)) else {
             self.note_change(group, &install.view);
-            let (view, cut) = (install.view.clone(), install.cut.clone());
+            let (view, cut) = ((*install.view).clone(), install.cut.clone());
             self.decisions.insert(
                 (group, number),
                 Decision { view, cut, state, installers: me.into_iter().collect() },
@@ -179,7 +179,7 @@ impl Judge {
             return true;
         };
         known.installers.extend(me);
-        let what = if known.view != install.view {
+        let what = if known.view != *install.view {
             Some(format!("{:?}, not {:?}", install.view, known.view))
         } else if known.cut != install.cut {
             Some(format!("after {:?}, not {:?}", install.cut, known.cut))

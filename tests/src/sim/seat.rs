@@ -244,7 +244,7 @@ impl Seat {
         self.rank = install.rank;
         self.delivered = vec![0; install.view.members.len()];
         self.stable = Cut::new(install.view.members.len());
-        self.view = Some(install.view.clone());
+        self.view = Some((*install.view).clone());
         (self.positions, self.sent) = (0, 0);
         if matches!(self.phase, Phase::Joining(_)) {
             self.phase = Phase::Member;

@@ -108,7 +108,10 @@ pub(super) fn methods(block: &Block<'_>) -> TokenStream {
         block.model.requests.iter().map(|method| stub(block, method, "RequestCall"));
     let remote_request_stubs =
         block.model.requests.iter().map(|method| stub(block, method, "RemoteRequest"));
-    let remote_stubs = block.model.queries.iter().map(|method| stub(block, method, "RemoteQuery"));
+    let remote_stubs = block.model.queries.iter().map(|method| {
+        let scatter = method.gather.is_some();
+        stub(block, method, if scatter { "RemoteScatter" } else { "RemoteQuery" })
+    });
     quote! {
         #quiet
         impl #impl_generics #handle #where_clause {
@@ -217,30 +220,39 @@ fn remote_query(block: &Block<'_>, method: &Method) -> TokenStream {
     let Method { variant, args, .. } = method;
     let value = declared(&method.output);
     let fields = args.iter().map(|arg| &arg.ident);
-    let body = quote! {
-        #private::remote_query(self.group(), &#message::#variant { #(#fields,)* })
+    let (function, future) = match method.gather.is_some() {
+        true => (quote!(remote_scatter), quote!(RemoteScatter)),
+        false => (quote!(remote_query), quote!(RemoteQuery)),
     };
-    signature(block, method, &quote!(#private::RemoteQuery<#ty, #value>), &body)
+    let body = quote! {
+        #private::#function(self.group(), &#message::#variant { #(#fields,)* })
+    };
+    signature(block, method, &quote!(#private::#future<#ty, #value>), &body)
 }
 
 /// What callers see of a method that is not usable: its name, and arguments as they are.
 fn stub(block: &Block<'_>, method: &Method, future: &str) -> Option<TokenStream> {
-    let stub = method.stub.as_ref().filter(|_| !method.usable)?;
     let private = block.private();
     let future = Ident::new(future, method.ident.span());
     let ty = &block.base.ty;
-    let Method { cfgs, vis, ident, output, .. } = method;
-    let answer = match output {
+    let answer = match &method.output {
         Output::Fallible(value, error) if method.delivery.is_some() => {
             quote!(#value, #private::Fallible<#error>)
         }
         other => declared(other),
     };
+    stub_giving(method, &quote!(#private::#future<#ty, #answer>))
+}
+
+/// The same, with what it gives.
+pub(super) fn stub_giving(method: &Method, output: &TokenStream) -> Option<TokenStream> {
+    let stub = method.stub.as_ref().filter(|_| !method.usable)?;
+    let Method { cfgs, vis, ident, .. } = method;
     let (generics, args) = (&stub.generics, &stub.args);
     let where_clause = &generics.where_clause;
     Some(quote! {
         #(#cfgs)*
-        #vis fn #ident #generics (&self, #(_: #args),*) -> #private::#future<#ty, #answer>
+        #vis fn #ident #generics (&self, #(_: #args),*) -> #output
         #where_clause
         {
             ::core::unreachable!()

@@ -8,15 +8,19 @@ use crate::model::{self, Method, Output};
 
 /// The part of `Replicated` that has to do with requests.
 pub(super) fn implementation(block: &Block<'_>, private: &TokenStream) -> TokenStream {
-    if !block.has_requests() {
-        return quote! {
-            type Request = #private::Infallible;
-            type Effects = #private::NoEffects;
-        };
-    }
     let (_, ty_generics, _) = block.base.generics.split_for_impl();
     let (request, effects) =
         (model::companion(block.ident, "Request"), model::companion(block.ident, "Effects"));
+    if !block.has_requests() {
+        let effects = match block.has_effects() {
+            true => quote!(#effects #ty_generics),
+            false => quote!(#private::NoEffects),
+        };
+        return quote! {
+            type Request = #private::Infallible;
+            type Effects = #effects;
+        };
+    }
     let table = block.requests().map(|method| {
         let (entry, cfgs) = (dispatch::method_value(method, private), &method.cfgs);
         quote!(#(#cfgs)* #entry,)
@@ -25,6 +29,7 @@ pub(super) fn implementation(block: &Block<'_>, private: &TokenStream) -> TokenS
     let decode =
         super::describe::decode(block, private, ("decode_request", "Request"), block.requests());
     let (method, key) = (method_function(block, private), key_function(block, private));
+    let policy = policy_function(block, private);
     let respond = respond(block, private);
     quote! {
         type Request = #request #ty_generics;
@@ -34,8 +39,32 @@ pub(super) fn implementation(block: &Block<'_>, private: &TokenStream) -> TokenS
         #encode
         #decode
         #key
+        #policy
         #respond
     }
+}
+
+/// Who coordinates which request; nothing where all go by the type's policy.
+fn policy_function(block: &Block<'_>, private: &TokenStream) -> Option<TokenStream> {
+    let arms: Vec<_> = block
+        .requests()
+        .filter_map(|method| {
+            let policy = method.request.as_ref()?.policy.as_ref()?;
+            let (cfgs, id) = (&method.cfgs, method.id.number);
+            Some(quote!(#(#cfgs)* #id => #private::Policy::#policy,))
+        })
+        .collect();
+    let any = !arms.is_empty();
+    any.then(|| {
+        quote! {
+            fn request_policy(__id: u32) -> #private::Policy {
+                match __id {
+                    #(#arms)*
+                    _ => <Self as #private::State>::REQUESTS_BY,
+                }
+            }
+        }
+    })
 }
 
 fn method_function(block: &Block<'_>, private: &TokenStream) -> TokenStream {
@@ -115,7 +144,7 @@ fn respond(block: &Block<'_>, private: &TokenStream) -> TokenStream {
 
 /// The type by which handlers change the state: a method per update.
 pub(super) fn effects(block: &Block<'_>) -> Option<TokenStream> {
-    if !block.has_requests() {
+    if !block.has_effects() {
         return None;
     }
     let (private, ty, quiet) = (block.private(), &block.base.ty, quiet());
@@ -123,6 +152,10 @@ pub(super) fn effects(block: &Block<'_>) -> Option<TokenStream> {
     let (impl_generics, ty_generics, where_clause) = params.split_for_impl();
     let name = model::companion(block.ident, "Effects");
     let methods = block.updates().map(|method| effect(block, method));
+    let stubs = block.model.updates.iter().map(|method| {
+        let value = handles::declared(&method.output);
+        handles::stub_giving(method, &quote!(#private::Effect<#value>))
+    });
     Some(quote! {
         #quiet
         pub struct #name #params #where_clause {
@@ -141,6 +174,7 @@ pub(super) fn effects(block: &Block<'_>) -> Option<TokenStream> {
         #quiet
         impl #impl_generics #name #ty_generics #where_clause {
             #(#methods)*
+            #(#stubs)*
         }
     })
 }

@@ -29,7 +29,7 @@ pub(super) fn implementation(model: &State, good: bool) -> TokenStream {
     let policy = model
         .requests
         .as_ref()
-        .map(|policy| quote!(const REQUESTS_BY: #private::Policy = #policy;));
+        .map(|policy| quote!(const REQUESTS_BY: #private::Policy = #private::Policy::#policy;));
     let fields = describe::fields(model);
     let (publish, publishes) = publishing(model, good, &private, &bounds);
     let save = if good { save(model, &private) } else { quote!(::core::unreachable!()) };

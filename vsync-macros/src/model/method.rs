@@ -7,6 +7,7 @@ use syn::{
 };
 
 use super::signature::{self, Kind};
+use super::state::policy;
 use super::{Base, Delivery, Id, Method, Methods, OnView, Order, Request};
 use crate::names;
 use crate::parse::{self, Errors, Opt};
@@ -209,6 +210,7 @@ fn read(function: &mut ImplItemFn, model: &mut Methods, errors: &mut Errors) {
             }
             if let Some(own) = &mut request.request {
                 own.key = read.key;
+                own.policy = read.policy;
             }
             model.requests.push(Method { delivery: Some(read.delivery), ..request });
         }
@@ -244,7 +246,11 @@ fn method(
         output: signature.output,
         gather: None,
         delivery: None,
-        request: (kind == Kind::Request).then_some(Request { key: None, effect: signature.effect }),
+        request: (kind == Kind::Request).then_some(Request {
+            key: None,
+            policy: None,
+            effect: signature.effect,
+        }),
         usable: signature.usable,
         stub: Some(signature.stub),
     }
@@ -399,12 +405,13 @@ const KEY: &str = "the key is an argument of the request: write `key = argument`
 struct RequestOptions {
     id: Given,
     key: Option<Ident>,
+    policy: Option<proc_macro2::TokenStream>,
     delivery: Delivery,
 }
 
 fn request_options(options: &[Opt], errors: &mut Errors) -> RequestOptions {
     let usual = Delivery { order: Order::Total, stable: false, since: 1, until: None };
-    let mut read = RequestOptions { id: None, key: None, delivery: usual };
+    let mut read = RequestOptions { id: None, key: None, policy: None, delivery: usual };
     for option in options {
         match option.name.to_string().as_str() {
             "id" => read.id = given_id(option, errors),
@@ -416,13 +423,21 @@ fn request_options(options: &[Opt], errors: &mut Errors) -> RequestOptions {
                 }
                 _ => errors.push(option, KEY),
             },
+            "policy" => read.policy = policy(option, errors),
+            "requests" => errors.push(
+                &option.name,
+                "`requests` goes on the struct, for all its requests; one has `policy`",
+            ),
             other @ ("order" | "level") => errors.push(
                 &option.name,
                 format!("a request has no `{other}`: its updates are applied as one total update"),
             ),
             other => errors.push(
                 &option.name,
-                format!("unknown option `{other}`; a request has `key`, `id`, `since` and `until`"),
+                format!(
+                    "unknown option `{other}`; a request has `key`, `policy`, `id`, `since` and \
+                     `until`"
+                ),
             ),
         }
     }

@@ -77,7 +77,10 @@ pub(crate) fn read(sig: &Signature, ty: &Type, kind: Kind, errors: &mut Errors) 
         errors.push(&sig.ident, REQUEST_CONTEXT);
     }
     let (declared, effect) = match kind {
-        Kind::Request => without_effect(&sig.output),
+        Kind::Request => {
+            no_effect_inside(&sig.output, errors);
+            without_effect(&sig.output)
+        }
         _ => (sig.output.clone(), false),
     };
     let output = match output(&declared, ty, errors) {
@@ -335,6 +338,23 @@ fn without_effect(output: &ReturnType) -> (ReturnType, bool) {
     match effect_of(declared) {
         Some(inner) => (ReturnType::Type(*arrow, Box::new(inner.clone())), true),
         None => (output.clone(), false),
+    }
+}
+
+/// Whether there is one is known at the end only: an `Effect` is no part of an answer.
+fn no_effect_inside(output: &ReturnType, errors: &mut Errors) {
+    let ReturnType::Type(_, declared) = output else { return };
+    let Type::Path(path) = &**declared else { return };
+    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
+        return;
+    };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return };
+    if let Some(GenericArgument::Type(value)) = arguments.args.first()
+        && effect_of(value).is_some()
+    {
+        let why = "an `Effect` is all of an answer: declare `Effect<Result<T, E>>`, and say no \
+                   with `Effect::value(Err(…))`";
+        errors.push(value, why);
     }
 }
 

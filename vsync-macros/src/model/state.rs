@@ -84,7 +84,7 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     let read = read_options(&options, errors);
     let name = read.name.unwrap_or_else(|| item.ident.unraw().to_string());
     let krate = parse::krate(read.krate, errors);
-    let requests = read.requests.and_then(|option| policy(option, &krate, errors));
+    let requests = read.requests.and_then(|option| policy(option, errors));
     let expandable = check_generics(&item, errors);
     let mut model = State {
         krate,
@@ -106,21 +106,22 @@ pub(crate) fn state(mut item: ItemStruct, options: Vec<Opt>, errors: &mut Errors
     model
 }
 
-/// Who coordinates requests: a policy by its name, or a function that names a rank.
-fn policy(option: &Opt, krate: &TokenStream, errors: &mut Errors) -> Option<TokenStream> {
-    let policy = quote::quote!(#krate::__private::Policy);
+/// Who coordinates requests: a variant of the policy, by its name or with a function that names a
+/// rank.
+pub(super) fn policy(option: &Opt, errors: &mut Errors) -> Option<TokenStream> {
     if let Some(syn::Expr::Path(path)) = &option.value {
-        return Some(quote::quote!(#policy::Named(#path)));
+        return Some(quote::quote!(Named(#path)));
     }
     let text = option.string(errors)?;
     Some(match text.value().as_str() {
-        "rendezvous" => quote::quote!(#policy::Rendezvous),
-        "primary" => quote::quote!(#policy::Primary),
-        "load" => quote::quote!(#policy::Load),
-        "active" => quote::quote!(#policy::Active),
+        "rendezvous" => quote::quote!(Rendezvous),
+        "primary" => quote::quote!(Primary),
+        "load" => quote::quote!(Load),
+        "active" => quote::quote!(Active),
         other => {
+            let name = &option.name;
             let why = format!(
-                "unknown policy \"{other}\": write `requests = \"rendezvous\"`, `\"primary\"`, \
+                "unknown policy \"{other}\": write `{name} = \"rendezvous\"`, `\"primary\"`, \
                  `\"load\"`, `\"active\"`, or the name of a function"
             );
             errors.push(&text, why);

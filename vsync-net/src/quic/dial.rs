@@ -12,6 +12,7 @@ use super::Shared;
 use super::greet::Greeting;
 use super::identity::NODE;
 use super::link::Close;
+use crate::address::look_up;
 use crate::{ConnectError, PeerInfo};
 
 /// Handshakes under way beyond which a stranger must first prove its address, and beyond which it
@@ -48,10 +49,11 @@ async fn resolve(shared: &Shared, addr: &str) -> Result<Vec<SocketAddr>, Connect
     crate::check_address(addr)?;
     let unresolvable =
         |reason: String| ConnectError::Unresolvable { addr: addr.to_owned(), reason };
-    let lookup = timeout(shared.config.connect_timeout, tokio::net::lookup_host(addr)).await;
+    let lookup = timeout(shared.config.connect_timeout, look_up(addr)).await;
     let found = lookup
         .map_err(|_| unresolvable("the resolver did not answer in time".into()))?
         .map_err(|error| unresolvable(error.to_string()))?;
+    let found = found.into_iter();
     let found: Vec<_> = found.filter(|peer| peer.is_ipv4() == shared.bound.is_ipv4()).collect();
     if found.is_empty() {
         return Err(unresolvable("no address of the family that we listen on".into()));

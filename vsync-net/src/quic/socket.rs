@@ -7,6 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::config::QuicConfig;
 use crate::StartError;
+use crate::address::{look_up, split};
 
 /// How often another free port is drawn when the TCP side of one is taken.
 const DRAWS: usize = 64;
@@ -45,9 +46,9 @@ async fn resolve(listen: &str) -> Result<SocketAddr, StartError> {
     if let Ok(addr) = listen.parse() {
         return Ok(addr);
     }
-    crate::address::split(listen).map_err(bad)?;
-    let mut found = tokio::net::lookup_host(listen).await.map_err(|e| bad(e.to_string()))?;
-    found.next().ok_or_else(|| bad("the host has no address".into()))
+    split(listen).map_err(bad)?;
+    let found = look_up(listen).await.map_err(|e| bad(e.to_string()))?;
+    found.first().copied().ok_or_else(|| bad("the host has no address".into()))
 }
 
 fn describe(error: io::Error, listen: &str) -> StartError {

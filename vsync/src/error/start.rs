@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{JoinError, NetworkError, told};
+use super::{JoinError, NetworkError, by_address, told};
 
 /// Why a node could not be started.
 #[non_exhaustive]
@@ -28,11 +28,27 @@ pub enum StartError {
         /// Address and reason.
         seeds: Vec<(String, String)>,
     },
+    /// Fewer nodes than [`expect`](crate::NodeBuilder::expect) says were there before the deadline,
+    /// or those that were did not agree; no cluster was formed, and none was found.
+    NotFormed {
+        /// How many nodes had to be there, this one included.
+        expected: usize,
+        /// The others that were there, and in no cluster either.
+        waiting: Vec<String>,
+        /// The addresses of the rest, and for each the last reason.
+        missing: Vec<(String, String)>,
+    },
     /// The cluster was found, but too many of its nodes are gone: it lets nobody in before they are
     /// back, or, where their processes have ended for good, before it is formed anew.
     NoQuorum {
         /// The seeds that are in it, and say so.
         seeds: Vec<String>,
+    },
+    /// The seeds are in different clusters of one secret: this node cannot tell which is meant.
+    /// They come of a node that forms a cluster (`bootstrap`) each time it is started.
+    SeveralClusters {
+        /// The seeds that are in one, and how many nodes that has.
+        seeds: Vec<(String, usize)>,
     },
     /// The directory could not be joined.
     Directory(Box<JoinError>),
@@ -44,7 +60,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::NoSecret => {
-                f.write_str("no cluster secret: give secret_file or secret_env")
+                f.write_str("no cluster secret: give `secret_file`, `secret_env` or `secret`")
             }
             StartError::Secret(why) => write!(f, "cluster secret: {why}"),
             StartError::NoSeeds => f.write_str(
@@ -59,10 +75,10 @@ impl fmt::Display for StartError {
             }
             StartError::Unreachable { seeds } => {
                 f.write_str("no seed let this node in")?;
-                for (seed, why) in seeds {
-                    write!(f, "; {seed}: {why}")?;
-                }
-                Ok(())
+                by_address(f, seeds)
+            }
+            StartError::NotFormed { expected, waiting, missing } => {
+                not_formed(f, *expected, waiting, missing)
             }
             StartError::NoQuorum { seeds } => write!(
                 f,
@@ -71,10 +87,43 @@ impl fmt::Display for StartError {
                  new cluster",
                 seeds.join(", ")
             ),
+            StartError::SeveralClusters { seeds } => {
+                f.write_str("the seeds are in different clusters of the same secret")?;
+                for (seed, nodes) in seeds {
+                    let nodes_are = if *nodes == 1 { "node" } else { "nodes" };
+                    write!(f, "; {seed}: in one of {nodes} {nodes_are}")?;
+                }
+                f.write_str(
+                    " (keep one: end the nodes of the others, and start them with `.seeds([...])` \
+                     and without `.bootstrap()`)",
+                )
+            }
             StartError::Directory(error) => write!(f, "the directory: {error}"),
             StartError::History(error) => write!(f, "the history file: {error}"),
         }
     }
+}
+
+/// Who was there, who was not, and what to do.
+fn not_formed(
+    f: &mut fmt::Formatter<'_>,
+    expected: usize,
+    waiting: &[String],
+    missing: &[(String, String)],
+) -> fmt::Result {
+    let here = waiting.len() + 1;
+    write!(f, "no cluster was formed: of the {expected} nodes expected {here} ")?;
+    f.write_str(if here == 1 { "was there, this one" } else { "were there, this one" })?;
+    for seed in waiting {
+        write!(f, " and {seed}")?;
+    }
+    by_address(f, missing)?;
+    f.write_str(if here < expected {
+        " (start the others while this one waits, which is as long as its `patience`)"
+    } else {
+        " (they have not agreed on one to form it: all of them must say `expect`, with the same \
+         number and the same seeds; then start them all again)"
+    })
 }
 
 impl fmt::Debug for StartError {

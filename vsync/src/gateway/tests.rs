@@ -2,14 +2,17 @@
 
 use crate::asking::line;
 use crate::card::Card;
+use crate::group::GroupEvent;
 use std::sync::Arc;
 use std::time::Duration;
 
 use vsync_net::{PeerId, Transport};
 
 use super::*;
+use crate::error::ClientError;
 use crate::runtime::replica::schema;
-use crate::runtime::rpc::{Ask, LONGEST, Rpc};
+use crate::runtime::ring::Position;
+use crate::runtime::rpc::{Ask, Asked, Contact, LONGEST, Rpc, UNREAD};
 use crate::runtime::sessions::{Refusal, RequestId, SessionId};
 use crate::testing::Cluster;
 use crate::{Replicated, replicated};
@@ -233,6 +236,131 @@ async fn a_client_that_never_reads_holds_a_bounded_number_of_bytes() {
     assert_eq!(members[1].add(1).await, Ok(1));
 }
 
+type Bytes = Vec<u8>;
+
+/// Emits many bytes, and gives as many.
+#[replicated(crate = "crate", event = Bytes, published)]
+#[derive(Debug, Default)]
+struct Ticker {}
+
+#[replicated(crate = "crate")]
+impl Ticker {
+    #[update(order = "total")]
+    fn tick(&mut self, ctx: &crate::Ctx<Self>, bytes: usize) -> Vec<u8> {
+        ctx.emit(vec![0; bytes]);
+        vec![0; bytes]
+    }
+}
+
+/// Whatever a client asks for, and however often: what it does not read is bounded, and neither
+/// the members nor other clients wait for it.
+#[tokio::test]
+async fn a_client_that_never_reads_costs_little_whatever_it_asks_for() {
+    const BYTES: usize = 1 << 19;
+    let cluster = Cluster::with(2, |builder| builder.event_buffer(1 << 22)).await;
+    let mut tickers: Vec<TickerHandle> = Vec::new();
+    for node in cluster.nodes() {
+        let joined = node.group("ticker").join_or_create(Ticker::default()).await;
+        tickers.push(joined.expect("a member"));
+    }
+    let client = cluster.client().await.expect("connected");
+    let other: TickerClient = client.group("ticker");
+    let mut events = other.group().events::<Vec<u8>>(None).await.expect("subscribed");
+    let mute = Raw::new(&cluster, false);
+    let peer = mute.connect(&cluster, 0).await;
+    mute.rpc.up(peer);
+    let held = || cluster.node(0).backlog(mute.transport.local().id);
+    let card = Card::of::<Ticker>();
+    let (group, schema) = ("ticker".to_owned(), schema::<Ticker>());
+    let (mut update, mut updates) = (Vec::new(), Vec::new());
+    Ticker::encode(&TickerUpdate::Tick { bytes: BYTES }, &mut update).expect("encoded");
+    for name in 0..40_u32 {
+        let id = RequestId::Key(name.to_le_bytes().to_vec());
+        let request = Request::Commit(Commit { id, update: update.clone() });
+        let line = line(request.update(), |id| card.update(id));
+        updates.push(Ask::Request { group: group.clone(), schema, line, request });
+    }
+    let line = crate::asking::hash(&card.event().expect("published"));
+    // Events that came before any that are kept: there is always an answer.
+    let old = Position { next: crate::Cursor { view: 1, index: 0 }, local: (0, 0) };
+    let position = Some(old);
+    let subscribes = Ask::Events { group: group.clone(), schema, line, position };
+    let others = [Ask::Cluster, Ask::View { group, schema, seen: None }];
+    let asked = updates.into_iter().chain((0..200).map(|_| subscribes.clone()));
+    let mut most = 0;
+    let rounds = asked.chain(others.into_iter().cycle().take(500)).collect::<Vec<_>>();
+    for asks in rounds.chunks(100) {
+        for ask in asks {
+            let (rpc, ask) = (Arc::clone(&mute.rpc), ask.clone());
+            tokio::spawn(async move { drop(rpc.ask(peer, ask).await) });
+        }
+        // Nor is it told for ever what is not known there.
+        let unknown = [crate::runtime::tag::RPC, 0, 1, 99];
+        for _ in 0..1000 {
+            mute.transport.send(peer, vsync_net::Class::Control, unknown.to_vec().into());
+        }
+        // Others are served meanwhile.
+        assert_eq!(tickers[1].tick(BYTES).await.map(|it| it.len()), Ok(BYTES));
+        assert_eq!(other.tick(3).await.expect("carried out").len(), 3);
+        most = most.max(held());
+    }
+    events.next().await.expect("others have theirs");
+    let most = most.max(held());
+    assert!(most > UNREAD, "{most} bytes: it was answered as long as it might have read");
+    assert!(most <= UNREAD + (1 << 20), "{most} bytes are held for it");
+}
+
+/// A gateway of an earlier release: it knows who the members are, and not the question.
+#[tokio::test]
+async fn a_gateway_that_does_not_know_the_question_is_named() {
+    let net = vsync_net::MemoryNet::new();
+    let old: Arc<dyn Transport> = Arc::new(net.endpoint("old"));
+    let seed = old.local().addr.clone();
+    let (tell, mut asked) = tokio::sync::mpsc::channel(8);
+    let rpc = Arc::new(Rpc::new(Arc::clone(&old), Some(tell)));
+    let node = old.local().id.0;
+    let contact = Contact { node, address: seed.clone() };
+    tokio::spawn(crate::client::listen(old, Arc::clone(&rpc)));
+    tokio::spawn(async move {
+        while let Some(Asked { peer, id, ask, .. }) = asked.recv().await {
+            let answer = match ask {
+                Ask::Request { .. } => Answer::Elsewhere(vec![contact.clone()]),
+                _ => Answer::NotUnderstood,
+            };
+            rpc.answer(peer, false, id, answer);
+        }
+    });
+    let client = crate::Client::over(Arc::new(net.client("client")), vec![seed]).await;
+    let counter: CounterClient = client.expect("connected").group("counter");
+    let members = counter.group().asking(None).members::<Counter>(None).await;
+    assert!(matches!(members, Err(ClientError::NotUnderstood)), "{members:?}");
+}
+
+/// A client that reaches only a member that is cut off.
+#[tokio::test]
+async fn what_another_client_has_done_is_read_or_waited_for() {
+    let (cluster, members) = members(3, NOBODY).await;
+    let endpoint = cluster.net().client("lonely");
+    for other in [0, 1] {
+        cluster.net().cut(endpoint.local().id, cluster.peer(other));
+        cluster.cut(other, 2);
+    }
+    let seed = vec![cluster.node(2).address().to_owned()];
+    let client = crate::Client::over(Arc::new(endpoint), seed).await.expect("connected");
+    let counter: CounterClient = client.group("counter");
+    let other: CounterClient = cluster.client().await.expect("connected").group("counter");
+    assert_eq!(members[0].add(1).await, Ok(1));
+    assert_eq!(counter.value().await.expect("an answer"), 0, "it has never seen more");
+    let limit = Duration::from_millis(300);
+    let late = counter.value().linearizable().timeout(limit).await;
+    assert!(matches!(late, Err(ClientError::Timeout { .. })), "{late:?}");
+    assert_eq!(other.add(1).await.expect("carried out"), 2);
+    [0, 1].into_iter().for_each(|other| cluster.heal(other, 2));
+    let limit = Duration::from_secs(30);
+    let latest = counter.value().linearizable().timeout(limit).await;
+    assert_eq!(latest.expect("an answer"), 2);
+}
+
 #[tokio::test]
 async fn one_member_that_is_reached_is_enough() {
     let (cluster, _members) = members(3, NOBODY).await;
@@ -246,5 +374,20 @@ async fn one_member_that_is_reached_is_enough() {
         let counter: CounterClient = client.group("counter");
         let value = counter.add(1).await.expect("carried out");
         assert_eq!(counter.value().await.expect("an answer"), value);
+    }
+}
+
+#[tokio::test]
+async fn a_member_without_a_quorum_says_so() {
+    let (mut cluster, counters) = members(3, 3).await;
+    let raw = Raw::new(&cluster, true);
+    let peer = raw.connect(&cluster, 2).await;
+    let mut events = counters[2].group().views();
+    cluster.kill(0);
+    cluster.kill(1);
+    while events.next_event().await.expect("an event") != GroupEvent::Blocked {}
+    match raw.request(peer, Request::Open(60)).await {
+        Answer::UnderWay(why) => assert!(why.contains("has no quorum (1 of 3 active"), "{why}"),
+        other => panic!("{other:?}"),
     }
 }

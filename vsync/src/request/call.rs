@@ -2,17 +2,16 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::remote::{Called, GRACE, LIMIT};
-use super::{declared, outcome, serving, value};
+use super::once::{Asks, Called, GRACE, LIMIT, once};
+use super::{RequestFuture, declared, outcome, serving, value};
 use crate::asking::{NoReply, check_key, refused};
 use crate::error::{ClientCallError, ClientError};
 use crate::gateway::submit;
@@ -20,9 +19,10 @@ use crate::group::Group;
 use crate::optimistic::Fallible;
 use crate::replicated::{EncodeError, Replicated};
 use crate::runtime::inner::Inner;
+use crate::runtime::pending::Wanted;
 use crate::runtime::replica::Answering;
 use crate::runtime::rpc::Answer;
-use crate::runtime::sessions::{Committed, Recorded, Refusal, RequestId};
+use crate::runtime::sessions::{Committed, Recorded};
 use crate::session::{Session, Ticket};
 use crate::steward::Registered;
 
@@ -70,9 +70,10 @@ impl<S: Replicated, V, O> RequestCall<S, V, O> {
         let called = self.call.map_err(|error| ClientCallError::NotApplied(encode(error)))?;
         let seat = Arc::clone(&self.group.shared.seat);
         let answering: Arc<dyn Answering> = Arc::clone(&self.group.shared) as _;
-        let asker = Asker {
+        let mut asker = Asker {
             registered: Registered { seat, answering },
             deadline: Instant::now() + self.limit.min(Duration::from_secs(1 << 30)),
+            known: Known { unknown: false, last: "it was not ordered yet".to_owned() },
         };
         outcome(asker.perform(called, self.key).await)
     }
@@ -82,79 +83,42 @@ impl<S: Replicated, V, O> RequestCall<S, V, O> {
 struct Asker {
     registered: Registered,
     deadline: Instant,
+    known: Known,
+}
+
+/// What is known of the attempts.
+struct Known {
+    /// One may have an effect.
+    unknown: bool,
+    /// What the last one met.
+    last: String,
 }
 
 impl Asker {
-    async fn perform(&self, called: Called, key: Option<Vec<u8>>) -> Result<Recorded, NoReply> {
+    async fn perform(&mut self, called: Called, key: Option<Vec<u8>>) -> Result<Recorded, NoReply> {
         check_key(key.as_deref())?;
         if Instant::now() >= self.deadline {
             return Err(ClientError::Deadline.into());
         }
-        let mut known = Known { unknown: false, last: "it was not ordered yet".to_owned() };
-        let done = self.until_answered(called, key, &mut known);
-        match timeout_at(self.deadline + GRACE, done).await {
-            Ok(done) => done,
-            Err(_) => {
-                let why = ClientError::Timeout { last: known.last };
-                Err(NoReply { unknown: known.unknown, why })
-            }
-        }
+        let deadline = self.deadline;
+        let done =
+            timeout_at(deadline + GRACE, once(self, &called, key.as_deref(), deadline)).await;
+        done.unwrap_or_else(|_| {
+            let why = ClientError::Timeout { last: std::mem::take(&mut self.known.last) };
+            Err(NoReply { unknown: self.known.unknown, why })
+        })
     }
 
-    async fn until_answered(
-        &self,
-        called: Called,
-        key: Option<Vec<u8>>,
-        known: &mut Known,
-    ) -> Result<Recorded, NoReply> {
-        let mut ticket = None;
-        loop {
-            if self.registered.seat.status().closed.is_some() {
-                return Err(NoReply { unknown: known.unknown, why: ClientError::Closed });
-            }
-            let id = match &key {
-                Some(key) => RequestId::Key(key.clone()),
-                None => {
-                    if ticket.is_none() {
-                        ticket = self.ticket(known).await?;
-                    }
-                    let Some(ticket) = &ticket else { continue };
-                    ticket.id()
-                }
-            };
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let under_way = std::mem::replace(&mut known.unknown, true);
-            let answer = serving::perform(&self.registered, called.wanted(id, left)).await;
-            known.unknown = under_way;
-            let refusal = match answer {
-                Answer::Committed { committed: Committed::Recorded(recorded), .. } => {
-                    return Ok(recorded);
-                }
-                Answer::Committed { committed: Committed::Refused(why), .. } => why,
-                Answer::Pending(_) => {
-                    known.unknown = true;
-                    continue;
-                }
-                other => {
-                    self.again(other, known).await?;
-                    continue;
-                }
-            };
-            if refusal == Refusal::Expired
-                && let Some(ticket) = ticket.take()
-            {
-                self.expired(&ticket).await;
-                if !known.unknown {
-                    continue;
-                }
-            }
-            let unknown = known.unknown && refusal != Refusal::OtherContent;
-            return Err(NoReply { unknown, why: refused(refusal) });
+    /// An error if the membership is over.
+    fn open(&self) -> Result<(), NoReply> {
+        match self.registered.seat.status().closed {
+            Some(_) => Err(NoReply { unknown: self.known.unknown, why: ClientError::Closed }),
+            None => Ok(()),
         }
     }
 
     /// A number in this node's session, which is opened if there is none. `None`: try again.
-    async fn ticket(&self, known: &mut Known) -> Result<Option<Ticket>, NoReply> {
+    async fn numbered(&mut self) -> Result<Option<Ticket>, NoReply> {
         let mut session = self.registered.seat.desk.session.lock().await;
         if session.is_none() {
             match submit(&self.registered, Inner::Open(LEASE), false).await {
@@ -162,14 +126,14 @@ impl Asker {
                     *session = Some(Arc::new(Session::new(id)));
                 }
                 Answer::Committed { committed: Committed::Refused(why), .. } => {
-                    return Err(NoReply { unknown: known.unknown, why: refused(why) });
+                    return Err(NoReply { unknown: self.known.unknown, why: refused(why) });
                 }
                 other => {
                     // A session that was opened without a word is forgotten in time.
                     drop(session);
-                    let before = known.unknown;
-                    self.again(other, known).await?;
-                    known.unknown = before;
+                    let before = self.known.unknown;
+                    self.again(other).await?;
+                    self.known.unknown = before;
                     return Ok(None);
                 }
             }
@@ -179,16 +143,9 @@ impl Asker {
         Ok(Some(open.ticket().await))
     }
 
-    /// The group knows the session no more.
-    async fn expired(&self, ticket: &Ticket) {
-        let mut session = self.registered.seat.desk.session.lock().await;
-        if session.as_ref().is_some_and(|open| open.id() == ticket.session()) {
-            *session = None;
-        }
-    }
-
     /// After what is no answer: an error if there will be none.
-    async fn again(&self, answer: Answer, known: &mut Known) -> Result<(), NoReply> {
+    async fn again(&mut self, answer: Answer) -> Result<(), NoReply> {
+        let known = &mut self.known;
         let unknown = known.unknown;
         let why = match answer {
             Answer::Unavailable(why) => {
@@ -214,12 +171,39 @@ impl Asker {
     }
 }
 
-/// What is known of the attempts.
-struct Known {
-    /// One may have an effect.
-    unknown: bool,
-    /// What the last one met.
-    last: String,
+impl Asks for Asker {
+    async fn ticket(&mut self) -> Result<Ticket, NoReply> {
+        loop {
+            self.open()?;
+            if let Some(ticket) = self.numbered().await? {
+                return Ok(ticket);
+            }
+        }
+    }
+
+    async fn ask(&mut self, wanted: Wanted) -> Result<Answer, NoReply> {
+        self.open()?;
+        // Whoever gives up in the midst of it does not know what came of it.
+        let before = std::mem::replace(&mut self.known.unknown, true);
+        let answer = serving::perform(&self.registered, wanted).await;
+        self.known.unknown = before;
+        Ok(answer)
+    }
+
+    async fn other(&mut self, answer: Answer, _: &Called) -> Result<(), NoReply> {
+        self.again(answer).await
+    }
+
+    fn unknown(&mut self) -> &mut bool {
+        &mut self.known.unknown
+    }
+
+    async fn expired(&mut self, ticket: &Ticket) {
+        let mut session = self.registered.seat.desk.session.lock().await;
+        if session.as_ref().is_some_and(|open| open.id() == ticket.session()) {
+            *session = None;
+        }
+    }
 }
 
 impl<S, V> IntoFuture for RequestCall<S, V, Infallible>
@@ -228,10 +212,10 @@ where
     V: DeserializeOwned + Send + 'static,
 {
     type Output = Result<V, ClientCallError<Infallible>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RequestFuture<V, Infallible>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { value(&self.bytes().await?) })
+        RequestFuture::new(async move { value(&self.bytes().await?) })
     }
 }
 
@@ -242,10 +226,10 @@ where
     E: DeserializeOwned + Send + 'static,
 {
     type Output = Result<V, ClientCallError<E>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RequestFuture<V, E>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { declared(&self.bytes().await?) })
+        RequestFuture::new(async move { declared(&self.bytes().await?) })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::runtime::callers::Waiter;
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::outbox::{Left, Tell};
 use crate::runtime::pending::{Done, Entry, Given, Name, Step, Stepped, Work};
+use crate::runtime::requests::coordination;
 use crate::runtime::seat::Seat;
 use crate::runtime::sessions::{REPLY, Recorded, RequestId};
 use crate::view::{Member, View};
@@ -94,6 +95,7 @@ struct Running<S: Replicated> {
     name: Name,
     id: RequestId,
     place: u64,
+    policy: Policy,
     attempt: u32,
     deadline: Instant,
     /// As it began.
@@ -157,6 +159,7 @@ impl<S: Replicated> RequestCtx<S> {
         let running = Running {
             group,
             place: entry.place(&name),
+            policy: coordination::<S>(&entry.call).0,
             name,
             id: entry.id.clone(),
             attempt: entry.attempt,
@@ -327,7 +330,7 @@ impl<S: Replicated> RequestCtx<S> {
     /// The other active members, the next to take over first (as far as the policy tells).
     pub fn cohort(&self) -> Vec<Member> {
         let (view, me) = (self.view(), self.running.group.me());
-        let members = match S::REQUESTS_BY {
+        let members = match self.running.policy {
             Policy::Primary | Policy::Named(_) => view.active().iter().collect(),
             _ => ranked(self.running.place, &view),
         };

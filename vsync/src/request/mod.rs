@@ -5,6 +5,7 @@ mod call;
 mod ctx;
 mod effects;
 mod load;
+mod once;
 mod policy;
 mod remote;
 pub(crate) mod serving;
@@ -15,8 +16,9 @@ pub(crate) use ctx::Start;
 pub(crate) use effects::{Answered, Kind};
 pub use effects::{Effect, Effects, NoEffects, Responded, Responding};
 pub use load::Load;
+pub(crate) use once::Called;
+pub use once::RequestFuture;
 pub use policy::{Policy, RequestInfo};
-pub(crate) use remote::Called;
 pub use remote::RemoteRequest;
 
 use serde::de::DeserializeOwned;

@@ -8,7 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::view::{Member, MemberId, View};
 
-/// Who coordinates the requests of a type: `#[replicated(requests = "…")]` on its struct.
+/// Who coordinates the requests of a type: `#[replicated(requests = "…")]` on its struct; and one
+/// request otherwise: `#[request(policy = "…")]` on its method.
 ///
 /// Each is a function of what all members agree on, so nobody has to ask anybody. A request keeps
 /// its coordinator while that is an active member ([`Named`](Policy::Named) is asked anew in each

@@ -2,16 +2,16 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::{declared, outcome, value};
-use crate::asking::{Asking, Attempts, NoReply, check_key, refused};
+use super::once::{Asks, Called, GRACE, LIMIT, once};
+use super::{RequestFuture, declared, outcome, value};
+use crate::asking::{Asking, Attempts, NoReply, check_key};
 use crate::error::{ClientCallError, ClientError};
 use crate::gateway::Request;
 use crate::optimistic::Fallible;
@@ -19,12 +19,8 @@ use crate::remote::RemoteGroup;
 use crate::replicated::{EncodeError, Replicated};
 use crate::runtime::pending::Wanted;
 use crate::runtime::rpc::{Answer, LONGEST};
-use crate::runtime::sessions::{Committed, Recorded, Refusal, RequestId};
-
-/// How long a request may take, unless told otherwise.
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
-/// How long a client waits behind the deadline, for the group's word that nothing was done.
-pub(crate) const GRACE: Duration = Duration::from_secs(2);
+use crate::runtime::sessions::{Committed, Recorded};
+use crate::session::Ticket;
 
 /// A request that a client asks for: one member answers it, its effects and its answer are decided
 /// together, once, however often it has to be sent and whoever fails meanwhile.
@@ -40,29 +36,6 @@ pub struct RemoteRequest<S: Replicated, V, O = Infallible> {
     key: Option<Vec<u8>>,
     limit: Duration,
     result: PhantomData<fn() -> (V, O)>,
-}
-
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Called {
-    /// Method id and arguments.
-    pub(crate) call: Vec<u8>,
-    /// Hash of the argument by which its coordinator is chosen.
-    pub(crate) key: Option<u64>,
-}
-
-impl Called {
-    pub(crate) fn new<S: Replicated>(request: &S::Request) -> Result<Called, EncodeError> {
-        let mut call = Vec::new();
-        S::encode_request(request, &mut call)?;
-        Ok(Called { call, key: S::request_key(request) })
-    }
-
-    /// As it is asked for under this name, for so long.
-    pub(crate) fn wanted(&self, id: RequestId, left: Duration) -> Wanted {
-        let patience = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
-        Wanted { id, call: self.call.clone(), key: self.key, patience }
-    }
 }
 
 impl<S: Replicated, V, O> RemoteRequest<S, V, O> {
@@ -115,53 +88,47 @@ impl Asking<'_> {
         if Instant::now() >= deadline {
             return Err(ClientError::Deadline.into());
         }
-        let mut ticket = None;
-        let mut attempts = Attempts::new();
-        loop {
-            let id = match &key {
-                Some(key) => RequestId::Key(key.clone()),
-                None => {
-                    if ticket.is_none() {
-                        ticket = Some(self.ticket::<S>().await?);
-                    }
-                    let Some(ticket) = &ticket else { continue };
-                    ticket.id()
-                }
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            let ask = self.request::<S>(Request::Perform(called.wanted(id, left)));
-            let answer = self.until_answered::<S>(&ask, &mut attempts).await;
-            let unknown = attempts.unknown || attempts.under_way;
-            let refusal = match answer {
-                Ok(Answer::Committed { committed: Committed::Recorded(recorded), .. }) => {
-                    return Ok(recorded);
-                }
-                Ok(Answer::Pending(_)) => {
-                    // It may be answered whatever becomes of this client.
-                    attempts.unknown = true;
-                    continue;
-                }
-                Ok(Answer::Committed { committed: Committed::Refused(why), .. }) => why,
-                Ok(Answer::UnknownQuery { id }) => {
-                    return Err(NoReply { unknown, why: ClientError::UnknownRequest { id } });
-                }
-                Ok(other) => {
-                    return Err(NoReply { unknown, why: self.error::<S>(other, &called.call) });
-                }
-                Err(why) => return Err(NoReply { unknown, why }),
-            };
-            if refusal == Refusal::Expired
-                && let Some(ticket) = ticket.take()
-            {
-                self.route.expired(ticket.session());
-                if !unknown {
-                    continue;
-                }
-            }
-            // Under another content's name this one was never begun.
-            let unknown = unknown && refusal != Refusal::OtherContent;
-            return Err(NoReply { unknown, why: refused(refusal) });
-        }
+        let mut client =
+            Client::<S> { asking: self, attempts: Attempts::new(), state: PhantomData };
+        once(&mut client, &called, key.as_deref(), deadline).await
+    }
+}
+
+/// A client that asks one member after the other.
+struct Client<'a, S> {
+    asking: &'a Asking<'a>,
+    attempts: Attempts,
+    state: PhantomData<fn() -> S>,
+}
+
+impl<S: Replicated> Asks for Client<'_, S> {
+    async fn ticket(&mut self) -> Result<Ticket, NoReply> {
+        let unknown = self.attempts.unknown;
+        self.asking.ticket::<S>().await.map_err(|why| NoReply { unknown, why })
+    }
+
+    async fn ask(&mut self, wanted: Wanted) -> Result<Answer, NoReply> {
+        let ask = self.asking.request::<S>(Request::Perform(wanted));
+        let answer = self.asking.until_answered::<S>(&ask, &mut self.attempts).await;
+        // One that is under way now ends without a word: nobody waits for it any more.
+        self.attempts.unknown |= self.attempts.under_way;
+        answer.map_err(|why| NoReply { unknown: self.attempts.unknown, why })
+    }
+
+    async fn other(&mut self, answer: Answer, called: &Called) -> Result<(), NoReply> {
+        let why = match answer {
+            Answer::UnknownQuery { id } => ClientError::UnknownRequest { id },
+            other => self.asking.error::<S>(other, &called.call),
+        };
+        Err(NoReply { unknown: self.attempts.unknown, why })
+    }
+
+    fn unknown(&mut self) -> &mut bool {
+        &mut self.attempts.unknown
+    }
+
+    async fn expired(&mut self, ticket: &Ticket) {
+        self.asking.route.expired(ticket.session());
     }
 }
 
@@ -171,10 +138,10 @@ where
     V: DeserializeOwned + Send + 'static,
 {
     type Output = Result<V, ClientCallError<Infallible>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RequestFuture<V, Infallible>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { value(&self.bytes().await?) })
+        RequestFuture::new(async move { value(&self.bytes().await?) })
     }
 }
 
@@ -185,10 +152,10 @@ where
     E: DeserializeOwned + Send + 'static,
 {
     type Output = Result<V, ClientCallError<E>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = RequestFuture<V, E>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { declared(&self.bytes().await?) })
+        RequestFuture::new(async move { declared(&self.bytes().await?) })
     }
 }
 

@@ -189,6 +189,7 @@ pub(crate) fn carry_out<S: Replicated>(
         Inner::Step(step) => requests::step(state, ctx, *step, sessions, reply)?,
         Inner::Finish(finish) => requests::finish(state, ctx, *finish, sessions)?,
         Inner::Cancel(name) => requests::cancel(ctx, name, sessions, reply),
+        Inner::Barrier => reply.put(()),
         Inner::Verdict(..) | Inner::Compare | Inner::Digest(..) => {}
     }
     Ok(())

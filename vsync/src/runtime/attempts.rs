@@ -24,7 +24,7 @@ use super::inner::{Inner, Sending};
 use super::outbox::Left;
 use super::pending::{Entry, Finish, Given, Name, News, Pending};
 use super::replica::Shared;
-use super::requests::{method, text};
+use super::requests::{coordination, text};
 use super::seat::Seat;
 use super::sessions::Recorded;
 use crate::group::Group;
@@ -61,6 +61,8 @@ struct Waiting {
 pub(crate) struct Begun {
     pub(crate) name: Name,
     pub(crate) attempt: u32,
+    /// Whether every member runs it.
+    pub(crate) everybody: bool,
     pub(crate) run: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Whether it is over: then it is to be dropped.
     pub(crate) over: watch::Receiver<bool>,
@@ -98,10 +100,10 @@ impl<S: Replicated> Attempts<S> {
 
     /// Whether this member is to run this request.
     fn is_mine(entry: &Entry, me: MemberId, view: &View) -> bool {
-        let everybody = S::REQUESTS_BY.is_active();
+        let everybody = || coordination::<S>(&entry.call).0.is_active();
         match entry.chosen {
             Some(chosen) => chosen == me,
-            None => everybody && view.active().iter().any(|member| member.id == me),
+            None => everybody() && view.active().iter().any(|member| member.id == me),
         }
     }
 
@@ -162,7 +164,7 @@ impl<S: Replicated> Attempts<S> {
 
     /// A view has begun: requests of who is gone go to others.
     pub(crate) fn hand_over(&mut self, pending: &mut Pending, seat: &Seat, view: &View) {
-        pending.installed(S::REQUESTS_BY, method::<S>, view);
+        pending.installed(coordination::<S>, view);
         seat.desk.installed();
         seat.desk.loaded(pending.loads(), pending.len());
         let me = seat.status().me;
@@ -186,7 +188,9 @@ impl<S: Replicated> Attempts<S> {
         let task = match (&self.stand, Handle::try_current()) {
             (Some(stand), _) => {
                 let (name, run) = (name.clone(), Box::pin(run));
-                let begun = Begun { name, attempt: entry.attempt, run, over: watch, waits };
+                let (attempt, over) = (entry.attempt, watch);
+                let everybody = coordination::<S>(&entry.call).0.is_active();
+                let begun = Begun { name, attempt, everybody, run, over, waits };
                 stand.lock().begun.push(begun);
                 None
             }

@@ -44,7 +44,9 @@ impl<S: Replicated> Cold<S> {
     /// Keeps up to `most` bytes.
     pub(crate) fn new(typed: Typed<S>, shared: Arc<Shared<S>>, most: usize) -> Cold<S> {
         // A request is begun where it is applied, and events are shown where they are emitted.
-        let primary = S::REQUESTS.is_empty() || matches!(S::REQUESTS_BY, Policy::Primary);
+        let primary = S::REQUESTS
+            .iter()
+            .all(|request| matches!(S::request_policy(request.id), Policy::Primary));
         let blank = shared.blank().filter(|_| primary && !S::PUBLISHED && !typed.compares());
         let (asleep, coordinates) = (false, false);
         let (kept, bytes, idle) = (Vec::new(), 0, 0);

@@ -26,22 +26,23 @@ pub(crate) struct Counts {
     /// No quorum is in sight.
     pub(crate) blocked: bool,
     /// The change that is under way.
-    change: Option<(Instant, Span)>,
+    change: Option<Box<(Instant, Span)>>,
     /// The checkpoint that is being loaded.
-    load: Option<(Instant, Span)>,
+    load: Option<Box<(Instant, Span)>>,
 }
 
 impl Counts {
     /// A change of this view has begun.
     pub(crate) fn frozen(&mut self, group: &str, view: u64) {
         let span = tracing::info_span!("view_change", group, view, next = tracing::field::Empty);
-        self.change = Some((Instant::now(), span));
+        self.change = Some(Box::new((Instant::now(), span)));
     }
 
     /// A view was installed.
     pub(crate) fn installed(&mut self, view: u64) {
         self.views += 1;
-        if let Some((begun, span)) = self.change.take() {
+        if let Some(change) = self.change.take() {
+            let (begun, span) = *change;
             span.record("next", view);
             self.changes.count(begun.elapsed());
         }
@@ -59,12 +60,13 @@ impl Counts {
     pub(crate) fn loading(&mut self, group: &str, view: u64) {
         let bytes = tracing::field::Empty;
         let span = tracing::info_span!("load_checkpoint", group, view, bytes);
-        self.load = Some((Instant::now(), span));
+        self.load = Some(Box::new((Instant::now(), span)));
     }
 
     /// It is the state now.
     pub(crate) fn loaded(&mut self, bytes: u64) {
-        if let Some((begun, span)) = self.load.take() {
+        if let Some(load) = self.load.take() {
+            let (begun, span) = *load;
             span.record("bytes", bytes);
             self.loaded.count(bytes, begun.elapsed());
         }

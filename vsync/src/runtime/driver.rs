@@ -31,16 +31,19 @@ use super::dropped::Dropped;
 use super::frames::Frames;
 use super::history::Writer;
 use super::outbox::Wait;
+use super::pile::Pile;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
 use super::{Command, Notice, Opening, Progress, tag};
-use crate::error::{GroupError, NotApplied};
+use crate::error::{GroupError, NotApplied, Sight};
 use crate::report::GroupReport;
 
 /// Most network events, and most commands, that are taken in before frames leave.
 const BURST: usize = 64;
 /// A peer whose backlog is below this has room for the next batch.
 const ROOM: usize = 256 * 1024;
+/// Microseconds by which what is due may be late at a node that is busy.
+const LATE: Micros = 4_000;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
@@ -71,7 +74,8 @@ pub(crate) struct Driver {
     notices: mpsc::UnboundedSender<Notice>,
     history: Option<Writer>,
     dropped: Arc<Dropped>,
-    slots: HashMap<GroupId, Slot>,
+    /// Boxed: a table has room for about half as many again.
+    slots: HashMap<GroupId, Box<Slot>>,
     /// In how many of the groups' views each node is.
     listed: HashMap<NodeId, usize>,
     peers: HashSet<PeerId>,
@@ -79,7 +83,11 @@ pub(crate) struct Driver {
     later: VecDeque<Input>,
     /// Groups that had a view installed in this step.
     installed: Vec<GroupId>,
+    /// Groups that have no quorum in sight.
+    blocked: BTreeSet<GroupId>,
     left: Left,
+    /// What is in the outboxes.
+    pile: Arc<Pile>,
     /// When groups have something to send that no caller has left, by the wall clock.
     alarms: BTreeSet<(Micros, GroupId)>,
     /// Bytes of updates that wait for replicas at work elsewhere.
@@ -118,7 +126,9 @@ impl Driver {
             peers: HashSet::new(),
             later: VecDeque::new(),
             installed: Vec::new(),
+            blocked: BTreeSet::new(),
             left: Left::default(),
+            pile: Arc::default(),
             alarms: BTreeSet::new(),
             held: 0,
             work: 0,
@@ -165,11 +175,9 @@ impl Driver {
             if self.stop.is_some() {
                 break;
             }
-            if self.engine.deadline().is_some_and(|at| at <= self.clock.now()) {
-                self.step(Input::Tick);
-            }
             self.ring();
             self.let_out(behind, busy);
+            self.tick(busy);
             self.ship();
             if busy || self.left.is_gathering() {
                 // Callers on the same thread get their turn, too.
@@ -201,22 +209,47 @@ impl Driver {
     /// than that it is applied here.
     fn let_out(&mut self, behind: bool, busy: bool) {
         let room = self.has_room();
-        for group in self.left.waiting_here(|group| left(&self.slots, group)) {
-            self.submit(group);
+        if self.pile.has(Wait::Here) {
+            self.submit_for(Wait::Here);
         }
-        if room && self.left.gathers(busy, |group| left(&self.slots, group)) {
+        if !room {
+            if self.pile.has(Wait::Others) {
+                self.submit_for(Wait::Others);
+            }
             return;
         }
-        for group in self.left.take(behind) {
-            if room || left(&self.slots, group).1 == Wait::Others {
-                self.submit(group);
-            } else {
-                self.left.add(group);
+        if self.left.gathers(busy, &self.pile, std::time::Instant::now()) {
+            if self.engine.is_waited_for() {
+                self.step(Input::Close);
+                self.left.closed();
             }
+            return;
         }
-        if room {
-            self.step(Input::Close);
-            self.left.gone();
+        let begun = Instant::now();
+        for group in self.left.take(behind) {
+            self.submit(group);
+        }
+        self.step(Input::Close);
+        self.left.gone(begun.elapsed());
+    }
+
+    /// Submits for the groups in which that is waited for.
+    fn submit_for(&mut self, wait: Wait) {
+        let waits = |group: GroupId| {
+            self.slots.get(&group).is_some_and(|slot| slot.seat.outbox.wait() == wait)
+        };
+        for group in self.left.take_if(waits) {
+            self.submit(group);
+        }
+    }
+
+    /// Lets the engine do what is due. While updates gather, or there is more to take in, that may
+    /// wait a little: most of it is acknowledgements, and they ride on the batch that comes.
+    fn tick(&mut self, busy: bool) {
+        let Some(due) = self.engine.deadline() else { return };
+        let patience = if busy || self.left.is_gathering() { LATE } else { 0 };
+        if due + patience <= self.clock.now() {
+            self.step(Input::Tick);
         }
     }
 
@@ -334,7 +367,8 @@ impl Driver {
             drop(opening.progress.send(Progress::Broken(why)));
             return;
         }
-        self.slots.insert(group, Slot::new(opening));
+        opening.seat.outbox.count_in(&self.pile);
+        self.slots.insert(group, Box::new(Slot::new(opening)));
         self.begin(group, config, contacts);
     }
 
@@ -416,7 +450,8 @@ impl Driver {
             slot.report(&self.engine.status(*group).unwrap_or_default())
         };
         // Who asked may have waited long enough.
-        drop(tell.send(self.slots.iter().map(report).collect()));
+        let slots = self.slots.iter().map(|(group, slot)| (group, &**slot));
+        drop(tell.send(slots.map(report).collect()));
     }
 
     fn tell(&self, notice: Notice) {
@@ -436,6 +471,7 @@ impl Driver {
             }
             self.out = out;
             self.activated();
+            self.look_around();
             next = self.later.pop_front();
         }
     }
@@ -448,6 +484,17 @@ impl Driver {
                 slot.activated();
             }
         }
+    }
+
+    /// Counts anew who is in sight where there is no quorum: callers are told when they give up.
+    fn look_around(&mut self) {
+        self.blocked.retain(|group| {
+            let slot = self.slots.get(group).filter(|slot| slot.counts.blocked);
+            slot.is_some_and(|slot| {
+                slot.seat.status().blocked = self.engine.in_sight(*group).map(Sight::from);
+                true
+            })
+        });
     }
 
     /// Sends what has gathered; the history goes first.
@@ -475,11 +522,6 @@ impl Driver {
             let _ = tell.send(());
         }
     }
-}
-
-/// Bytes that the callers of a group have left, and what they wait for.
-fn left(slots: &HashMap<GroupId, Slot>, group: GroupId) -> (usize, Wait) {
-    slots.get(&group).map_or((0, Wait::Nobody), |slot| slot.seat.outbox.left())
 }
 
 async fn until(at: Option<Instant>) {

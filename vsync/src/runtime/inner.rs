@@ -39,6 +39,8 @@ pub(crate) enum Inner {
     Finish(Box<Finish>),
     /// This request is not wanted any more.
     Cancel(Name),
+    /// Nothing: its place in the order is what is asked for.
+    Barrier,
 }
 
 /// One that is to be sent.

@@ -23,6 +23,7 @@ pub(crate) mod outbox;
 #[cfg(test)]
 mod outcomes;
 pub(crate) mod pending;
+pub(crate) mod pile;
 pub(crate) mod replica;
 pub(crate) mod requests;
 pub(crate) mod ring;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use vsync_core::engine::{Class, Level, Run};
 
 use super::callers::Waiter;
+use super::pile::Pile;
 use super::room::Room;
 use crate::error::{GroupError, NotApplied};
 use crate::replicated::{Method, Replicated};
@@ -68,6 +69,8 @@ struct State {
     line: VecDeque<Letter>,
     /// The next place in line.
     next: u64,
+    /// Where what the batch holds is counted.
+    pile: Arc<Pile>,
     /// Bytes that may still be left here. Below zero by one update at most.
     credit: i64,
     closed: bool,
@@ -175,15 +178,30 @@ impl Outbox {
         letter.is_some()
     }
 
-    /// Takes what callers have left.
-    pub(crate) fn take(&self) -> Parcel {
-        mem::take(&mut self.lock().parcel)
+    /// What is left here is counted in this pile from now on. The driver says so before it grants
+    /// credit, so that nothing is there yet.
+    pub(crate) fn count_in(&self, pile: &Arc<Pile>) {
+        let mut state = self.lock();
+        let parcel = state.take();
+        state.pile = Arc::clone(pile);
+        state.pile.left(parcel.body.len(), Wait::Nobody, parcel.wait);
+        state.parcel = parcel;
     }
 
-    /// How many bytes have been left, and what is waited for.
-    pub(crate) fn left(&self) -> (usize, Wait) {
-        let state = self.lock();
-        (state.parcel.body.len(), state.parcel.wait)
+    /// Takes what callers have left.
+    pub(crate) fn take(&self) -> Parcel {
+        self.lock().take()
+    }
+
+    /// How many bytes have been left.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().parcel.body.len()
+    }
+
+    /// What is waited for.
+    pub(crate) fn wait(&self) -> Wait {
+        self.lock().parcel.wait
     }
 
     /// How many updates wait for credit.
@@ -215,7 +233,7 @@ impl Outbox {
     pub(crate) fn reset(&self, why: &NotApplied) {
         let mut state = self.lock();
         state.credit = 0;
-        let parcel = mem::take(&mut state.parcel);
+        let parcel = state.take();
         let line = mem::take(&mut state.line);
         drop(state);
         let mut words = Vec::new();
@@ -257,6 +275,12 @@ impl Outbox {
 }
 
 impl State {
+    fn take(&mut self) -> Parcel {
+        let parcel = mem::take(&mut self.parcel);
+        self.pile.taken(parcel.body.len(), parcel.wait);
+        parcel
+    }
+
     /// The update at the end of the batch, `size` bytes with its length, is part of it. Returns who
     /// waited only for that.
     fn count(
@@ -270,7 +294,8 @@ impl State {
         let index = parcel.count;
         parcel.count += 1;
         self.credit -= size as i64;
-        match tell {
+        let before = parcel.wait;
+        let turn = match tell {
             Some(Tell::Answer(waiter)) => {
                 parcel.urgent |= waiter.urgent();
                 // What was sent before and needs a position comes first.
@@ -282,7 +307,9 @@ impl State {
             }
             Some(Tell::Turn(turn)) => Some(turn),
             None => None,
-        }
+        };
+        self.pile.left(size, before, parcel.wait);
+        turn
     }
 }
 

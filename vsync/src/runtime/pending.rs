@@ -307,12 +307,11 @@ impl Pending {
     /// view again, behind a checkpoint that was taken in it.
     pub(crate) fn installed(
         &mut self,
-        policy: Policy,
-        method: impl Fn(&[u8]) -> &'static str,
+        coordination: impl Fn(&[u8]) -> (Policy, &'static str),
         view: &View,
     ) {
         for (name, entry) in &mut self.saved.entries {
-            let method = method(&entry.call);
+            let (policy, method) = coordination(&entry.call);
             let info =
                 RequestInfo { method, hash: name.hash(), key: entry.key, loads: &self.loads };
             let chosen = policy.choose(&info, view, entry.chosen);
@@ -404,7 +403,7 @@ mod tests {
         let mut pending = Pending::default();
         let name = begin(&mut pending, 1, Policy::Primary, &view(&[1, 2, 3]));
         let install = |pending: &mut Pending, nodes: &[u64]| {
-            pending.installed(Policy::Primary, |_| "price", &view(nodes));
+            pending.installed(|_| (Policy::Primary, "price"), &view(nodes));
         };
         assert_eq!(chosen(&pending, &name), (Some(id(1)), 1));
         install(&mut pending, &[1, 2, 3, 4]);
@@ -428,7 +427,7 @@ mod tests {
             (0..9).map(|number| begin(&mut pending, number, Policy::Load, &before)).collect();
         assert!(pending.loads().values().all(|load| *load == 3), "{:?}", pending.loads());
         pending.end(names[0].clone(), 1, Recorded::Late).expect("pending");
-        pending.installed(Policy::Load, |_| "price", &view(&[1, 3]));
+        pending.installed(|_| (Policy::Load, "price"), &view(&[1, 3]));
         assert_eq!(pending.loads().values().copied().collect::<Vec<_>>(), [4, 4]);
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use bytes::Bytes;
-use vsync_core::engine::{Delivery, Level};
+use vsync_core::engine::{Class, Delivery, Level};
 use vsync_core::wire::{GroupId, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -38,7 +38,7 @@ pub(crate) const RING: usize = 1 << 20;
 pub(crate) struct Shared<S: Replicated> {
     pub(crate) seat: Arc<Seat>,
     pub(crate) feed: Feed<S::Event>,
-    card: OnceLock<Card>,
+    card: OnceLock<Arc<Card>>,
     state: Mutex<Cell<S>>,
     free: Free,
     /// The state is void, and whoever holds it next makes it so.
@@ -167,6 +167,8 @@ pub(crate) trait Answering: Send + Sync {
     fn scatters(&self, query: &[u8]) -> bool;
     /// Makes one answer to an encoded query of those of its shares.
     fn gather(&self, query: &[u8], shares: &[Vec<u8>]) -> Result<Vec<u8>, QueryError>;
+    /// Whether all updates of the type are totals.
+    fn is_total(&self) -> bool;
     /// Where its events are kept for clients, if it publishes them.
     fn ring(&self) -> Option<&Arc<Ring>>;
     /// The level of an encoded update, if this type can carry it out.
@@ -466,6 +468,10 @@ impl<S: Replicated> Answering for Shared<S> {
         })
     }
 
+    fn is_total(&self) -> bool {
+        S::UPDATES.iter().all(|update| update.class == Class::Total)
+    }
+
     fn ring(&self) -> Option<&Arc<Ring>> {
         self.feed.ring()
     }
@@ -475,7 +481,7 @@ impl<S: Replicated> Answering for Shared<S> {
     }
 
     fn card(&self) -> &Card {
-        self.card.get_or_init(Card::of::<S>)
+        self.card.get_or_init(Card::shared::<S>)
     }
 }
 

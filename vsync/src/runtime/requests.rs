@@ -11,6 +11,7 @@ use super::replica::panic_text;
 use super::sessions::{Begun, Committed, Recorded, Refusal, Sessions};
 use crate::Ctx;
 use crate::replicated::{Replicated, Reply};
+use crate::request::Policy;
 
 /// Somebody asks for something: it is pending from here on, unless it is over already.
 pub(super) fn begin<S: Replicated>(
@@ -23,8 +24,8 @@ pub(super) fn begin<S: Replicated>(
     let committed = match sessions.begin(&wanted.id, hash, ctx.group().0, now) {
         Begun::CarryOut if sessions.pending.len() >= PENDING => Committed::Refused(Refusal::Full),
         Begun::CarryOut => {
-            let method = method::<S>(&wanted.call);
-            let by = (S::REQUESTS_BY, method, ctx.view());
+            let (policy, method) = coordination::<S>(&wanted.call);
+            let by = (policy, method, ctx.view());
             sessions.pending.begin(wanted, hash, now, by);
             Committed::Pending
         }
@@ -35,11 +36,14 @@ pub(super) fn begin<S: Replicated>(
     reply.put(committed);
 }
 
-/// The name of the method that is called.
-pub(super) fn method<S: Replicated>(call: &[u8]) -> &'static str {
+/// Who coordinates what is called, and the name of its method.
+pub(crate) fn coordination<S: Replicated>(call: &[u8]) -> (Policy, &'static str) {
     let id = postcard::take_from_bytes::<u32>(call).map(|(id, _)| id);
     let method = id.ok().and_then(|id| S::REQUESTS.iter().find(|method| method.id == id));
-    method.map_or("", |method| method.name)
+    match method {
+        Some(method) => (S::request_policy(method.id), method.name),
+        None => (S::REQUESTS_BY, ""),
+    }
 }
 
 /// An attempt is done: its effects and its answer are the request's, if it is the first.

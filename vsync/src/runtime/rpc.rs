@@ -17,6 +17,7 @@ use super::ring::Position;
 use super::sessions::Committed;
 use super::tag;
 use crate::ask::{Missing, Target};
+use crate::error::Sight;
 use crate::gateway::Request;
 use crate::seen::Seen;
 
@@ -29,6 +30,8 @@ pub(crate) const LONGEST: usize = 16 << 20;
 /// Most bytes of questions that may wait here, or be under way, at one time; those of members for a
 /// share have as much room of their own, since others may be waiting for such an answer.
 const WAITING: usize = 128 << 20;
+/// Bytes of answers that a client may leave unread; beyond that it gets none.
+pub(crate) const UNREAD: usize = 32 << 20;
 /// A question of no more bytes is counted by its number only.
 const SMALL: usize = 1 << 10;
 
@@ -93,6 +96,56 @@ pub(crate) enum Ask {
         /// Where to go on.
         position: Option<Position>,
     },
+    /// Who are the active members of a group, by rank?
+    View {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// The view is to be at least as new as this.
+        seen: Option<Seen>,
+    },
+    /// Have one member do a share of a query, as a client wants it.
+    Share {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// Hash of the query's line in the client's card, with whether it is scattered.
+        line: u64,
+        /// Method id and arguments.
+        #[serde(with = "serde_bytes")]
+        query: Vec<u8>,
+        /// What the state has to have in it.
+        seen: Option<Seen>,
+        /// Who is to answer it.
+        member: MemberId,
+        /// The share's number, and how many there are.
+        share: (u32, u32),
+    },
+    /// Answer a query from a state that has in it all that was completed before it was asked.
+    Linearizable {
+        /// The group's name.
+        group: String,
+        /// Identity of the type that the client expects.
+        schema: u64,
+        /// Hash of the query's line in the client's card.
+        line: u64,
+        /// Method id and arguments.
+        #[serde(with = "serde_bytes")]
+        query: Vec<u8>,
+        /// What the state has to have in it besides.
+        seen: Option<Seen>,
+        /// Who is to answer it, if not whoever is asked.
+        at: Option<Target>,
+    },
+    /// How far does your state go, as this member of a group? Only nodes ask so.
+    Seen {
+        /// The group's name.
+        group: String,
+        /// Who is asked.
+        member: MemberId,
+    },
 }
 
 /// A share of a query, asked of one member.
@@ -124,6 +177,8 @@ pub(crate) enum Answer {
         members: Vec<Contact>,
         /// Whether too many of them are gone: the group has no quorum there.
         blocked: bool,
+        /// Which cluster it is; `None` while that is not known there.
+        cluster: Option<u64>,
     },
     /// The type of the group.
     Card {
@@ -131,6 +186,8 @@ pub(crate) enum Answer {
         card: String,
         /// The version that is active.
         active: u32,
+        /// What the member sees where it sees no quorum.
+        blocked: Option<Sight>,
     },
     /// The encoded result of a query, or what a group has emitted.
     Result {
@@ -189,12 +246,38 @@ pub(crate) enum Answer {
         /// Why.
         why: Missing,
     },
+    /// The active members of the group, by rank.
+    View {
+        /// Them.
+        members: Vec<MemberId>,
+        /// How far the state goes there.
+        seen: Seen,
+    },
+    /// How far the state of the member asked goes.
+    Seen(Seen),
+    /// The question does not decode there: it may be one of a later release.
+    NotUnderstood,
+}
+
+impl Answer {
+    /// There is no room for more questions.
+    pub(crate) fn busy() -> Answer {
+        Answer::Unavailable("too many questions".to_owned())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 enum Frame {
     Ask(u64, Ask),
     Answer(u64, Answer),
+}
+
+/// The number of a question, also where what is asked does not decode.
+fn asked_under(frame: &[u8]) -> Option<u64> {
+    match postcard::take_from_bytes::<(u32, u64)>(frame) {
+        Ok(((0, id), _)) => Some(id),
+        _ => None,
+    }
 }
 
 /// A question that came in.
@@ -277,9 +360,17 @@ impl Rpc {
         listen.await.map_err(|_| Silence::Broken)
     }
 
-    /// Answers a question.
-    pub(crate) fn answer(&self, peer: PeerId, id: u64, answer: Answer) {
-        self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
+    /// Answers a question of a node, or of a client that reads its answers.
+    pub(crate) fn answer(&self, peer: PeerId, node: bool, id: u64, answer: Answer) {
+        if node || self.reads(peer) {
+            self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
+        }
+    }
+
+    /// Whether a client reads what it is answered. One that does not is answered nothing more, not
+    /// even that there is no room for its question.
+    pub(crate) fn reads(&self, client: PeerId) -> bool {
+        self.transport.backlog(client) <= UNREAD
     }
 
     /// A frame of ours came in, without its tag, from a node or a client.
@@ -295,7 +386,7 @@ impl Rpc {
                     asked.try_send(Asked { peer, node, id, ask, room }).is_ok()
                 });
                 if !taken {
-                    self.answer(peer, id, Answer::Unavailable("too many questions".to_owned()));
+                    self.answer(peer, node, id, Answer::busy());
                 }
             }
             Ok((Frame::Answer(id, answer), _)) => {
@@ -307,7 +398,13 @@ impl Rpc {
                     drop(tell.send(answer));
                 }
             }
-            Err(error) => tracing::debug!(?peer, %error, "dropped a frame that does not decode"),
+            Err(error) => {
+                tracing::debug!(?peer, %error, "dropped a frame that does not decode");
+                // Who asks for what is not known here is told so, and need not wait for nothing.
+                if let Some(id) = asked_under(frame).filter(|_| self.asked.is_some()) {
+                    self.answer(peer, node, id, Answer::NotUnderstood);
+                }
+            }
         }
     }
 
@@ -411,6 +508,30 @@ mod tests {
             }
         });
         assert_eq!(waiting, 0, "they wait for a peer that is down");
+    }
+
+    /// What a later release may ask is not known here: who asks is told, and an answer is not.
+    #[tokio::test]
+    async fn a_question_that_is_not_known_is_answered() {
+        let net = MemoryNet::new();
+        let (node, client) = (net.endpoint("node"), net.client("client"));
+        let (tell, _asked) = mpsc::channel(1);
+        client.connect(&node.local().addr).await.expect("connected");
+        let asker = client.local().id;
+        let rpc = Rpc::new(Arc::new(node), Some(tell));
+        let question = postcard::to_stdvec(&(0_u32, 300_u64, 99_u32)).unwrap();
+        rpc.frame(asker, false, &postcard::to_stdvec(&(1_u32, 300_u64, 99_u32)).unwrap());
+        rpc.frame(asker, false, &[0]);
+        rpc.frame(asker, false, &question);
+        let frame = loop {
+            match client.next().await.expect("an event") {
+                vsync_net::Event::Frame { frame, .. } => break frame,
+                _ => continue,
+            }
+        };
+        let answer = postcard::to_stdvec(&Frame::Answer(300, Answer::NotUnderstood)).unwrap();
+        assert_eq!((frame[0], &frame[1..]), (tag::RPC, &answer[..]));
+        assert!(client.try_next().is_none(), "only the question is answered");
     }
 
     /// The attribute changes how fast bytes are written, not what is.

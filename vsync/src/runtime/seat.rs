@@ -14,7 +14,7 @@ use super::outbox::{Left, Outbox, Tell};
 use super::rpc::Rpc;
 use super::stability::Stability;
 use crate::Difference;
-use crate::error::{GroupError, NotApplied};
+use crate::error::{GroupError, NotApplied, Sight, Unknown};
 use crate::group::GroupEvent;
 use crate::query_ctx::QueryCtx;
 use crate::seen::Seen;
@@ -67,8 +67,8 @@ pub(crate) struct Status {
     pub(crate) delivered: Cut,
     /// What of it is known to survive.
     pub(crate) stable: Cut,
-    /// Whether there is no quorum in sight.
-    pub(crate) blocked: bool,
+    /// Where there is no quorum in sight: what is.
+    pub(crate) blocked: Option<Sight>,
     /// What is being waited for while this node is no member yet.
     pub(crate) waiting: String,
     /// Why it is over, once it is.
@@ -284,7 +284,7 @@ impl Seat {
         let mut status = self.status();
         status.view = Some(view);
         status.me = me;
-        status.blocked = false;
+        status.blocked = None;
         status.delivered = Cut::new(members);
         status.stable = Cut::new(members);
         drop(status);
@@ -332,12 +332,23 @@ impl Seat {
         self.comparisons.load(Ordering::Relaxed)
     }
 
+    /// What a caller is told whose time is over, and whether what it left will not be sent.
+    pub(crate) fn too_late(&self, withdrawn: bool) -> GroupError {
+        let blocked = self.status().blocked;
+        match (withdrawn, blocked) {
+            (true, None) => GroupError::NotApplied(NotApplied::Timeout),
+            (true, Some(sight)) => GroupError::NotApplied(sight.into()),
+            (false, None) => GroupError::Unknown(Unknown::Timeout),
+            (false, Some(sight)) => GroupError::Unknown(sight.into()),
+        }
+    }
+
     /// There is no membership now.
     pub(crate) fn vacate(&self) {
         let mut status = self.status();
         status.view = None;
         status.me = None;
-        status.blocked = false;
+        status.blocked = None;
         status.delivered = Cut::default();
         status.stable = Cut::default();
         drop(status);

@@ -47,7 +47,7 @@ pub(crate) struct Slot {
     /// When the driver knows that this group has something to send of its own.
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Box<Held>>,
     /// Copies of the state that are being encoded beside delivery.
     pub(crate) encoding: BTreeSet<u64>,
     /// The checkpoint that is on its way to this member.
@@ -71,7 +71,7 @@ impl Drop for Last {
 
 /// Where this node stands, once a view is installed.
 struct Standing {
-    view: wire::View,
+    view: Arc<wire::View>,
     rank: usize,
 }
 
@@ -200,7 +200,7 @@ impl Slot {
 
     /// The installed view.
     pub(crate) fn view(&self) -> Option<&wire::View> {
-        self.standing.as_ref().map(|standing| &standing.view)
+        self.standing.as_ref().map(|standing| &*standing.view)
     }
 
     /// The nodes in the installed view.
@@ -382,7 +382,7 @@ impl Slot {
     }
 
     /// What has waited for the replica, which is back or will never be.
-    pub(crate) fn release(&mut self) -> Option<Held> {
+    pub(crate) fn release(&mut self) -> Option<Box<Held>> {
         self.held.take()
     }
 

@@ -8,17 +8,19 @@ use tokio::time::timeout;
 use super::QUESTION;
 use super::core::Core;
 use crate::card::Card;
-use crate::error::JoinError;
+use crate::error::{JoinError, Sight};
 use crate::runtime::rpc::{Answer, Ask, Contact};
 
 /// Members that are asked at one time: the first answer counts.
 const AT_ONCE: usize = 3;
 
-/// What a member says of a group's type: its card, and the version that is active.
+/// What a member says of a group's type: its card, the version that is active.
 #[derive(Debug)]
 pub(super) struct Told {
     card: Card,
     active: u32,
+    /// What it sees of the group where it sees no quorum.
+    pub(super) blocked: Option<Sight>,
 }
 
 impl Core {
@@ -53,9 +55,9 @@ impl Core {
     async fn ask_one_card(&self, group: String, address: &str) -> Result<Told, String> {
         let peer = self.transport.connect(address).await.map_err(|error| error.to_string())?;
         match self.rpc.ask(peer.id, Ask::Card { group }).await {
-            Ok(Answer::Card { card, active }) => {
+            Ok(Answer::Card { card, active, blocked }) => {
                 let card = card.parse().map_err(|error| format!("{address}: its type: {error}"))?;
-                Ok(Told { card, active })
+                Ok(Told { card, active, blocked })
             }
             Ok(Answer::Unavailable(why)) => Err(format!("{address}: {why}")),
             Ok(other) => Err(format!("{address} answered {other:?}")),

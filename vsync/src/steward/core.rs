@@ -29,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) seeds: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) directory: OnceLock<DirectoryHandle>,
+    /// Which cluster this node has entered: it enters no other.
+    pub(crate) cluster: OnceLock<u64>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     /// Whom this node would follow in forming a cluster.
     pub(crate) votes: Votes,
@@ -93,6 +95,7 @@ impl Core {
             seeds,
             limits,
             directory: OnceLock::new(),
+            cluster: OnceLock::new(),
             notices,
             votes: Votes::new(expect),
             registry: Mutex::default(),

@@ -11,10 +11,10 @@ use vsync_core::wire::{GroupId, NodeId};
 use vsync_net::PeerId;
 
 use super::core::{Core, Registered, contacts};
-use super::seeds::Failure;
+use super::seeds::{Failure, FailureKind};
 use super::{ATTEMPT, PAUSE, QUESTION};
-use crate::directory::{self, DirectoryHandle, Entry, Kind};
-use crate::error::{CallError, JoinError};
+use crate::directory::{self, Directory, DirectoryHandle, Entry, Kind};
+use crate::error::{CallError, JoinError, NotApplied, Sight, Unknown};
 use crate::group::Group;
 use crate::replicated::Replicated;
 use crate::runtime::cold::Cold;
@@ -64,6 +64,8 @@ struct Entering {
     opened: Option<GroupId>,
     tell: mpsc::UnboundedSender<Progress>,
     progress: mpsc::UnboundedReceiver<Progress>,
+    /// What the member that was asked last sees of the group, if that is no quorum.
+    blocked: Option<Sight>,
     done: bool,
 }
 
@@ -123,6 +125,7 @@ impl Entering {
             opened: None,
             tell,
             progress,
+            blocked: None,
             done: false,
         };
         Ok((entering, Group { shared }))
@@ -155,6 +158,7 @@ impl Entering {
             opened: Some(status.group?),
             tell,
             progress,
+            blocked: None,
             done: false,
         })
     }
@@ -237,7 +241,10 @@ impl Entering {
     async fn compare(&mut self, members: &[Contact]) -> Result<Result<(), String>, JoinError> {
         let name = self.name();
         match self.core.ask_card(&name, members).await {
-            Ok(told) => told.fits(&name, self.answering.card()).map(Ok),
+            Ok(told) => {
+                self.blocked = told.blocked;
+                told.fits(&name, self.answering.card()).map(Ok)
+            }
             Err(why) => Ok(Err(why)),
         }
     }
@@ -257,15 +264,7 @@ impl Entering {
                 return Ok(Attempt::Again("another node is making the group".into()));
             }
             // Deciding again for the same creator changes nothing.
-            Err(CallError::NotApplied(why)) => {
-                return Ok(Attempt::Again(format!("the directory did not decide: {why}")));
-            }
-            Err(CallError::Unknown(why)) => {
-                return Ok(Attempt::Again(format!("the directory has not answered: {why}")));
-            }
-            Err(CallError::Panicked(why)) => {
-                return Ok(Attempt::Again(format!("the directory has failed: {why}")));
-            }
+            Err(error) => return Ok(Attempt::Again(undecided(error))),
         };
         let group = entry.group;
         self.start(&entry.into(), None);
@@ -310,7 +309,7 @@ impl Entering {
                     return Err(JoinError::NoSuchGroup { name: self.name() });
                 }
                 Ok(_) => self.create(how).await?,
-                Err(error) => Attempt::Again(format!("the directory: {error}")),
+                Err(error) => Attempt::Again(undecided(error)),
             };
             match attempt {
                 Attempt::Active => break,
@@ -337,8 +336,14 @@ impl Entering {
         let mut pause = PAUSE.0;
         loop {
             let survey = self.core.survey().await;
-            let refused = !survey.failed.is_empty() && survey.failed.values().all(|f| f.lasting);
+            let refused = !survey.failed.is_empty()
+                && survey.failed.values().all(|f| f.kind == FailureKind::Lasting);
+            let apart = survey.failed.values().any(|f| matches!(f.kind, FailureKind::Apart { .. }));
             *why = survey.failed;
+            if apart {
+                let waiting = "the seeds are in different clusters".to_owned();
+                return Err(JoinError::Timeout { name: self.name(), waiting });
+            }
             if let Some(teller) = &survey.teller {
                 why.insert(teller.clone(), Failure::outside("it has not answered yet"));
             }
@@ -375,6 +380,20 @@ impl Entering {
     }
 }
 
+/// Why the directory has not answered, in words.
+fn undecided<E>(error: CallError<E>) -> String {
+    match error {
+        CallError::NotApplied(NotApplied::NoQuorum { in_sight, active })
+        | CallError::Unknown(Unknown::NoQuorum { in_sight, active }) => {
+            format!("of the directory, which all nodes are in: {}", Sight { in_sight, active })
+        }
+        CallError::NotApplied(why) => format!("the directory did not decide: {why}"),
+        CallError::Unknown(why) => format!("the directory has not answered: {why}"),
+        CallError::Panicked(why) => format!("the directory has failed: {why}"),
+        CallError::Refused(_) => "the directory refused".to_owned(),
+    }
+}
+
 impl Drop for Entering {
     fn drop(&mut self) {
         if self.done {
@@ -404,8 +423,12 @@ pub(crate) async fn enter<S: Replicated>(
     match timeout_at(deadline, entering.enter(how)).await {
         Ok(entered) => entered.map(|()| group),
         Err(_) => {
+            let name = name.to_owned();
+            if let Some(Sight { in_sight, active }) = entering.blocked {
+                return Err(JoinError::NoQuorum { name, in_sight, active });
+            }
             let waiting = entering.seat.status().waiting.clone();
-            Err(JoinError::Timeout { name: name.to_owned(), waiting })
+            Err(JoinError::Timeout { name, waiting })
         }
     }
 }
@@ -416,9 +439,9 @@ pub(crate) async fn enter_directory(
     bootstrap: bool,
     deadline: Instant,
     why: &mut BTreeMap<String, Failure>,
-) -> Result<Group<directory::Directory>, JoinError> {
-    let (mut entering, group) =
-        Entering::group(core, directory::NAME, Default::default(), Manner::default())?;
+) -> Result<Group<Directory>, JoinError> {
+    let formed = Directory::formed_by(core.me());
+    let (mut entering, group) = Entering::group(core, directory::NAME, formed, Manner::default())?;
     if bootstrap {
         let place = Place { group: GroupId(0), generation: 1, kind: None, contacts: Vec::new() };
         entering.start(&place, None);

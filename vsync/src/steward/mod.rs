@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use self::attend::attend;
 pub(crate) use self::core::{Core, Limits, Registered};
 pub(crate) use self::entering::{How, Manner, enter, enter_directory};
-pub(crate) use self::seeds::Failure;
+pub(crate) use self::seeds::{Failure, FailureKind};
 
 /// How long one attempt to join waits before members are looked up again.
 const ATTEMPT: Duration = Duration::from_secs(1);

@@ -2,49 +2,84 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
 use vsync_net::{ConnectError, PeerId};
 
 use super::QUESTION;
 use super::core::Core;
 use crate::runtime::rpc::{Answer, Ask, Contact};
 
+/// How long the other seeds are waited for once one has told of a cluster: one of them may tell of
+/// another.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// Why a seed did not help.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) why: String,
+    pub(crate) kind: FailureKind,
+}
+
+/// What may still come of a seed that did not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// Trying again may help.
+    Passing,
     /// Trying again will not help.
-    pub(crate) lasting: bool,
-    /// Whether it has answered that its cluster has no quorum.
-    pub(crate) blocked: bool,
+    Lasting,
+    /// It waits for a cluster, as this node does.
+    Waiting,
+    /// It is in a cluster, which has not let this node in so far.
+    Inside,
+    /// It is in a cluster of so many nodes, and another seed is in another.
+    Apart { nodes: usize },
+    /// It has answered that its cluster has no quorum.
+    Blocked,
 }
 
 impl Failure {
-    /// The seed has not answered so far.
-    pub(crate) fn unanswered() -> Failure {
-        Failure::passing("no answer in time")
+    /// Nothing has come from this address so far.
+    pub(crate) fn unreached() -> Failure {
+        Failure::passing("nobody answers there")
+    }
+
+    /// It is connected, and has not answered so far.
+    fn unanswered() -> Failure {
+        Failure::passing("is there, but has not answered in time")
     }
 
     fn passing(why: impl Into<String>) -> Failure {
-        Failure { why: why.into(), lasting: false, blocked: false }
+        Failure { why: why.into(), kind: FailureKind::Passing }
+    }
+
+    fn apart(cluster: &Cluster) -> Failure {
+        let nodes = cluster.members.len();
+        let why = "is in another cluster of the same secret".to_owned();
+        Failure { why, kind: FailureKind::Apart { nodes } }
+    }
+
+    fn waiting() -> Failure {
+        Failure { why: "is in no cluster yet".to_owned(), kind: FailureKind::Waiting }
     }
 
     /// It knows a cluster, in which this node is not yet: for this reason.
     pub(super) fn outside(waiting: &str) -> Failure {
-        Failure::passing(format!("is in a cluster, which has not let this node in: {waiting}"))
+        let why = format!("is in a cluster, which has not let this node in: {waiting}");
+        Failure { why, kind: FailureKind::Inside }
     }
 
     /// It is in a cluster that can let nobody in.
     fn no_quorum() -> Failure {
         let why = "is in a cluster that has no quorum of its nodes";
-        Failure { blocked: true, ..Failure::passing(why) }
+        Failure { why: why.to_owned(), kind: FailureKind::Blocked }
     }
 
     /// It is this node.
     pub(crate) fn itself() -> Failure {
-        Failure { lasting: true, ..Failure::passing("is this node itself") }
+        Failure { why: "is this node itself".to_owned(), kind: FailureKind::Lasting }
     }
 }
 
@@ -57,7 +92,8 @@ impl From<ConnectError> for Failure {
                 | ConnectError::BadAddress { .. }
                 | ConnectError::Itself { .. }
         );
-        Failure { why: error.to_string(), lasting, blocked: false }
+        let kind = if lasting { FailureKind::Lasting } else { FailureKind::Passing };
+        Failure { why: error.to_string(), kind }
     }
 }
 
@@ -68,6 +104,8 @@ pub(crate) struct Cluster {
     /// The active members of the directory's group; nobody where it is in no cluster.
     pub(crate) members: Vec<Contact>,
     blocked: bool,
+    /// Which it is.
+    id: Option<u64>,
 }
 
 /// What the seeds say.
@@ -84,6 +122,35 @@ pub(crate) struct Survey {
     pub(crate) waiting: BTreeSet<PeerId>,
 }
 
+impl Survey {
+    /// Takes the members of the cluster that the seeds are in, if it is one.
+    fn decide(&mut self, found: Vec<(String, Cluster)>) {
+        let ids: BTreeSet<u64> = found.iter().filter_map(|(_, cluster)| cluster.id).collect();
+        if ids.len() > 1 {
+            let apart = found.iter().map(|(seed, cluster)| (seed.clone(), Failure::apart(cluster)));
+            self.failed.extend(apart);
+        } else if let Some((teller, cluster)) = found.into_iter().next() {
+            self.members = cluster.members;
+            self.teller = Some(teller);
+            // Others may be cut off from the quorum, but it is there.
+            let blocked = |it: &&mut Failure| it.kind == FailureKind::Blocked;
+            let failed = self.failed.values_mut().filter(blocked);
+            failed.for_each(|failure| failure.kind = FailureKind::Passing);
+        }
+    }
+}
+
+/// What the next question has come to, in time.
+async fn next<T: 'static>(
+    questions: &mut JoinSet<T>,
+    until: Option<Instant>,
+) -> Option<Result<T, JoinError>> {
+    match until {
+        Some(at) => timeout_at(at, questions.join_next()).await.ok().flatten(),
+        None => questions.join_next().await,
+    }
+}
+
 impl Core {
     /// Asks the nodes known and the seeds, all at once, who is in the directory's group.
     pub(crate) async fn survey(self: &Arc<Core>) -> Survey {
@@ -95,41 +162,52 @@ impl Core {
         for address in addresses {
             let core = Arc::clone(self);
             questions.spawn(async move {
-                let asked = timeout(QUESTION, core.ask_cluster(&address)).await;
-                (address, asked.unwrap_or_else(|_| Err(Failure::unanswered())))
+                let asked = core.ask_cluster(&address).await;
+                (address, asked)
             });
         }
         let mut survey = Survey::default();
-        while let Some(asked) = questions.join_next().await {
+        let mut found: Vec<(String, Cluster)> = Vec::new();
+        let mut until = None;
+        while let Some(asked) = next(&mut questions, until).await {
             match asked {
-                Ok((address, Ok(Cluster { members, blocked, .. }))) if !members.is_empty() => {
-                    survey.members = members;
-                    if blocked {
-                        survey.failed.insert(address, Failure::no_quorum());
-                        continue;
+                Ok((address, Ok(cluster))) if cluster.members.is_empty() => {
+                    survey.failed.insert(address, Failure::waiting());
+                    survey.waiting.insert(cluster.peer);
+                }
+                Ok((address, Ok(cluster))) => match (self.cluster.get(), cluster.id) {
+                    (Some(own), Some(other)) if *own != other => {
+                        tracing::error!(seed = address, "is in another cluster of the same secret");
+                        let why = "is in another cluster than this node was";
+                        survey.failed.insert(address, Failure::passing(why));
                     }
-                    survey.teller = Some(address);
-                    // Others may be cut off from the quorum, but it is there.
-                    survey.failed.values_mut().for_each(|failure| failure.blocked = false);
-                    return survey;
-                }
-                Ok((address, Ok(Cluster { peer, .. }))) => {
-                    survey.failed.insert(address, Failure::passing("is in no cluster yet"));
-                    survey.waiting.insert(peer);
-                }
+                    _ if cluster.blocked => {
+                        survey.members = cluster.members;
+                        survey.failed.insert(address, Failure::no_quorum());
+                    }
+                    (own, _) => {
+                        let grace = if own.is_some() { Duration::ZERO } else { GRACE };
+                        until.get_or_insert(Instant::now() + grace);
+                        found.push((address, cluster));
+                    }
+                },
                 Ok((address, Err(failure))) => drop(survey.failed.insert(address, failure)),
                 Err(error) => tracing::error!(%error, "a question to a seed failed"),
             }
         }
+        survey.decide(found);
         survey
     }
 
-    /// Who answers at this address, and whom it knows in the directory's group.
+    /// Who answers at this address, before long, and whom it knows in the directory's group.
     pub(crate) async fn ask_cluster(&self, address: &str) -> Result<Cluster, Failure> {
-        let peer = self.transport.connect(address).await?;
-        match self.rpc.ask(peer.id, Ask::Cluster).await {
-            Ok(Answer::Cluster { members, blocked }) => {
-                Ok(Cluster { peer: peer.id, members, blocked })
+        let deadline = Instant::now() + QUESTION;
+        let connected = timeout_at(deadline, self.transport.connect(address)).await;
+        let peer = connected.map_err(|_| Failure::unreached())??;
+        let answer = timeout_at(deadline, self.rpc.ask(peer.id, Ask::Cluster)).await;
+        match answer.map_err(|_| Failure::unanswered())? {
+            Ok(Answer::Cluster { members, blocked, cluster: id }) => {
+                Ok(Cluster { peer: peer.id, members, blocked, id })
             }
             Ok(other) => Err(Failure::passing(format!("answered {other:?}"))),
             Err(_) => Err(Failure::passing("the connection broke")),
@@ -160,7 +238,7 @@ impl Core {
 /// after it was elected leaves the others waiting, which an operator sees, never two clusters.
 #[derive(Debug)]
 pub(crate) struct Votes {
-    expect: Option<usize>,
+    pub(crate) expect: Option<usize>,
     given: Mutex<Option<PeerId>>,
 }
 

@@ -124,9 +124,60 @@ impl Named {
     }
 }
 
+/// Each of its requests by a policy of its own; one by that of the type.
+#[replicated(requests = "primary")]
+#[derive(Debug, Default)]
+struct Mixed {
+    #[local]
+    here: Here,
+}
+
+#[replicated]
+impl Mixed {
+    #[request]
+    async fn first(ctx: &RequestCtx<Self>) -> (Option<usize>, usize) {
+        (ctx.rank(), ctx.cohort().len())
+    }
+
+    #[request(policy = by_name)]
+    async fn last(ctx: &RequestCtx<Self>) -> (Option<usize>, usize) {
+        (ctx.rank(), ctx.cohort().len())
+    }
+
+    #[request(policy = "active")]
+    async fn all(ctx: &RequestCtx<Self>) -> Option<usize> {
+        ctx.read(|state| state.here.clone()).await.wait().await;
+        ctx.rank()
+    }
+
+    #[request(policy = "rendezvous", key = seat)]
+    async fn seat(ctx: &RequestCtx<Self>, seat: u64) -> (u64, Option<usize>) {
+        (seat, ctx.rank())
+    }
+
+    #[request(policy = "load")]
+    async fn shared(ctx: &RequestCtx<Self>) -> Option<usize> {
+        ctx.read(|state| state.here.clone()).await.wait().await;
+        ctx.rank()
+    }
+}
+
 /// As `Primary`, coordinated otherwise.
 mod other {
     use super::*;
+
+    /// By the type's policy it is the same.
+    #[replicated(name = "Primary", requests = "primary")]
+    #[derive(Debug, Default)]
+    pub(super) struct Single {}
+
+    #[replicated]
+    impl Single {
+        #[request(policy = "active")]
+        pub(super) async fn rank(ctx: &RequestCtx<Self>) -> Option<usize> {
+            ctx.rank()
+        }
+    }
 
     #[replicated(requests = "load")]
     #[derive(Debug, Default)]
@@ -232,6 +283,46 @@ async fn the_application_can_name_a_rank() {
 }
 
 #[tokio::test]
+async fn each_method_goes_by_its_own_policy() {
+    within(async {
+        let (mut cluster, here) = (Cluster::new(3).await, Here::default());
+        let members = members(&cluster, || Mixed { here: here.clone() }).await;
+        let client = cluster.client().await.expect("connected");
+        let outside: MixedClient = client.group("group");
+        let mut seats = BTreeSet::new();
+        for seat in 0..40 {
+            assert_eq!(members[1].first().await.expect("answered"), (Some(0), 2));
+            assert_eq!(outside.last().await.expect("answered"), (Some(2), 2));
+            let (same, rank) = members[2].seat(seat).await.expect("answered");
+            assert_eq!(members[0].seat(seat).await.expect("answered"), (same, rank));
+            seats.insert(rank);
+        }
+        assert_eq!(seats.len(), 3, "by their keys");
+        here.held.send_replace(true);
+        let all = ask(members[0].all());
+        here.runs(3).await;
+        assert!(members[0].group().load().members.is_empty(), "all run it");
+        let shared: Vec<_> = (0..6).map(|at| ask(members[at % 3].shared())).collect();
+        here.runs(9).await;
+        members[1].group().flush().await.expect("stable");
+        let load = members[1].group().load();
+        assert_eq!(load.members.values().copied().collect::<Vec<_>>(), [2, 2, 2]);
+        assert_eq!(load.pending, 7);
+        // What is under way goes on by the policies that it began with.
+        cluster.kill(0);
+        here.runs(11).await;
+        here.held.send_replace(false);
+        drop(all);
+        for shared in shared.into_iter().skip(1).step_by(3) {
+            shared.await.expect("no panic").expect("answered");
+        }
+        assert_eq!(members[1].first().await.expect("answered"), (Some(0), 1), "of two");
+        assert_eq!(members[1].last().await.expect("answered"), (Some(1), 1));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn programs_that_choose_otherwise_are_no_members() {
     within(async {
         let cluster = Cluster::new(2).await;
@@ -240,6 +331,12 @@ async fn programs_that_choose_otherwise_are_no_members() {
         let Err(JoinError::Schema { differences, .. }) = joined else { panic!("{joined:?}") };
         assert!(
             differences[0].contains("coordinated by load here, by primary there"),
+            "{differences:?}"
+        );
+        let joined = cluster.node(1).group("group").join(other::Single::default()).await;
+        let Err(JoinError::Schema { differences, .. }) = joined else { panic!("{joined:?}") };
+        assert!(
+            differences[0].contains("coordinated by active here, by primary there"),
             "{differences:?}"
         );
         drop(first);

@@ -291,7 +291,7 @@ impl Stage {
     fn install(&mut self, node: u64, install: Install) {
         let Some(seat) = self.seats.get_mut(&node) else { return };
         seat.me = Some(install.view.members[install.rank].id);
-        seat.view = Some(install.view.clone());
+        seat.view = Some((*install.view).clone());
         if let Some(loaded) = seat.loaded.take() {
             self.write(node, loaded);
         }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::wire::{Cut, GroupId, Left, MemberId, Micros, NodeId, View, ViewNumber};
+use crate::wire::{Cut, GroupId, Left, MemberId, Micros, NodeId, SharedView, ViewNumber};
 
 /// The order class of an update.
 #[derive(
@@ -222,8 +222,8 @@ pub struct Delivery {
 pub struct Install {
     /// The group.
     pub group: GroupId,
-    /// The new view.
-    pub view: View,
+    /// The new view; shared, since everybody keeps it until the next.
+    pub view: SharedView,
     /// This node's rank in it.
     pub rank: usize,
     /// Who came with this member from its previous view (the transitional set), itself included.

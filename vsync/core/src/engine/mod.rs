@@ -45,6 +45,8 @@ pub struct Engine {
     /// When heartbeats are due; none where there is nobody to send them to.
     beat_due: Option<Micros>,
     agenda: Agenda,
+    /// Since the last close: a member waits for the next.
+    waited_for: bool,
     changes: Changes,
     /// Where the next heartbeat to a node begins, if not with the first group.
     told: BTreeMap<NodeId, GroupId>,
@@ -86,6 +88,7 @@ impl Engine {
             marks: Marks::default(),
             beat_due: None,
             agenda: Agenda::default(),
+            waited_for: false,
             told: BTreeMap::new(),
         }
     }
@@ -111,6 +114,7 @@ impl Engine {
             }
             Input::Frame { peer, frame } => self.frame(now, peer, frame, out),
             Input::Close => {
+                self.waited_for = false;
                 for group in self.agenda.unclosed() {
                     self.member(now, out, group, |member, turn| member.close(turn));
                 }
@@ -131,8 +135,8 @@ impl Engine {
 
     /// After something was run on a group.
     fn tidy(&mut self, now: Micros, id: GroupId, closed: bool) {
-        let Some(group) = self.groups.get(&id) else { return };
-        if self.changes.since(id).is_some_and(|since| self.makes_room(now, group, since)) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if self.changes.since(id).is_some_and(|since| makes_room(&self.config, now, group, since)) {
             self.changes.end(id);
         }
         if group.is_over() {
@@ -142,21 +146,18 @@ impl Engine {
             self.groups.remove(&id);
             return self.agenda.forget(id);
         }
-        self.agenda.set(id, group.deadline());
+        self.waited_for |= !closed && group.is_waited_for();
+        let due = group.deadline();
+        if due.is_none() {
+            group.rest();
+        }
+        self.agenda.set(id, due);
         if closed && !group.is_open() {
             self.agenda.closed(id);
         }
         if self.beat_due.is_none() && group.is_watching() {
             self.beat_due = Some(now + self.config.heartbeat);
         }
-    }
-
-    /// Whether the change of another group may begin in the place of this one's. One that stands
-    /// still makes room: it may do so for ever.
-    fn makes_room(&self, now: Micros, group: &Group, since: Micros) -> bool {
-        let patience = self.config.change_retry;
-        let still = now >= since + patience && !self.config.bugs.has(Bug::NeverMakeRoom);
-        still || !group.is_leading()
     }
 
     /// What the application wants of one group.
@@ -411,6 +412,12 @@ impl Engine {
         Frame::Heartbeat { from, to, groups }
     }
 
+    /// Whether a member waits for what goes out with the next [`Input::Close`]: an application that
+    /// lets updates gather before it closes had better not.
+    pub fn is_waited_for(&self) -> bool {
+        self.waited_for
+    }
+
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Micros> {
         self.agenda.first().into_iter().chain(self.beat_due).min()
@@ -419,6 +426,12 @@ impl Engine {
     /// What `group` looks like, if this node has to do with it.
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
         self.groups.get(&group).map(Group::status)
+    }
+
+    /// How many active members of `group`'s view do not seem gone to this node, itself included,
+    /// and how many there are. `None` without a view.
+    pub fn in_sight(&self, group: GroupId) -> Option<(usize, usize)> {
+        self.groups.get(&group)?.in_sight(&self.detector)
     }
 
     /// Whether this node thinks that another one is gone.
@@ -435,4 +448,11 @@ impl Engine {
     pub fn config(&self) -> &EngineConfig {
         &self.config
     }
+}
+
+/// Whether the change of another group may begin in the place of this one's. One that stands still
+/// makes room: it may do so for ever.
+fn makes_room(config: &EngineConfig, now: Micros, group: &Group, since: Micros) -> bool {
+    let still = now >= since + config.change_retry && !config.bugs.has(Bug::NeverMakeRoom);
+    still || !group.is_leading()
 }

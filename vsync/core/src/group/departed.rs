@@ -136,7 +136,7 @@ impl Departed {
     /// none, those of the last.
     fn audience(&self) -> Vec<NodeId> {
         let next = &self.decided.view;
-        let last = self.multicast.as_ref().map(|multicast| &multicast.view);
+        let last = self.multicast.as_ref().map(|multicast| &*multicast.view);
         let view = if next.members.is_empty() { last } else { Some(next) };
         // Who is left of a view that this node never knew asks for itself.
         let active = view.map_or(&[][..], |view| &view.members[..view.active]);

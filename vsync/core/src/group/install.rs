@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::member::{Ending, Leaving, Membership};
 use super::pending::Pending;
+use super::times::Times;
 use super::transfer::{Loading, Outgoing};
 use super::viewchange::want;
 use super::{Early, Incoming, Turn};
@@ -16,7 +17,7 @@ use crate::engine::{DropReason, GroupConfig, Install, Output, Traffic};
 use crate::membership::Change;
 use crate::multicast::Multicast;
 use crate::wire::messages::{Message, Proposal};
-use crate::wire::{GroupId, MemberId, Micros, NodeId, Rank, View, ViewNumber, codec};
+use crate::wire::{GroupId, MemberId, Micros, NodeId, Rank, SharedView, View, ViewNumber, codec};
 
 /// The view before the installed one: kept until all of the installed view are in it.
 #[derive(Clone, Debug)]
@@ -43,10 +44,10 @@ impl Membership {
         id: GroupId,
         config: GroupConfig,
         me: MemberId,
-        install: Install,
+        install: &Install,
         time: u64,
     ) -> Self {
-        let view = install.view.clone();
+        let view = SharedView::clone(&install.view);
         let multicast = Multicast::new(view, install.rank, &config, turn.bugs(), time);
         Membership {
             id,
@@ -55,14 +56,14 @@ impl Membership {
             multicast,
             change: Change::default(),
             decision: None,
-            install,
+            install: None,
             closed: None,
             loading: Loading::Done,
             outgoing: Outgoing::default(),
             pending: Pending::default(),
             joins: BTreeMap::new(),
             ended: BTreeSet::new(),
-            abreast: BTreeMap::new(),
+            abreast: Times::default(),
             superseded: None,
             leaving: Leaving::No,
             evict: BTreeSet::new(),
@@ -72,7 +73,7 @@ impl Membership {
             retries: 0,
             led_since: 0,
             chores_due: None,
-            answered: BTreeMap::new(),
+            answered: Times::default(),
             blocked: None,
             full_since: None,
             ending: None,
@@ -94,11 +95,11 @@ impl Membership {
             joined: alloc::vec![me],
             left: Vec::new(),
             cut: crate::wire::Cut::default(),
-            view,
+            view: SharedView::new(view),
         };
         turn.marks.views += 1;
         turn.out.push(Output::Install(install.clone()));
-        let mut member = Self::build(turn, id, config, me, install, 0);
+        let mut member = Self::build(turn, id, config, me, &install, 0);
         member.settle(turn);
         member
     }
@@ -114,8 +115,9 @@ impl Membership {
         let node = turn.config.node;
         let listed = decided.view.members.iter().find(|member| member.id.node == node);
         let me = listed.map_or(MemberId { node, entry: decided.view.number }, |member| member.id);
-        let install = announcement(id, me, None, &decided);
-        let mut member = Self::build(turn, id, config, me, install, decided.time);
+        let install = announcement(id, me, None, (&bytes, &decided));
+        let mut member = Self::build(turn, id, config, me, &install, decided.time);
+        member.install = Some(Box::new(install));
         member.loading = Loading::new();
         member.decision = Some(bytes);
         let others = member.others();
@@ -169,7 +171,7 @@ impl Membership {
             self.multicast.close_batch();
             self.change.lead = None;
             turn.marks.late_installs += u64::from(!self.holds(&want(&decided)));
-            self.change.installing = Some((bytes, decided));
+            self.change.installing = Some(Box::new((bytes, decided)));
             self.progress = turn.now;
         }
         let source = from.or_else(|| self.source(turn));
@@ -179,14 +181,15 @@ impl Membership {
 
     /// Delivers the rest of the old view, and installs the new one.
     pub(crate) fn install_decision(&mut self, turn: &mut Turn<'_>) {
-        let Some((bytes, decided)) = self.change.installing.take() else {
+        let Some(installing) = self.change.installing.take() else {
             return;
         };
+        let (bytes, decided) = *installing;
         let Some(rank) = decided.view.rank_of(self.me) else {
             return;
         };
         let old = self.multicast.view.clone();
-        let install = announcement(self.id, self.me, Some(&old), &decided);
+        let install = announcement(self.id, self.me, Some(&old), (&bytes, &decided));
         let own = self.multicast.own_end();
         assert!(
             own <= decided.cut[self.rank()] || turn.bugs() != crate::bugs::Bugs::default(),
@@ -195,25 +198,25 @@ impl Membership {
         if self.loading.is_done() {
             self.finish_view(turn, &decided);
         }
-        let view = decided.view.clone();
+        let view = SharedView::clone(&install.view);
         let mut next = Multicast::new(view, rank, &self.config, turn.bugs(), decided.time);
         next.holds = self.multicast.holds;
         let previous = core::mem::replace(&mut self.multicast, next);
-        let announced = core::mem::replace(&mut self.install, install.clone());
         turn.marks.views += 1;
         if self.loading.is_done() {
             turn.out.push(Output::Install(install));
-        } else {
+        } else if let Some(announced) = self.install.replace(Box::new(install)) {
             // A joiner needs it for its replay, too.
             let multicast = previous.clone();
-            let held = HeldView { multicast, install: announced, decided: decided.clone() };
+            let held = HeldView { multicast, install: *announced, decided: decided.clone() };
             self.loading.hold(held, &self.multicast.view, rank);
         }
         // Whoever lives may be the last to have it, a joiner as well (seed 125800).
         let installed = BTreeSet::from([self.me.node]);
         let forgets = !self.loading.is_done() && turn.bugs().has(Bug::JoinerFreesClosed);
         let since = turn.now;
-        self.closed = (!forgets).then_some(Closed { multicast: previous, installed, since });
+        let closed = || Box::new(Closed { multicast: previous, installed, since });
+        self.closed = (!forgets).then(closed);
         self.on_installed(self.me.node, self.view().number);
         self.decision = Some(bytes);
         self.reset_for_view(turn, own, &old);
@@ -257,6 +260,10 @@ impl Membership {
             let news = nonces.get(node).is_none_or(|&nonce| join.nonce > nonce);
             news && !turn.detector.suspects(*node)
         });
+        if self.joins.is_empty() {
+            // An emptied map keeps a node: half a kilobyte, in every group.
+            self.joins = BTreeMap::new();
+        }
         let to: BTreeSet<NodeId> =
             old.members.iter().chain(&self.view().members).map(|m| m.id.node).collect();
         self.send(turn, to, Traffic::Control, Message::Installed);
@@ -325,7 +332,7 @@ impl Membership {
     /// Bounds answers to one per peer and short time: one serves a burst.
     fn may_answer(&mut self, now: Micros, peer: NodeId) -> bool {
         const ONCE: Micros = 20_000;
-        if self.answered.get(&peer).is_some_and(|&at| now < at + ONCE) {
+        if self.answered.get(peer).is_some_and(|at| now < at + ONCE) {
             return false;
         }
         self.answered.insert(peer, now);
@@ -365,7 +372,7 @@ impl Membership {
 
     /// Tells the decision that this member is about to install.
     pub(crate) fn tell_decision(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
-        if let Some((proposal, _)) = &self.change.installing {
+        if let Some((proposal, _)) = self.change.installing.as_deref() {
             let message = Message::Install { proposal: proposal.clone() };
             self.send(turn, [peer], Traffic::Control, message);
         }
@@ -415,8 +422,15 @@ impl Membership {
 }
 
 /// How a view is told to the application.
-fn announcement(group: GroupId, me: MemberId, old: Option<&View>, decided: &Proposal) -> Install {
-    let view = decided.view.clone();
+fn announcement(
+    group: GroupId,
+    me: MemberId,
+    old: Option<&View>,
+    (bytes, decided): (&Bytes, &Proposal),
+) -> Install {
+    let mut view = decided.view.clone();
+    codec::share_metas(&mut view, bytes);
+    let view = SharedView::new(view);
     let rank: Rank = view.rank_of(me).unwrap_or_default();
     let ids = view.members.iter().map(|member| member.id);
     let joined = ids.clone().filter(|id| id.entry == view.number).collect();

@@ -1,5 +1,6 @@
 //! One membership: this node as a member of a group, from its first view to its last.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -7,10 +8,13 @@ use bytes::Bytes;
 
 use super::install::Closed;
 use super::pending::Pending;
+use super::times::Times;
 use super::transfer::{Loading, Outgoing};
 use super::{Early, Header, Incoming, Turn};
 use crate::bugs::Bug;
-use crate::engine::{DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic};
+use crate::engine::{
+    Detector, DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic,
+};
 use crate::membership::{Change, is_quorum};
 use crate::multicast::Multicast;
 use crate::wire::messages::{Data, Hurry, JoinRequest, Message};
@@ -48,10 +52,10 @@ pub(crate) struct Membership {
     pub(crate) change: Change,
     /// The proposal that made the installed view; none in view 1.
     pub(crate) decision: Option<Bytes>,
-    /// How the installed view was told, or will be, to the application.
-    pub(crate) install: Install,
+    /// How the installed view will be told to the application, as long as it is not.
+    pub(crate) install: Option<Box<Install>>,
     /// The view before, as long as others may need it.
-    pub(crate) closed: Option<Closed>,
+    pub(crate) closed: Option<Box<Closed>>,
     pub(crate) loading: Loading,
     pub(crate) outgoing: Outgoing,
     pub(crate) pending: Pending,
@@ -60,7 +64,7 @@ pub(crate) struct Membership {
     pub(crate) ended: BTreeSet<NodeId>,
     /// Members that have shown, since it was installed, that they are in the installed view, too.
     /// When they last did.
-    pub(crate) abreast: BTreeMap<NodeId, Micros>,
+    pub(crate) abreast: Times,
     /// A former member knows a successor of the installed view.
     /// Since when that is known.
     pub(crate) superseded: Option<Micros>,
@@ -78,7 +82,7 @@ pub(crate) struct Membership {
     /// When unfinished work is looked at again.
     pub(crate) chores_due: Option<Micros>,
     /// Old members answered lately: one answer serves a burst.
-    pub(crate) answered: BTreeMap<NodeId, Micros>,
+    pub(crate) answered: Times,
     /// Since when no quorum is in sight.
     pub(crate) blocked: Option<Micros>,
     /// Since when the window is full.
@@ -129,8 +133,18 @@ impl Membership {
     /// Whether this member thinks that a rank takes no part any more: its node is suspected, says
     /// that it is not in the group, or wants in anew.
     pub(crate) fn is_gone(&self, turn: &Turn<'_>, rank: Rank) -> bool {
+        self.seems_gone(turn.detector, rank)
+    }
+
+    fn seems_gone(&self, detector: &Detector, rank: Rank) -> bool {
         let node = self.node(rank);
-        rank != self.rank() && (turn.detector.suspects(node) || self.gave_up(rank))
+        rank != self.rank() && (detector.suspects(node) || self.gave_up(rank))
+    }
+
+    /// How many active members do not seem gone, and how many there are.
+    pub(crate) fn in_sight(&self, detector: &Detector) -> (usize, usize) {
+        let active = self.view().active;
+        ((0..active).filter(|&rank| !self.seems_gone(detector, rank)).count(), active)
     }
 
     /// Whether a rank's node has no such membership any more, by its own word.
@@ -428,7 +442,7 @@ impl Membership {
     /// Something of `peer`'s lane was lost: tell it what is here.
     fn ask_resend(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         const ONCE: Micros = 20_000;
-        if self.answered.get(&peer).is_some_and(|&at| turn.now < at + ONCE) {
+        if self.answered.get(peer).is_some_and(|at| turn.now < at + ONCE) {
             return;
         }
         self.answered.insert(peer, turn.now);
@@ -519,6 +533,12 @@ impl Membership {
     pub(crate) fn deadline(&self) -> Option<Micros> {
         let ack = self.multicast.ack_due().filter(|_| !self.is_frozen());
         ack.into_iter().chain(self.chores_due).min()
+    }
+
+    /// Nothing is under way: gives back the room of what is empty.
+    pub(crate) fn rest(&mut self) {
+        self.multicast.rest();
+        self.pending.rest();
     }
 
     pub(crate) fn status(&self) -> GroupStatus {

@@ -7,6 +7,7 @@ mod install;
 mod member;
 mod pending;
 mod reasons;
+mod times;
 mod transfer;
 mod viewchange;
 
@@ -74,7 +75,7 @@ impl Incoming {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     id: GroupId,
-    joining: Option<Joining>,
+    joining: Option<Box<Joining>>,
     member: Option<Box<Membership>>,
     /// Memberships that are over, but whose decision others may still need (L4).
     departed: Vec<Departed>,
@@ -160,6 +161,18 @@ impl Group {
         Group { id, joining: None, member: None, departed: Vec::new(), beyond, generation }
     }
 
+    /// Whether a member waits for what goes out with the next close.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.multicast.is_waited_for())
+    }
+
+    /// Nothing is under way: gives back the room of what is empty.
+    pub(crate) fn rest(&mut self) {
+        if let Some(member) = &mut self.member {
+            member.rest();
+        }
+    }
+
     /// Whether whoever this node knows in the group may be gone: it is a member that sees no
     /// quorum, or was one and waits for somebody to confirm its last decision.
     pub(crate) fn is_lost(&self) -> bool {
@@ -227,7 +240,8 @@ impl Group {
                     return turn.out.push(Output::Refused { group: self.id, reason });
                 }
                 let early = Early::default();
-                self.joining = Some(Joining { contacts, next: 0, nonce, config, due, early });
+                let joining = Joining { contacts, next: 0, nonce, config, due, early };
+                self.joining = Some(Box::new(joining));
             }
         }
         self.ask(turn);
@@ -491,6 +505,10 @@ impl Group {
         let view = member.view();
         let concerned = member.is_lost() || view.rank_of_node(peer).is_some();
         concerned.then_some((self.id, member.config.generation, view.number, member.me.entry))
+    }
+
+    pub(crate) fn in_sight(&self, detector: &Detector) -> Option<(usize, usize)> {
+        self.member.as_ref().map(|member| member.in_sight(detector))
     }
 
     pub(crate) fn status(&self) -> GroupStatus {

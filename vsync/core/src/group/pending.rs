@@ -60,6 +60,13 @@ impl Pending {
         Some(waiting)
     }
 
+    /// Gives back the room of a queue that is empty.
+    pub(crate) fn rest(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

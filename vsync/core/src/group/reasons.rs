@@ -223,8 +223,8 @@ impl Membership {
         // 6030).
         let settled = since + turn.config.heartbeat * 5;
         let stuck = |rank: Rank| {
-            let said = self.abreast.get(&self.node(rank));
-            rank == self.rank() || said.is_some_and(|&at| at > settled)
+            let said = self.abreast.get(self.node(rank));
+            rank == self.rank() || said.is_some_and(|at| at > settled)
         };
         let nobody = (0..self.view().members.len()).all(|rank| lost(rank) || stuck(rank));
         if nobody && !is_quorum(self.view(), turn.bugs(), |rank| !lost(rank)) {
@@ -283,7 +283,7 @@ impl Membership {
         if view == current && entry > 0 {
             self.abreast.insert(peer, turn.now);
         } else {
-            self.abreast.remove(&peer);
+            self.abreast.remove(peer);
         }
         if view < current {
             // Whoever has decided tells everybody: only who has not heard it by now must be told
@@ -360,7 +360,7 @@ impl Membership {
     }
 
     fn change_chores(&mut self, turn: &mut Turn<'_>) {
-        let wanted = match (&self.change.installing, &self.change.holding) {
+        let wanted = match (self.change.installing.as_deref(), self.change.holding.as_deref()) {
             (Some((_, decided)), _) => Some(want(decided)),
             (None, Some((_, _, proposal))) => Some(want(proposal)),
             (None, None) => None,

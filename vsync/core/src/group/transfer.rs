@@ -1,6 +1,7 @@
 //! State transfer: checkpoints taken at an install, moved in chunks while they are made and read,
 //! and the joiner's replay.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -22,7 +23,7 @@ const WINDOW: u64 = 8;
 #[derive(Clone, Debug)]
 pub(crate) enum Loading {
     Done,
-    Waiting(Waiting),
+    Waiting(Box<Waiting>),
 }
 
 /// A joiner's checkpoint on its way, and what is to be replayed on it.
@@ -40,7 +41,7 @@ pub(crate) struct Waiting {
 
 impl Loading {
     pub(crate) fn new() -> Self {
-        Loading::Waiting(Waiting::default())
+        Loading::Waiting(Box::default())
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -81,7 +82,7 @@ pub(crate) struct Outgoing {
     checkpoints: BTreeMap<ViewNumber, Checkpoint>,
     to: BTreeMap<MemberId, Progress>,
     /// Only with the planted bug: taken later than at the install.
-    late: Option<(ViewNumber, Vec<MemberId>)>,
+    late: Option<Box<(ViewNumber, Vec<MemberId>)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +179,7 @@ impl Membership {
         }
         outgoing.checkpoints.insert(number, Checkpoint::default());
         if turn.bugs().has(Bug::OptimisticCheckpoint) {
-            outgoing.late = Some((number, fresh));
+            outgoing.late = Some(Box::new((number, fresh)));
             return;
         }
         let group = self.id;
@@ -187,7 +188,8 @@ impl Membership {
 
     /// Only with the planted bug: takes the checkpoint from the state of the moment.
     pub(crate) fn late_checkpoint(&mut self, turn: &mut Turn<'_>) {
-        if let Some((label, joiners)) = self.outgoing.late.take() {
+        if let Some(late) = self.outgoing.late.take() {
+            let (label, joiners) = *late;
             turn.out.push(Output::TakeCheckpoint { group: self.id, label, joiners });
         }
     }
@@ -369,7 +371,9 @@ impl Membership {
                 turn.out.push(Output::Deliver(delivery));
             }
         }
-        tell(turn, &self.install.clone());
+        if let Some(install) = self.install.take() {
+            tell(turn, &install);
+        }
         self.settle(turn);
         self.consider(turn);
         // The decision may have come while the checkpoint was on its way.

@@ -1,5 +1,6 @@
 //! The view change on the wire: prepare, promise, propose, accept, install.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -30,7 +31,8 @@ impl Membership {
         let mut promises = BTreeMap::new();
         promises.insert(me, self.own_promise());
         self.led_since = turn.now;
-        self.change.lead = Some(Lead { ballot, evict, phase: Phase::Promising { promises } });
+        let phase = Phase::Promising { promises };
+        self.change.lead = Some(Box::new(Lead { ballot, evict, phase }));
         self.progress = turn.now;
         self.repeat(turn, None);
         self.advance_change(turn, None);
@@ -169,7 +171,7 @@ impl Membership {
     /// Goes on with whatever the change waits for: the install, an accept, the own ballot. `source`
     /// is who brought the news: what is still missing is fetched there.
     pub(crate) fn advance_change(&mut self, turn: &mut Turn<'_>, source: Option<NodeId>) {
-        if let Some((_, decided)) = &self.change.installing {
+        if let Some((_, decided)) = self.change.installing.as_deref() {
             let want = want(decided);
             if self.holds(&want) || turn.bugs().has(Bug::SkipWaitForCut) {
                 if self.fits(turn, decided) {
@@ -182,10 +184,11 @@ impl Membership {
             }
             return;
         }
-        if let Some((ballot, _, proposal)) = &self.change.holding {
+        if let Some((ballot, _, proposal)) = self.change.holding.as_deref() {
             let (ballot, want) = (*ballot, want(proposal));
             if self.holds(&want) {
-                if let Some((_, bytes, proposal)) = self.change.holding.take() {
+                if let Some(held) = self.change.holding.take() {
+                    let (_, bytes, proposal) = *held;
                     self.take_proposal(turn, ballot, bytes, &proposal);
                 }
             } else if let Some(source) = source {
@@ -380,7 +383,7 @@ impl Membership {
         if self.holds(&want) || turn.bugs().has(Bug::AcceptWithoutHolding) {
             self.take_proposal(turn, ballot, bytes, &proposal);
         } else {
-            self.change.holding = Some((ballot, bytes, proposal));
+            self.change.holding = Some(Box::new((ballot, bytes, proposal)));
             self.fetch_held(turn, peer, &want);
         }
     }
@@ -487,7 +490,7 @@ impl Membership {
         self.send(turn, to.iter().copied(), Traffic::Control, install);
         self.start_install(turn, None, bytes, decided);
         // Answers that are still on their way to the ballot need no answer.
-        self.answered.extend(to.into_iter().map(|node| (node, turn.now)));
+        to.into_iter().for_each(|node| self.answered.insert(node, turn.now));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Paxos (Lamport, *The Part-Time Parliament*) with ballots `(n, rank of the leader)`, at most one
 //! proposal a ballot; a promise also freezes its member in the view (S1).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -13,7 +14,8 @@ use crate::wire::{Ballot, Rank, View};
 
 use super::is_quorum;
 
-/// One member's part in deciding its view's successor.
+/// One member's part in deciding its view's successor. What is there only while one is decided is
+/// boxed: there may be ten thousand groups in which nothing is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Change {
     /// The highest ballot promised; the default before the first.
@@ -25,11 +27,11 @@ pub(crate) struct Change {
     /// The highest ballot number seen.
     pub(crate) highest: u64,
     /// The ballot that this member leads.
-    pub(crate) lead: Option<Lead>,
+    pub(crate) lead: Option<Box<Lead>>,
     /// A proposal to accept, as soon as all of its cut is here.
-    pub(crate) holding: Option<(Ballot, Bytes, Proposal)>,
+    pub(crate) holding: Option<Box<(Ballot, Bytes, Proposal)>>,
     /// The decision, to be installed as soon as all of its cut is here.
-    pub(crate) installing: Option<(Bytes, Proposal)>,
+    pub(crate) installing: Option<Box<(Bytes, Proposal)>>,
     /// How many ballots led here were overtaken.
     pub(crate) overtaken: u64,
 }
@@ -77,7 +79,7 @@ impl Change {
     /// The ballot that this member leads and that nobody has overtaken here.
     pub(crate) fn leading(&mut self) -> Option<&mut Lead> {
         let promised = self.promised;
-        self.lead.as_mut().filter(|lead| lead.ballot == promised)
+        self.lead.as_deref_mut().filter(|lead| lead.ballot == promised)
     }
 
     /// Records that this member holds a proposal and has accepted it.

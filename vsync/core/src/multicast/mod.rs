@@ -3,6 +3,7 @@
 mod pace;
 mod stability;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -12,7 +13,7 @@ use crate::bugs::{Bug, Bugs};
 use crate::engine::{Class, Delivery, DropReason, GroupConfig, Run};
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
 use crate::wire::messages::{BatchHead, Data, Hurry, Record, Records};
-use crate::wire::{Cut, GroupId, Micros, Rank, View, codec};
+use crate::wire::{Cut, GroupId, Micros, Rank, SharedView, codec};
 use pace::Pace;
 
 /// What a submitted piece costs beyond its bytes, here and on the wire: charged to the window, so
@@ -25,7 +26,7 @@ const RESEND: usize = 1 << 20;
 /// One view's lanes, order, acknowledgements and marks, as one member sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct Multicast {
-    pub(crate) view: View,
+    pub(crate) view: SharedView,
     pub(crate) me: Rank,
     causal: bool,
     bugs: Bugs,
@@ -46,10 +47,10 @@ pub(crate) struct Multicast {
     /// Bytes received since the last acknowledgement.
     unacked_bytes: usize,
     /// Everybody may wait for these to be stable: acknowledgements go to all at once until they
-    /// are.
+    /// are. None before the first.
     urgent: Vec<u64>,
     /// Each member waits for its own updates up to here, and for nobody's word but that of those
-    /// who can deliver them; 0 where it has been told.
+    /// who can deliver them; 0 where it has been told. None before the first.
     asked: Vec<u64>,
     /// Own lane: what has been sent.
     sent: u64,
@@ -57,8 +58,8 @@ pub(crate) struct Multicast {
     announced: u64,
     /// Ask for acknowledgements with the next batch.
     hurry: Hurry,
-    /// S10's planted bug needs the stamp of the moment when the batch opened.
-    opened_at: Option<(Vec<u64>, u64)>,
+    /// Only with S10's planted bug: the stamp of the moment when the batch opened.
+    opened_at: Option<Box<(Vec<u64>, u64)>>,
     /// Only with the planted bug: records that wait, and for how much of lane 0.
     late: VecDeque<(u64, Records)>,
     /// Own batches not yet held by all: end and bytes, for flow control.
@@ -74,7 +75,13 @@ pub(crate) struct Multicast {
 }
 
 impl Multicast {
-    pub(crate) fn new(view: View, me: Rank, config: &GroupConfig, bugs: Bugs, time: u64) -> Self {
+    pub(crate) fn new(
+        view: SharedView,
+        me: Rank,
+        config: &GroupConfig,
+        bugs: Bugs,
+        time: u64,
+    ) -> Self {
         let n = view.members.len();
         Multicast {
             me,
@@ -84,13 +91,13 @@ impl Multicast {
             log: Log::new(time),
             delivered: Walk::new(n),
             stable: Walk::new(n),
-            numbered: Walk::new(n),
+            numbered: Walk::new(if me == 0 { n } else { 0 }),
             acks: alloc::vec![Cut::default(); n],
             acked: Cut::new(n),
             ack_due: None,
             unacked_bytes: 0,
-            urgent: alloc::vec![0; n],
-            asked: alloc::vec![0; n],
+            urgent: Vec::new(),
+            asked: Vec::new(),
             sent: 0,
             announced: 0,
             hurry: Hurry::No,
@@ -122,6 +129,15 @@ impl Multicast {
         self.lanes[self.me].end()
     }
 
+    /// Nothing is under way: gives back the room of what is empty.
+    pub(crate) fn rest(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::rest);
+        self.log.rest();
+        if self.own.is_empty() {
+            self.own = VecDeque::new();
+        }
+    }
+
     /// Bytes of batches kept.
     pub(crate) fn retained(&self) -> usize {
         self.lanes.iter().map(Lane::bytes).sum()
@@ -140,8 +156,9 @@ impl Multicast {
     /// Numbers own updates of one class; returns the number of the first.
     pub(crate) fn submit(&mut self, run: Run, body: Bytes, wall: u64, urgent: bool) -> u64 {
         let first = self.own_end();
-        if !self.lanes[self.me].is_open() {
-            self.opened_at = Some((self.delivered.counts.clone(), self.delivered.order.position));
+        if !self.lanes[self.me].is_open() && self.bugs.has(Bug::StampAtOpen) {
+            let counts = self.delivered.counts.clone();
+            self.opened_at = Some(Box::new((counts, self.delivered.order.position)));
         }
         let count = u64::from(run.count);
         let totals = if run.class == Class::Total { count } else { 0 };
@@ -162,8 +179,8 @@ impl Multicast {
     /// Closes the open batch: its stamp is taken now (S10).
     pub(crate) fn close_batch(&mut self) {
         let (counts, k) = match self.opened_at.take() {
-            Some(opened) if self.bugs.has(Bug::StampAtOpen) => opened,
-            _ => (self.delivered.counts.clone(), self.delivered.order.position),
+            Some(opened) => *opened,
+            None => (self.delivered.counts.clone(), self.delivered.order.position),
         };
         self.lanes[self.me].close(self.causal.then_some(counts), k);
         if self.is_sequencer() {

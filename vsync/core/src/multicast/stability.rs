@@ -110,12 +110,16 @@ impl Multicast {
         self.urgent.iter().zip(&self.stable.counts).any(|(&until, &stable)| stable < until)
     }
 
+    /// Whether a member waits for what goes out with the next close.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waited_for() || self.askers().next().is_some()
+    }
+
     /// Everybody may wait: what was received so far is acknowledged to all at once until it is
     /// stable.
     pub(crate) fn hasten(&mut self) {
-        for (until, lane) in self.urgent.iter_mut().zip(&self.lanes) {
-            *until = lane.end();
-        }
+        self.urgent.clear();
+        self.urgent.extend(self.lanes.iter().map(Lane::end));
     }
 
     /// Asks everybody for their acknowledgements with the next message.
@@ -126,6 +130,7 @@ impl Multicast {
 
     /// `rank` waits for what it has sent here.
     pub(crate) fn asked_by(&mut self, rank: Rank) {
+        self.asked.resize(self.lanes.len(), 0);
         self.asked[rank] = self.lanes[rank].end();
     }
 

@@ -144,6 +144,13 @@ impl Lane {
         self.batches.is_empty()
     }
 
+    /// Gives back the room of batches where none is kept.
+    pub(crate) fn rest(&mut self) {
+        if self.batches.is_empty() {
+            self.batches = VecDeque::new();
+        }
+    }
+
     /// Bytes of the bodies kept.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -46,6 +46,13 @@ impl Log {
         self.runs.is_empty()
     }
 
+    /// Gives back the room of records where none is kept.
+    pub(crate) fn rest(&mut self) {
+        if self.runs.is_empty() {
+            self.runs = VecDeque::new();
+        }
+    }
+
     pub(crate) fn last_time(&self) -> u64 {
         self.last_time
     }

@@ -11,4 +11,4 @@ mod view;
 pub use cut::Cut;
 pub use ids::{Ballot, GroupId, MemberId, Micros, NodeId, Rank, ViewNumber};
 pub use kind::{FrameKind, decided_view};
-pub use view::{Left, LeftReason, Member, Transfer, View};
+pub use view::{Left, LeftReason, Member, SharedView, Transfer, View};

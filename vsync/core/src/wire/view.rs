@@ -18,6 +18,11 @@ pub struct View {
     pub active: usize,
 }
 
+/// An installed view. All who keep it share it: it does not change, and a node may be in thousands
+/// of groups.
+#[expect(clippy::disallowed_types, reason = "what never changes may have several owners")]
+pub type SharedView = alloc::sync::Arc<View>;
+
 /// One member of a view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {

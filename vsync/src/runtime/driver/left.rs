@@ -8,15 +8,22 @@ use std::time::{Duration, Instant};
 use vsync_core::wire::GroupId;
 
 use crate::runtime::outbox::Wait;
+use crate::runtime::pile::Pile;
 
 /// Updates that nobody waits for are gathered up to this many bytes, as long as more come or there
 /// is more to take in; up to so many times as much if they are spread over groups.
 const GATHER: usize = 60 * 1024;
-const SPREAD: usize = 16;
+const SPREAD: usize = 64;
 /// But not for more turns than these.
 const TURNS: u32 = 32;
-/// Nor for longer, where turns take their time: what others wait for goes out with the batch.
+/// Nor for longer, where turns take their time.
 const LONGEST: Duration = Duration::from_millis(1);
+/// What the last batches took to go out is taken for a measure, where that is much: updates in a
+/// thousand groups are a thousand batches, and nothing but batches would go out if each of them
+/// were not given the time to fill. Gathering takes so many times as long,
+const SHARE: u32 = 4;
+/// and no longer than this.
+const FULL: Duration = Duration::from_millis(20);
 /// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
 /// task go first once.
 const IDLE: u32 = 2;
@@ -34,6 +41,10 @@ pub(super) struct Left {
     served: Option<GroupId>,
     /// How it is waited for more; `None` if it is not.
     gathered: Option<Gathered>,
+    /// Some of those whose turn it was had to wait: nothing gathers before they have gone out.
+    crowded: bool,
+    /// How long the last batches took to go out.
+    cost: Duration,
     /// Bytes that were submitted and have not gone out yet.
     open: usize,
     /// Somebody waits who has left nothing.
@@ -70,11 +81,14 @@ impl Left {
         self.is_gathering() || !(full || self.groups.is_empty())
     }
 
-    /// The groups in which somebody waits for no more than that an update is applied here. That
-    /// takes a submission, but nothing has to go out for it.
-    pub(super) fn waiting_here(&self, left: impl Fn(GroupId) -> (usize, Wait)) -> Vec<GroupId> {
-        let waits = |group: &&GroupId| left(**group).1 == Wait::Here;
-        self.groups.iter().filter(waits).copied().collect()
+    /// Takes the groups for which that is true: before their turn, since somebody waits there.
+    pub(super) fn take_if(&mut self, waits: impl Fn(GroupId) -> bool) -> Vec<GroupId> {
+        let taken: Vec<GroupId> =
+            self.groups.iter().copied().filter(|&group| waits(group)).collect();
+        for group in &taken {
+            self.groups.remove(group);
+        }
+        taken
     }
 
     /// So many bytes were submitted that have not gone out yet.
@@ -87,9 +101,15 @@ impl Left {
         self.hurried = true;
     }
 
-    /// All that was submitted has gone out.
-    pub(super) fn gone(&mut self) {
+    /// All that was submitted has gone out; what callers have left gathers on.
+    pub(super) fn closed(&mut self) {
+        self.open = 0;
+    }
+
+    /// All that was submitted has gone out, which took so long.
+    pub(super) fn gone(&mut self, took: Duration) {
         (self.open, self.hurried) = (0, false);
+        self.cost = if self.crowded { self.cost + took } else { took };
     }
 
     /// Whether to let callers leave more before their updates go out: not where one of them waits
@@ -97,24 +117,20 @@ impl Left {
     /// (Nagle's idea, without his timer: an idle sender's update goes out after two turns of the
     /// others).
     ///
-    /// `left` tells how many bytes a group's callers have left, and what they wait for.
-    pub(super) fn gathers(&mut self, busy: bool, left: impl Fn(GroupId) -> (usize, Wait)) -> bool {
+    /// `pile` is what callers have left.
+    pub(super) fn gathers(&mut self, busy: bool, pile: &Pile, now: Instant) -> bool {
         let before = self.gathered.take().unwrap_or_default();
         let Gathered { bytes: before, idle, turns, since } = before;
-        if self.hurried {
+        if self.hurried || self.crowded || pile.has(Wait::Others) {
             return false;
         }
-        let mut bytes = self.open;
-        for (more, wait) in self.groups.iter().map(|&group| left(group)) {
-            if wait == Wait::Others {
-                return false;
-            }
-            bytes += more;
-        }
+        let bytes = self.open + pile.bytes();
         let idle = if busy || bytes > before { 0 } else { idle + 1 };
         let most = GATHER * self.groups.len().clamp(1, SPREAD);
-        let since = since.unwrap_or_else(Instant::now);
-        let long = turns >= TURNS || since.elapsed() > LONGEST;
+        let since = since.unwrap_or(now);
+        let gathering = now.duration_since(since);
+        let paid = gathering >= (self.cost * SHARE).min(FULL);
+        let long = (turns >= TURNS || gathering > LONGEST) && paid;
         let more = bytes > 0 && bytes < most && idle < IDLE && !long;
         self.gathered =
             more.then_some(Gathered { bytes, idle, turns: turns + 1, since: Some(since) });
@@ -125,7 +141,8 @@ impl Left {
     /// receives, a few, and the next ones the next time.
     pub(super) fn take(&mut self, behind: bool) -> Vec<GroupId> {
         self.gathered = None;
-        if !behind || self.groups.len() <= CROWDED {
+        self.crowded = behind && self.groups.len() > CROWDED;
+        if !self.crowded {
             return std::mem::take(&mut self.groups).into_iter().collect();
         }
         let after = self.served.map_or(Bound::Unbounded, Bound::Excluded);
@@ -141,10 +158,13 @@ impl Left {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use vsync_core::wire::GroupId;
 
-    use super::{CROWDED, GATHER, IDLE, Left, TURNS};
+    use super::{CROWDED, FULL, GATHER, IDLE, LONGEST, Left, TURNS};
     use crate::runtime::outbox::Wait;
+    use crate::runtime::pile::Pile;
 
     fn left(groups: u64) -> Left {
         let mut left = Left::default();
@@ -172,35 +192,37 @@ mod tests {
         assert_eq!(left(10).take(false).len(), 10);
     }
 
+    /// Callers have left so many bytes, and somebody waits for that.
+    fn pile(bytes: usize, wait: Wait) -> Pile {
+        let pile = Pile::default();
+        pile.left(bytes, Wait::Nobody, wait);
+        pile
+    }
+
     #[test]
     fn updates_gather_until_no_more_come() {
-        let mut left = left(1);
-        assert!(left.gathers(false, |_| (100, Wait::Nobody)));
-        for _ in 1..IDLE {
-            assert!(left.gathers(false, |_| (100, Wait::Nobody)));
+        let (mut left, now) = (left(1), Instant::now());
+        let pile = pile(100, Wait::Nobody);
+        for _ in 0..IDLE {
+            assert!(left.gathers(false, &pile, now));
         }
-        assert!(!left.gathers(false, |_| (100, Wait::Nobody)));
+        assert!(!left.gathers(false, &pile, now));
         assert!(!left.is_gathering());
     }
 
     #[test]
     fn nobody_who_waits_waits_for_others() {
-        let mut left = left(2);
-        let one_waits = |group| match group {
-            GroupId(1) => (100, Wait::Others),
-            _ => (100, Wait::Nobody),
-        };
-        assert!(!left.gathers(true, one_waits));
+        assert!(!left(2).gathers(true, &pile(100, Wait::Others), Instant::now()));
     }
 
     #[test]
     fn gathering_ends_though_more_comes() {
-        let mut left = left(1);
-        let mut bytes = 0;
+        let (mut left, now) = (left(1), Instant::now());
+        let pile = Pile::default();
         let mut turns = 0;
         loop {
-            bytes += 10;
-            if !left.gathers(true, |_| (bytes, Wait::Nobody)) {
+            pile.left(10, Wait::Nobody, Wait::Nobody);
+            if !left.gathers(true, &pile, now) {
                 break;
             }
             turns += 1;
@@ -209,28 +231,44 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_long_to_go_out_gathers_for_longer() {
+        let (mut left, now) = (left(1), Instant::now());
+        left.gone(Duration::from_secs(1));
+        let pile = pile(100, Wait::Nobody);
+        for _ in 0..=TURNS {
+            assert!(left.gathers(true, &pile, now + LONGEST * 2));
+        }
+        assert!(!left.gathers(true, &pile, now + LONGEST * 2 + FULL * 2), "that is long enough");
+        left.gone(Duration::from_secs(1));
+        pile.left(GATHER, Wait::Nobody, Wait::Nobody);
+        assert!(!left.gathers(true, &pile, now), "that is enough for a batch");
+    }
+
+    #[test]
+    fn nothing_gathers_while_others_wait_for_their_turn() {
+        let (mut left, now) = (left(10), Instant::now());
+        left.take(true);
+        assert!(!left.gathers(true, &pile(100, Wait::Nobody), now));
+        left.take(false);
+        assert!(left.gathers(true, &pile(100, Wait::Nobody), now));
+    }
+
+    #[test]
     fn whoever_waits_for_this_node_alone_is_submitted_for_and_the_batch_gathers() {
-        let mut left = left(2);
-        let here = |group| match group {
-            GroupId(1) => (100, Wait::Here),
-            _ => (100, Wait::Nobody),
-        };
-        assert_eq!(left.waiting_here(here), [GroupId(1)]);
+        let (mut left, now) = (left(2), Instant::now());
+        assert_eq!(left.take_if(|group| group == GroupId(1)), [GroupId(1)]);
         left.submitted(100);
         // What was submitted is no longer with its callers, and gathers all the same.
-        let submitted = |group| match group {
-            GroupId(1) => (0, Wait::Nobody),
-            _ => (100, Wait::Nobody),
-        };
-        assert!(left.waiting_here(submitted).is_empty());
-        assert!(left.gathers(true, submitted));
+        let pile = pile(100, Wait::Nobody);
+        assert!(left.gathers(true, &pile, now));
         left.submitted(2 * GATHER);
-        assert!(!left.gathers(true, submitted), "that is enough for a batch");
-        left.take(false);
-        left.gone();
-        assert!(!left.gathers(true, |_| (0, Wait::Nobody)), "there is nothing");
+        assert!(!left.gathers(true, &pile, now), "that is enough for a batch");
+        assert_eq!(left.take(false), [GroupId(2)]);
+        left.gone(Duration::ZERO);
+        let empty = Pile::default();
+        assert!(!left.gathers(true, &empty, now), "there is nothing");
         left.submitted(100);
         left.hurry();
-        assert!(!left.gathers(true, |_| (0, Wait::Nobody)), "a flush waits");
+        assert!(!left.gathers(true, &empty, now), "a flush waits");
     }
 }

@@ -78,6 +78,11 @@ impl Driver {
                 Ok(())
             }
             (other, Some(slot)) => {
+                if matches!(other, Output::Blocked { .. }) {
+                    let sight = self.engine.in_sight(group).unwrap_or_default();
+                    slot.seat.status().blocked = Some(sight.into());
+                    self.blocked.insert(group);
+                }
                 let excluded = matches!(other, Output::Excluded { .. });
                 let before = if excluded { slot.nodes() } else { Vec::new() };
                 let notice = lifecycle(slot, other, &mut record);
@@ -120,7 +125,7 @@ impl Driver {
     ) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
-        slot.held = Some(Held::new(self.work));
+        slot.held = Some(Box::new(Held::new(self.work)));
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         tokio::task::spawn_blocking(move || {
@@ -132,7 +137,7 @@ impl Driver {
     /// Wakes a replica that sleeps, if somebody needs it.
     pub(super) fn rouse(&mut self, group: GroupId) {
         let slot = self.slots.get_mut(&group);
-        if let Some(job) = slot.and_then(Slot::depart_to_wake) {
+        if let Some(job) = slot.and_then(|slot| slot.depart_to_wake()) {
             self.begin_work(group, move || Outcome::Applied(job.run()));
         }
     }
@@ -207,7 +212,7 @@ impl Driver {
         }
         if let Some(held) = held {
             let holds = held.holds;
-            self.catch_up(group, now, held);
+            self.catch_up(group, now, *held);
             self.go_on(group, holds);
         }
         self.rouse(group);
@@ -252,7 +257,7 @@ impl Driver {
 
     /// The replica cannot go on: the membership ends as a crash would end it.
     fn broken(&mut self, group: GroupId, why: &str) {
-        if self.slots.get(&group).is_some_and(Slot::differs) {
+        if self.slots.get(&group).is_some_and(|slot| slot.differs()) {
             return self.quarantine(group, why);
         }
         if let Some(slot) = self.slots.get(&group) {
@@ -389,13 +394,12 @@ fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After 
         Output::Blocked { .. } => {
             slot.counts.blocked = true;
             slot.note(|_| Line::Blocked { reason: "no quorum in sight".into() }, record);
-            slot.seat.status().blocked = true;
             slot.seat.event(GroupEvent::Blocked);
         }
         Output::Resumed { .. } => {
             slot.counts.blocked = false;
             slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
-            slot.seat.status().blocked = false;
+            slot.seat.status().blocked = None;
             slot.seat.event(GroupEvent::Resumed);
         }
         Output::Excluded { view, decided, .. } => {

@@ -89,7 +89,7 @@ impl Driver {
 
     /// Where another transfer has begun while one was loaded that is void by now, that is loaded
     /// instead; `false` where it is not so.
-    pub(super) fn load_instead(&mut self, group: GroupId, held: &mut Option<Held>) -> bool {
+    pub(super) fn load_instead(&mut self, group: GroupId, held: &mut Option<Box<Held>>) -> bool {
         let incoming = self.slots.get(&group).and_then(|slot| slot.incoming.as_ref());
         if !incoming.is_some_and(Incoming::is_waiting) {
             return false;
@@ -99,7 +99,7 @@ impl Driver {
             && let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut())
         {
             self.held += older.bytes;
-            held.put_before(older);
+            held.put_before(*older);
         }
         true
     }

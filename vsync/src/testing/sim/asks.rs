@@ -171,7 +171,7 @@ impl<S: Replicated> World<'_, S> {
             let words = self.asks.named(&begun.name);
             let (place, this) = ((view, begun.name.clone()), (host, begun.attempt));
             let known = *self.asks.begun.entry(place).or_insert(this);
-            if known != this && !S::REQUESTS_BY.is_active() {
+            if known != this && !begun.everybody {
                 return protocol(format!(
                     "in view {view} n{} has begun attempt {} at {words}, and n{host} attempt {}",
                     known.0, known.1, this.1

@@ -276,7 +276,7 @@ impl<S: Replicated> Replica<S> {
         self.rank = install.rank;
         self.delivered = vec![0; install.view.members.len()];
         self.applied.clear();
-        self.view = Some(install.view);
+        self.view = Some((*install.view).clone());
         if matches!(self.phase, Phase::Joining(_)) {
             self.phase = Phase::Member;
         }

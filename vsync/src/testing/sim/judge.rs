@@ -98,7 +98,7 @@ impl Judge {
         install: &Install,
     ) -> Result<(), Failure> {
         if self.newest.as_ref().is_none_or(|newest| newest.number < install.view.number) {
-            self.newest = Some(install.view.clone());
+            self.newest = Some((*install.view).clone());
             self.views += 1;
         }
         let (Some(view), Some(me)) = (&replica.view, replica.me) else { return Ok(()) };
@@ -269,7 +269,7 @@ mod tests {
     fn install(counts: [u64; 2]) -> Install {
         Install {
             group: GroupId(1),
-            view: view(5),
+            view: view(5).into(),
             rank: 0,
             together: Vec::new(),
             joined: Vec::new(),

@@ -225,7 +225,7 @@ impl<S: Replicated> Serving<S> {
 
     /// What is to be sent, if that is no more than this.
     pub(super) fn parcel(&mut self, credit: u64) -> Option<Parcel> {
-        let (bytes, _) = self.seat().outbox.left();
+        let bytes = self.seat().outbox.bytes();
         (bytes > 0 && bytes as u64 <= credit).then(|| self.seat().outbox.take())
     }
 

@@ -1,0 +1,55 @@
+//! [`Times`]: when something last happened with each of a few nodes.
+
+use alloc::vec::Vec;
+
+use crate::wire::{Micros, NodeId};
+
+/// A time for some of a view's nodes. A list: there are few, it is small, and empty it is nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    list: Vec<(NodeId, Micros)>,
+}
+
+impl Times {
+    pub(crate) fn get(&self, node: NodeId) -> Option<Micros> {
+        self.list.iter().find(|(known, _)| *known == node).map(|&(_, at)| at)
+    }
+
+    pub(crate) fn insert(&mut self, node: NodeId, at: Micros) {
+        match self.list.iter_mut().find(|(known, _)| *known == node) {
+            Some((_, known)) => *known = at,
+            None => {
+                // A few more, not twice as many: in most groups no more will come.
+                self.list.reserve_exact(2 + self.list.len() / 4);
+                self.list.push((node, at));
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, node: NodeId) {
+        self.list.retain(|(known, _)| *known != node);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.list = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Times;
+    use crate::wire::NodeId;
+
+    #[test]
+    fn the_last_time_of_a_node_counts() {
+        let mut times = Times::default();
+        times.insert(NodeId(1), 5);
+        times.insert(NodeId(2), 6);
+        times.insert(NodeId(1), 7);
+        assert_eq!((times.get(NodeId(1)), times.get(NodeId(2))), (Some(7), Some(6)));
+        times.remove(NodeId(1));
+        assert_eq!((times.get(NodeId(1)), times.get(NodeId(2))), (None, Some(6)));
+        times.clear();
+        assert_eq!(times.get(NodeId(2)), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! [`pass`]: what a linearizable query waits for before it reads.
+//!
+//! It is to find every update that was completed, that is stable and told so, anywhere in the group
+//! before it began. Two things bring that about:
+//!
+//! - A total update without content, sent from here, becomes stable. Then the view in which it was
+//!   delivered was the latest one when it was sent: a quorum of it has acknowledged what is newer
+//!   than the query, and no quorum does so that has promised another view before. So whatever was
+//!   completed is of that view or of an earlier one. All of the earlier ones is here. Of this one
+//!   the totals are, since those were given their positions before; fifo and causal updates have no
+//!   place before a total of another sender.
+//! - So, if the type has such updates, every active member of the view is asked how far it is, and
+//!   this one waits until it has as much. Who has completed an update, or has shown it, has applied
+//!   it. Who goes before it answers is gone with a new view, which has all that it had completed.
+//!
+//! Both go on at the same time. Where a view comes in between its members are asked once more.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use vsync_net::PeerId;
+
+use crate::ask::{PAUSE, Told, or_gone};
+use crate::error::{GroupError, NotApplied, Unknown};
+use crate::group::Views;
+use crate::runtime::callers::Waiter;
+use crate::runtime::inner::{Inner, Sending};
+use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::rpc::{Answer, Ask};
+use crate::runtime::seat::Seat;
+use crate::seen::Seen;
+use crate::view::{MemberId, View};
+
+/// Waits until what is applied here has in it all that was completed anywhere before.
+///
+/// # Errors
+/// If this node is excluded meanwhile, or its membership is over: it knows nothing then.
+pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupError> {
+    if is_total {
+        return ordered(seat).await;
+    }
+    let before = view(seat)?;
+    let me = seat.status().me.ok_or(GroupError::NoState)?;
+    let done = async {
+        tokio::try_join!(ordered(seat), all_of(seat, me, &before))?;
+        let after = view(seat)?;
+        match before.number() == after.number() {
+            true => Ok(()),
+            false => all_of(seat, me, &after).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        done = done => done,
+        why = excluded(seat, me) => Err(why),
+    }
+}
+
+/// What is installed here.
+fn view(seat: &Seat) -> Result<View, GroupError> {
+    let status = seat.status();
+    let over = || status.closed.clone().map_or(GroupError::NoState, GroupError::NotApplied);
+    status.view.clone().ok_or_else(over)
+}
+
+/// Waits for a place in the order, until that is stable.
+async fn ordered(seat: &Arc<Seat>) -> Result<(), GroupError> {
+    let Some(Sending { method, update }) = Inner::Barrier.sending(false) else {
+        return Err(GroupError::NotApplied(NotApplied::Encode("nothing".to_owned())));
+    };
+    let (tell, listen) = oneshot::channel();
+    let tell = Some(Tell::Answer(Waiter::Stable(tell)));
+    let _line = match seat.outbox.leave_inner(method, &update, tell) {
+        Left::Never(why) => return Err(GroupError::NotApplied(why)),
+        Left::InLine(place) => Some(InLine(seat, place)),
+        Left::Taken { wake } => {
+            if wake {
+                seat.wake();
+            }
+            None
+        }
+    };
+    listen.await.map_err(|_| GroupError::Unknown(Unknown::Closed))?.map(drop)
+}
+
+/// A place in line, which is given up by whoever no longer waits: who asks again and again where
+/// there is no quorum leaves nothing there.
+struct InLine<'a>(&'a Seat, u64);
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.outbox.withdraw(self.1);
+    }
+}
+
+/// Waits until this member has all that the active members of a view have now.
+async fn all_of(seat: &Arc<Seat>, me: MemberId, view: &View) -> Result<(), GroupError> {
+    let mut asking = JoinSet::new();
+    for member in view.active().iter().filter(|member| member.id != me) {
+        let (seat, member) = (Arc::clone(seat), member.id);
+        asking.spawn(async move { far(&seat, member).await });
+    }
+    let mut all = Seen::default();
+    while let Some(told) = asking.join_next().await {
+        if let Ok(Some(seen)) = told {
+            all.raise(&seen);
+        }
+    }
+    // Whoever is gone has taken along nothing that was completed: the next view has all of it.
+    seat.has_seen(&all).await;
+    Ok(())
+}
+
+/// Waits until this node is that member no longer: what it waits for may never come then.
+async fn excluded(seat: &Seat, me: MemberId) -> GroupError {
+    // Heard of from here on, or over already.
+    let mut events = Views::of(seat);
+    while seat.status().me == Some(me) {
+        match events.next_event().await {
+            Some(_) => {}
+            None => return GroupError::NotApplied(NotApplied::Closed),
+        }
+    }
+    GroupError::Unknown(Unknown::Excluded)
+}
+
+/// How far a member is; `None` if it is gone.
+async fn far(seat: &Seat, member: MemberId) -> Option<Seen> {
+    let asking = async {
+        loop {
+            let ask = Ask::Seen { group: seat.name.clone(), member };
+            let answer = match seat.rpc.get() {
+                Some(rpc) => rpc.ask(PeerId(member.node.0), ask).await.ok(),
+                None => None,
+            };
+            match answer {
+                Some(Answer::Seen(seen)) => return Told::Answer(Vec::new(), seen),
+                _ => sleep(PAUSE).await,
+            }
+        }
+    };
+    match or_gone(seat, member, asking).await {
+        Told::Answer(_, seen) => Some(seen),
+        _ => None,
+    }
+}

@@ -1,0 +1,5 @@
+//! Asking members: each for its share of a query, or one for all of it.
+
+mod archive;
+mod clients;
+mod members;
