@@ -103,7 +103,7 @@ fn quick_bugs_are_caught() {
         Bug::JoinersVote,
     ];
     for bug in quick {
-        assert!(bank::by_seeds(bug, 0, 400, 2).is_some(), "{bug:?} goes unseen");
+        assert!(bank::by_seeds(bug, 0, 1_000, 2).is_some(), "{bug:?} goes unseen");
     }
 }
 

@@ -496,6 +496,8 @@ pub struct EngineConfig {
     pub changes: usize,
     /// A member that stays slowest for this long while a sender's window is full is evicted.
     pub slow_member_timeout: Micros,
+    /// So much of a flow control window is used in any case: as little is no queue worth avoiding.
+    pub least_window: usize,
     /// Most bytes of one checkpoint chunk.
     pub chunk: usize,
     /// Planted bugs, for the bug bank; empty without its feature.
@@ -514,6 +516,7 @@ impl EngineConfig {
             change_retry: 100_000,
             changes: 64,
             slow_member_timeout: 10_000_000,
+            least_window: 64 * 1024,
             chunk: 256 * 1024,
             bugs: crate::bugs::Bugs::default(),
         }

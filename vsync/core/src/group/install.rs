@@ -48,7 +48,7 @@ impl Membership {
         time: u64,
     ) -> Self {
         let view = SharedView::clone(&install.view);
-        let multicast = Multicast::new(view, install.rank, &config, turn.bugs(), time);
+        let multicast = Multicast::new(view, install.rank, &config, turn.config, time);
         Membership {
             id,
             config,
@@ -199,7 +199,7 @@ impl Membership {
             self.finish_view(turn, &decided);
         }
         let view = SharedView::clone(&install.view);
-        let mut next = Multicast::new(view, rank, &self.config, turn.bugs(), decided.time);
+        let mut next = Multicast::new(view, rank, &self.config, turn.config, decided.time);
         next.holds = self.multicast.holds;
         let previous = core::mem::replace(&mut self.multicast, next);
         turn.marks.views += 1;

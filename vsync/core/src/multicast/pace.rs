@@ -11,7 +11,8 @@ use crate::wire::Micros;
 
 /// Queueing that is allowed for.
 const QUEUE: Micros = 5_000;
-/// The least that is used is so small a part of the window, or so many of the largest updates.
+/// The least that is used is so small a part of the window, or so many of the largest updates, or
+/// what the engine is told to use in any case.
 const PART: usize = 16;
 const UPDATES: usize = 4;
 
@@ -19,6 +20,8 @@ const UPDATES: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     window: usize,
+    /// What is used of it at the beginning, and at least.
+    floor: usize,
     limit: usize,
     /// Bytes of the largest updates.
     largest: usize,
@@ -32,9 +35,10 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Slow start: twice as much each time all hold it, as long as there is no queue.
-    pub(crate) fn new(window: usize) -> Pace {
-        let limit = window / PART;
-        Pace { window, limit, largest: 0, probe: None, reached: false, least: Micros::MAX }
+    pub(crate) fn new(window: usize, in_any_case: usize) -> Pace {
+        let floor = (window / PART).max(in_any_case).min(window);
+        let (limit, largest, probe) = (floor, 0, None);
+        Pace { window, floor, limit, largest, probe, reached: false, least: Micros::MAX }
     }
 
     /// How many own bytes may be under way.
@@ -74,7 +78,7 @@ impl Pace {
         } else {
             limit
         };
-        self.limit = self.limit.clamp(self.window / PART, self.window);
+        self.limit = self.limit.clamp(self.floor, self.window);
     }
 }
 
@@ -91,7 +95,7 @@ mod tests {
         rate: usize,
         rounds: u64,
     ) -> (usize, Micros) {
-        let mut pace = Pace::new(window);
+        let mut pace = Pace::new(window, 0);
         let (mut now, mut took) = (0, 0);
         for round in 0..rounds {
             pace.submitted(round + 1, piece, now);
@@ -125,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_not_used_does_not_grow() {
-        let mut pace = Pace::new(1 << 20);
+        let mut pace = Pace::new(1 << 20, 0);
         for round in 0..50 {
             pace.submitted(round + 1, 100, round * 1_000);
             pace.held(round + 1, round * 1_000 + 500);
@@ -134,8 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn a_small_window_is_used_as_it_is() {
+        assert_eq!(Pace::new(4096, 64 * 1024).limit(), 4096);
+        assert_eq!(Pace::new(1 << 18, 64 * 1024).limit(), 64 * 1024);
+    }
+
+    #[test]
     fn the_window_is_never_shut() {
-        let mut pace = Pace::new(1);
+        let mut pace = Pace::new(1, 0);
         assert_eq!(pace.limit(), 1);
         for round in 0..50 {
             pace.submitted(round + 1, 100, round * 100_000);
