@@ -60,17 +60,37 @@ fn why(error: &postcard::Error) -> String {
     if EXCEEDED.contains(error) { "nested too deeply".to_owned() } else { error.to_string() }
 }
 
-/// The serializer of all that is written.
-pub(crate) type Serializer<'a> = postcard::Serializer<Appender<'a>>;
+/// What values are written to.
+pub trait Sink {
+    /// Appends bytes.
+    fn extend(&mut self, data: &[u8]);
+    /// Appends a byte.
+    fn push(&mut self, byte: u8);
+}
 
-/// Appends to a vector, a slice at a time.
+impl Sink for Vec<u8> {
+    #[inline]
+    fn extend(&mut self, data: &[u8]) {
+        self.extend_from_slice(data);
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.push(byte);
+    }
+}
+
+/// The serializer of what is written to a sink, a vector unless said otherwise.
+pub(crate) type Serializer<'a, O = Vec<u8>> = postcard::Serializer<Appender<'a, O>>;
+
+/// Appends to a sink, a slice at a time.
 #[derive(Debug)]
-pub(crate) struct Appender<'a> {
-    out: &'a mut Vec<u8>,
+pub struct Appender<'a, O> {
+    out: &'a mut O,
     stack: Stack,
 }
 
-impl ser_flavors::Flavor for Appender<'_> {
+impl<O: Sink> ser_flavors::Flavor for Appender<'_, O> {
     type Output = ();
 
     #[inline]
@@ -78,7 +98,7 @@ impl ser_flavors::Flavor for Appender<'_> {
         if !self.stack.holds() {
             return Err(postcard::Error::SerializeBufferFull);
         }
-        self.out.extend_from_slice(data);
+        self.out.extend(data);
         Ok(())
     }
 
@@ -98,15 +118,15 @@ impl ser_flavors::Flavor for Appender<'_> {
 
 /// Appends a value.
 #[inline]
-pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut impl Sink) -> Result<(), String> {
     write_by(out, |serializer| value.serialize(serializer))
 }
 
 /// Appends what `serialize` writes.
 #[inline]
-pub(crate) fn write_by(
-    out: &mut Vec<u8>,
-    serialize: impl FnOnce(&mut Serializer<'_>) -> postcard::Result<()>,
+pub(crate) fn write_by<O: Sink>(
+    out: &mut O,
+    serialize: impl FnOnce(&mut Serializer<'_, O>) -> postcard::Result<()>,
 ) -> Result<(), String> {
     let output = Appender { out, stack: Stack::within(WRITING) };
     let mut serializer = postcard::Serializer { output };

@@ -86,7 +86,7 @@ impl<T: Serialize + ?Sized> Encodes for T {
 
     #[inline]
     fn encode_to(&self, out: &mut CheckpointWriter) -> Result<(), String> {
-        pieces::write(self, out)
+        codec::write(self, out)
     }
 
     #[cfg(feature = "testing")]
@@ -310,7 +310,7 @@ pub fn save_with(
 ) -> Result<(), CheckpointError> {
     #[cfg(feature = "testing")]
     let before = out.length();
-    pieces::write_by(out, serialize).map_err(|why| CheckpointError::Save { field, why })?;
+    codec::write_by(out, serialize).map_err(|why| CheckpointError::Save { field, why })?;
     #[cfg(feature = "testing")]
     crate::watch::bytes(field, out.since(before));
     Ok(())

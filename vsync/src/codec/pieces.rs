@@ -5,12 +5,11 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use bytes::Bytes;
-use postcard::{de_flavors, ser_flavors};
-use serde::Serialize;
+use postcard::de_flavors;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{READING, Stack, WRITING, why};
+use super::{READING, Serializer, Sink, Stack, why};
 
 /// Where the pieces of a checkpoint go to.
 pub(crate) trait Pieces {
@@ -108,55 +107,18 @@ impl fmt::Debug for CheckpointWriter {
 }
 
 /// The serializer of a field of the state.
-pub type FieldSerializer<'a> = postcard::Serializer<Filler<'a>>;
+pub type FieldSerializer<'a> = Serializer<'a, CheckpointWriter>;
 
-/// Writes to a checkpoint.
-#[derive(Debug)]
-pub struct Filler<'a> {
-    out: &'a mut CheckpointWriter,
-    stack: Stack,
-}
-
-impl ser_flavors::Flavor for Filler<'_> {
-    type Output = ();
-
+impl Sink for CheckpointWriter {
     #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        if !self.stack.holds() {
-            return Err(postcard::Error::SerializeBufferFull);
-        }
-        self.out.put(data);
-        Ok(())
+    fn extend(&mut self, data: &[u8]) {
+        self.put(data);
     }
 
     #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.try_extend(&[data])
+    fn push(&mut self, byte: u8) {
+        self.put(&[byte]);
     }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// Appends a field.
-#[inline]
-pub(crate) fn write<T: Serialize + ?Sized>(
-    value: &T,
-    out: &mut CheckpointWriter,
-) -> Result<(), String> {
-    write_by(out, |serializer| value.serialize(serializer))
-}
-
-/// Appends what `serialize` writes.
-#[inline]
-pub(crate) fn write_by(
-    out: &mut CheckpointWriter,
-    serialize: impl FnOnce(&mut FieldSerializer<'_>) -> postcard::Result<()>,
-) -> Result<(), String> {
-    let output = Filler { out, stack: Stack::within(WRITING) };
-    let mut serializer = postcard::Serializer { output };
-    serialize(&mut serializer).map_err(|error| why(&error))
 }
 
 /// What waits for the next piece of a checkpoint; `None` where no more comes.
@@ -392,8 +354,9 @@ pub(crate) fn read_by<T>(
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde::{Deserialize, Deserializer};
+    use serde::{Deserialize, Deserializer, Serialize};
 
+    use super::super::write;
     use super::*;
 
     /// Decoded from borrowed bytes, as some types of others are.
