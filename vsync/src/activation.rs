@@ -5,14 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 
-use crate::error::{GroupError, Unknown};
+use crate::error::{GroupError, NotApplied, Unknown};
 use crate::group::{Group, GroupEvent};
 use crate::limited::Limited;
 use crate::replicated::Replicated;
-use crate::runtime::callers::{Told, Waiter};
-use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::inner::Inner;
 
 /// Why a version was not activated.
 #[derive(Clone, PartialEq, Eq)]
@@ -140,13 +139,10 @@ impl<S: Replicated> Group<S> {
     /// Sends the update. Gives the view in which it was agreed.
     async fn agree_on(&self, version: u32) -> Result<u64, ActivateError> {
         let seat = &self.shared.seat;
-        let (tell, listen) = oneshot::channel::<Told>();
-        match seat.leave_activate(version, Tell::Answer(Waiter::Stable(tell))) {
-            Left::Never(why) => return Err(GroupError::NotApplied(why).into()),
-            Left::Taken { wake: true } => seat.wake(),
-            Left::Taken { .. } | Left::InLine(_) => {}
-        }
-        let told = listen.await.unwrap_or(Err(GroupError::Unknown(Unknown::Closed)))?;
+        let wish = Inner::Activate(version).sending(true);
+        let wish = wish.ok_or_else(|| NotApplied::Encode("a number".to_owned()));
+        let ordered = wish.and_then(|wish| seat.order(wish)).map_err(GroupError::NotApplied)?;
+        let told = ordered.listen.await.unwrap_or(Err(GroupError::Unknown(Unknown::Closed)))?;
         match told.downcast::<Result<u64, Vec<String>>>() {
             Ok(agreed) => agreed.map_err(ActivateError::Lacking),
             Err(_) => Err(GroupError::Unknown(Unknown::NoAnswer).into()),

@@ -17,7 +17,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use vsync_net::PeerId;
@@ -25,11 +24,9 @@ use vsync_net::PeerId;
 use crate::ask::{PAUSE, Told, or_gone};
 use crate::error::{GroupError, NotApplied, Unknown};
 use crate::group::Views;
-use crate::runtime::callers::Waiter;
-use crate::runtime::inner::{Inner, Sending};
-use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::inner::Inner;
 use crate::runtime::rpc::{Answer, Ask};
-use crate::runtime::seat::Seat;
+use crate::runtime::seat::{Ordered, Seat};
 use crate::seen::Seen;
 use crate::view::{MemberId, View};
 
@@ -67,21 +64,11 @@ fn view(seat: &Seat) -> Result<View, GroupError> {
 
 /// Waits for a place in the order, until that is stable.
 async fn ordered(seat: &Arc<Seat>) -> Result<(), GroupError> {
-    let Some(Sending { method, update }) = Inner::Barrier.sending(false) else {
+    let Some(sending) = Inner::Barrier.sending(false) else {
         return Err(GroupError::NotApplied(NotApplied::Encode("nothing".to_owned())));
     };
-    let (tell, listen) = oneshot::channel();
-    let tell = Some(Tell::Answer(Waiter::Stable(tell)));
-    let _line = match seat.outbox.leave_inner(method, &update, tell) {
-        Left::Never(why) => return Err(GroupError::NotApplied(why)),
-        Left::InLine(place) => Some(InLine(seat, place)),
-        Left::Taken { wake } => {
-            if wake {
-                seat.wake();
-            }
-            None
-        }
-    };
+    let Ordered { listen, place } = seat.order(sending).map_err(GroupError::NotApplied)?;
+    let _line = place.map(|place| InLine(seat, place));
     listen.await.map_err(|_| GroupError::Unknown(Unknown::Closed))?.map(drop)
 }
 

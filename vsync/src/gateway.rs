@@ -7,19 +7,17 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use vsync_core::engine::Level;
 
 use crate::error::{GroupError, NotApplied};
 use crate::replicated::ApplyError;
 use crate::request::serving;
-use crate::runtime::callers::{Told, Waiter};
-use crate::runtime::inner::{Inner, Sending};
-use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::callers::Told;
+use crate::runtime::inner::Inner;
 use crate::runtime::pending::{Name, Wanted};
 use crate::runtime::rpc::Answer;
-use crate::runtime::seat::Seat;
+use crate::runtime::seat::{Ordered, Seat};
 use crate::runtime::sessions::{Commit, Committed, Recorded};
 use crate::seen::Seen;
 use crate::steward::Registered;
@@ -86,20 +84,12 @@ pub(crate) async fn answer(registered: &Registered, request: Request) -> Answer 
 /// Has it ordered, and waits until it is stable.
 pub(crate) async fn submit(registered: &Registered, inner: Inner, stable: bool) -> Answer {
     let seat = &registered.seat;
-    let Some(Sending { method, update }) = inner.sending(stable) else {
+    let Some(sending) = inner.sending(stable) else {
         return Answer::BadQuery("it cannot be encoded".to_owned());
     };
-    let (tell, listen) = oneshot::channel();
-    let tell = Some(Tell::Answer(Waiter::Stable(tell)));
-    let place = match seat.outbox.leave_inner(method, &update, tell) {
-        Left::Never(why) => return Answer::Unavailable(why.to_string()),
-        Left::InLine(place) => Some(place),
-        Left::Taken { wake } => {
-            if wake {
-                seat.wake();
-            }
-            None
-        }
+    let Ordered { listen, place } = match seat.order(sending) {
+        Ok(ordered) => ordered,
+        Err(why) => return Answer::Unavailable(why.to_string()),
     };
     match timeout(PATIENCE, listen).await {
         Ok(Ok(told)) => settled(registered, told),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use vsync_core::wire::Micros;
 
 use super::effects::{Answered, Effect, Effects, Kind, Responded};
@@ -18,9 +18,7 @@ use crate::codec;
 use crate::group::Group;
 use crate::remote::whole;
 use crate::replicated::Replicated;
-use crate::runtime::callers::Waiter;
-use crate::runtime::inner::{Inner, Sending};
-use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::inner::Inner;
 use crate::runtime::pending::{Done, Entry, Given, Name, Step, Stepped, Work};
 use crate::runtime::requests::coordination;
 use crate::runtime::seat::Seat;
@@ -397,20 +395,20 @@ impl<S: Replicated> RequestCtx<S> {
     async fn make(&self, index: u32, work: Work, stable: bool) -> Vec<u8> {
         let step = Step { name: self.running.name.clone(), index, work };
         let seat = self.seat();
-        let Some(Sending { method, update }) = Inner::Step(Box::new(step)).sending(stable) else {
+        let Some(sending) = Inner::Step(Box::new(step)).sending(stable) else {
             return self.break_off("a step that does not encode".to_owned()).await;
         };
-        if update.len() > seat.limit {
-            let why = format!("a step has {} bytes, the limit is {}", update.len(), seat.limit);
+        let size = sending.update.len();
+        if size > seat.limit {
+            let why = format!("a step has {size} bytes, the limit is {}", seat.limit);
             return self.break_off(why).await;
         }
-        let (tell, listen) = oneshot::channel();
-        let tell = Some(Tell::Answer(Waiter::Stable(tell)));
-        if let Left::Taken { wake: true } = seat.outbox.leave_inner(method, &update, tell) {
-            seat.wake();
-        }
+        let ordered = seat.order(sending);
         let _waits = self.wait();
-        let told = listen.await.ok().and_then(Result::ok);
+        let told = match ordered {
+            Ok(ordered) => ordered.listen.await.ok().and_then(Result::ok),
+            Err(_) => None,
+        };
         match told.and_then(|stepped| stepped.downcast::<Stepped>().ok()).map(|boxed| *boxed) {
             Some(Stepped::Done(bytes)) => bytes,
             Some(Stepped::Differs) => self.differs().await,

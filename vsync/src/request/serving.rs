@@ -3,15 +3,12 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{GroupError, NotApplied, Unknown};
 use crate::gateway::submit;
 use crate::replicated::ApplyError;
-use crate::runtime::callers::Waiter;
-use crate::runtime::inner::{Inner, Sending};
-use crate::runtime::outbox::{Left, Tell};
+use crate::runtime::inner::Inner;
 use crate::runtime::pending::{Name, Wanted};
 use crate::runtime::rpc::Answer;
 use crate::runtime::seat::Seat;
@@ -53,18 +50,11 @@ pub(crate) async fn perform(registered: &Registered, wanted: Wanted) -> Answer {
 
 /// Ends a request. `None` if what came of that is no word on it.
 pub(crate) async fn cancel(seat: &Seat, key: &[u8]) -> Result<Option<bool>, GroupError> {
-    let (tell, listen) = oneshot::channel();
-    let Some(Sending { method, update }) = Inner::Cancel(Name::Key(key.to_vec())).sending(false)
-    else {
+    let Some(sending) = Inner::Cancel(Name::Key(key.to_vec())).sending(false) else {
         return Err(GroupError::NotApplied(NotApplied::Encode("a key".to_owned())));
     };
-    let tell = Some(Tell::Answer(Waiter::Stable(tell)));
-    match seat.outbox.leave_inner(method, &update, tell) {
-        Left::Never(why) => return Err(GroupError::NotApplied(why)),
-        Left::Taken { wake: true } => seat.wake(),
-        Left::Taken { .. } | Left::InLine(_) => {}
-    }
-    let told = listen.await.map_err(|_| GroupError::Unknown(Unknown::Closed))??;
+    let ordered = seat.order(sending).map_err(GroupError::NotApplied)?;
+    let told = ordered.listen.await.map_err(|_| GroupError::Unknown(Unknown::Closed))??;
     Ok(match told.downcast::<Committed>().map(|committed| *committed) {
         Ok(Committed::Cancelled(was)) => Some(was),
         _ => None,

@@ -8,8 +8,9 @@ use vsync_core::engine::Delivery;
 use vsync_core::wire::{Cut, GroupId};
 
 use super::Command;
+use super::callers::{Told, Waiter};
 use super::desk::Desk;
-use super::inner::{Inner, Sending};
+use super::inner::Sending;
 use super::outbox::{Left, Outbox, Tell};
 use super::rpc::Rpc;
 use super::stability::Stability;
@@ -75,6 +76,15 @@ pub(crate) struct Status {
     pub(crate) closed: Option<NotApplied>,
 }
 
+/// An update of the runtime's own that is under way.
+#[derive(Debug)]
+pub(crate) struct Ordered {
+    /// What is told when it is stable; nothing, if the node ends before.
+    pub(crate) listen: oneshot::Receiver<Told>,
+    /// Its place in line, if it has to wait for its turn.
+    pub(crate) place: Option<u64>,
+}
+
 impl Seat {
     pub(crate) fn new(name: String, limit: usize, driver: mpsc::UnboundedSender<Command>) -> Seat {
         Seat {
@@ -124,14 +134,24 @@ impl Seat {
         self.decided.load(Ordering::Acquire) > view
     }
 
-    /// Leaves a wish for a version to be active.
-    pub(crate) fn leave_activate(&self, version: u32, tell: Tell) -> Left {
-        match Inner::Activate(version).sending(true) {
-            Some(Sending { method, update }) => {
-                self.outbox.leave_inner(method, &update, Some(tell))
+    /// Leaves an update of the runtime's own, and waits for its answer there.
+    ///
+    /// # Errors
+    /// If it will never be sent.
+    pub(crate) fn order(&self, Sending { method, update }: Sending) -> Result<Ordered, NotApplied> {
+        let (tell, listen) = oneshot::channel();
+        let tell = Some(Tell::Answer(Waiter::Stable(tell)));
+        let place = match self.outbox.leave_inner(method, &update, tell) {
+            Left::Never(why) => return Err(why),
+            Left::InLine(place) => Some(place),
+            Left::Taken { wake } => {
+                if wake {
+                    self.wake();
+                }
+                None
             }
-            None => Left::Never(NotApplied::Encode("a number".to_owned())),
-        }
+        };
+        Ok(Ordered { listen, place })
     }
 
     /// Tells the driver that the outbox is no longer empty.
