@@ -119,16 +119,17 @@ impl Asking<'_> {
         }
     }
 
-    /// The active members, by rank, in a view that is as new as `seen`.
+    /// The active members, by rank, in a view that is as new as `seen`; and how far the state goes
+    /// where that is known.
     pub(crate) async fn members<S: Replicated>(
         &self,
         seen: Option<Seen>,
-    ) -> Result<Vec<MemberId>, ClientError> {
+    ) -> Result<(Vec<MemberId>, Seen), ClientError> {
         self.in_time()?;
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let ask = Ask::View { group, schema, seen };
         match self.until_answered::<S>(&ask, &mut Attempts::new()).await? {
-            Answer::View { members, .. } => Ok(members),
+            Answer::View { members, seen } => Ok((members, seen)),
             other => Err(self.error::<S>(other, &[])),
         }
     }

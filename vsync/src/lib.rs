@@ -123,7 +123,7 @@ pub use query::{LinearizableQuery, Query, QueryFuture};
 pub use query_ctx::QueryCtx;
 pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
 pub use remote_call::{RemoteCall, RemoteCallFuture};
-pub use remote_scatter::{RemoteScatter, RemoteScatterFuture, RemoteScatterSome};
+pub use remote_scatter::{RemoteScatter, RemoteScatterSome};
 pub use replicated::{ApplyError, EncodeError, Method, QueryError, Replicated, Reply, Signature};
 pub use request::{
     Effect, Effects, Load, NoEffects, Policy, RemoteRequest, RequestCall, RequestCtx,

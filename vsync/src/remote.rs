@@ -173,19 +173,27 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
     type IntoFuture = RemoteQueryFuture<R>;
 
     fn into_future(self) -> Self::IntoFuture {
-        RemoteQueryFuture(Box::pin(async move {
+        RemoteQueryFuture::new(async move {
             let seen = self.floor();
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
             let (asking, how) = (self.group.asking(self.limit), (self.at, self.linearizable));
             let (bytes, _) = asking.query::<S>(query, seen, how).await?;
             whole(&bytes)
-        }))
+        })
     }
 }
 
-/// A [`RemoteQuery`] that is being asked.
+/// A [`RemoteQuery`], or a part of the answers of a scattered one, that is being asked for.
 #[must_use = "futures do nothing unless polled"]
 pub struct RemoteQueryFuture<R>(Pin<Box<dyn Future<Output = Result<R, ClientError>> + Send>>);
+
+impl<R> RemoteQueryFuture<R> {
+    pub(crate) fn new(
+        asking: impl Future<Output = Result<R, ClientError>> + Send + 'static,
+    ) -> Self {
+        RemoteQueryFuture(Box::pin(asking))
+    }
+}
 
 impl<R> Future for RemoteQueryFuture<R> {
     type Output = Result<R, ClientError>;

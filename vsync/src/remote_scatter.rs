@@ -1,9 +1,7 @@
 //! [`RemoteScatter`]: a query whose work the members divide, asked by a client.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -176,18 +174,21 @@ impl<S: Replicated, R> RemoteScatterSome<S, R> {
 
 impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteScatterSome<S, R> {
     type Output = Result<Scattered<R>, ClientError>;
-    type IntoFuture = RemoteScatterFuture<R>;
+    type IntoFuture = RemoteQueryFuture<Scattered<R>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        RemoteScatterFuture(Box::pin(async move {
+        RemoteQueryFuture::new(async move {
             let RemoteScatterSome { query: asked, until } = self;
-            let seen = asked.floor();
+            let mut seen = asked.floor();
             let RemoteQuery { group, query, limit, .. } = asked;
             let query = query.map_err(|error| ClientError::Encode(error.to_string()))?;
             let asking = group.asking(limit);
             asking.fits(&query)?;
             let deadline = asking.deadline;
-            let members = asking.members::<S>(seen.clone()).await?;
+            let (members, there) = asking.members::<S>(seen.clone()).await?;
+            // Another gateway may not have come to that view yet: it waits until it has, rather
+            // than to know nothing of a member that has just joined.
+            seen.get_or_insert_default().raise(&there.view_begun());
             let ask = |member, share| {
                 let (group, query, seen) = (group.clone(), query.clone(), seen.clone());
                 async move {
@@ -196,27 +197,7 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteS
                 }
             };
             some(&members, until, Some(deadline), ask, whole).await
-        }))
-    }
-}
-
-/// A [`RemoteScatterSome`] that is being asked.
-#[must_use = "futures do nothing unless polled"]
-pub struct RemoteScatterFuture<R>(
-    Pin<Box<dyn Future<Output = Result<Scattered<R>, ClientError>> + Send>>,
-);
-
-impl<R> Future for RemoteScatterFuture<R> {
-    type Output = Result<Scattered<R>, ClientError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl<R> fmt::Debug for RemoteScatterFuture<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteScatterFuture").finish_non_exhaustive()
+        })
     }
 }
 

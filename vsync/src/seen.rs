@@ -28,6 +28,11 @@ impl Seen {
         (self.generation, self.view)
     }
 
+    /// What whoever has come to this view has seen.
+    pub(crate) fn view_begun(&self) -> Seen {
+        Seen::new(self.generation, self.view, Cut::default())
+    }
+
     /// Whether who has seen this has seen all of `other`.
     pub fn covers(&self, other: &Seen) -> bool {
         // Of views before, all is known to who has installed this one.

@@ -14,7 +14,7 @@ use crate::runtime::rpc::{Answer, Ask, Contact};
 /// Members that are asked at one time: the first answer counts.
 const AT_ONCE: usize = 3;
 
-/// What a member says of a group's type: its card, the version that is active.
+/// What a member says of a group's type: its card, and the version that is active.
 #[derive(Debug)]
 pub(super) struct Told {
     card: Card,

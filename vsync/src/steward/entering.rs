@@ -245,7 +245,11 @@ impl Entering {
                 self.blocked = told.blocked;
                 told.fits(&name, self.answering.card()).map(Ok)
             }
-            Err(why) => Ok(Err(why)),
+            Err(why) => {
+                // What a member saw that cannot be asked any more says nothing.
+                self.blocked = None;
+                Ok(Err(why))
+            }
         }
     }
 
