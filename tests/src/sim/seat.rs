@@ -54,7 +54,7 @@ pub(crate) struct Seat {
     /// The stable cut.
     pub(crate) stable: Cut,
     /// Bytes that may be submitted.
-    pub(crate) credit: u64,
+    pub(crate) credit: i64,
     /// Submitted, without a number yet.
     pub(crate) pending: VecDeque<Submitted>,
     /// Whether the engine said that there is no quorum.
@@ -142,7 +142,7 @@ impl Seat {
         }
         self.submitted += updates.len() as u64;
         self.pending.extend(updates);
-        self.credit = self.credit.saturating_sub(bytes);
+        self.credit -= bytes as i64;
     }
 
     /// A flush is asked for.
@@ -364,9 +364,9 @@ impl Seat {
 
     /// `Output::Credit`.
     pub(crate) fn on_credit(&mut self, desk: &mut Desk<'_>, bytes: u64, window: usize) {
-        self.credit += bytes;
+        self.credit += bytes as i64;
         // A view's window opens while the one before is still being freed.
-        if self.credit > 2 * window as u64 {
+        if self.credit > 2 * window as i64 {
             desk.fail("credit", format!("{} bytes of credit, window {window}", self.credit));
         }
     }

@@ -56,7 +56,7 @@ impl World {
             let mut count = 0;
             for _ in 0..wanted {
                 let length = self.length();
-                if (body.len() + 4 + length) as u64 > credit && !beyond {
+                if (body.len() + 4 + length) as i64 > credit && !beyond {
                     break;
                 }
                 self.update += 1;

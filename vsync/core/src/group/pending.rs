@@ -35,14 +35,15 @@ pub(crate) struct Pending {
     submitted: u64,
     /// Updates numbered in earlier views.
     before: u64,
-    /// Bytes of credit that were granted and not used.
-    unused: u64,
+    /// Bytes of credit that were granted and not used. Below zero where a caller has overdrawn it,
+    /// by an update: that counts for ever, since the caller, too, counts on from there.
+    unused: i64,
     flushes: Vec<Flush>,
 }
 
 impl Pending {
     pub(crate) fn submit(&mut self, runs: &[Run], mut body: Bytes, wall: u64, urgent: bool) {
-        self.unused = self.unused.saturating_sub(body.len() as u64);
+        self.unused -= body.len() as i64;
         for &run in runs {
             let Some(end) = codec::skip(&body, 0, u64::from(run.count)) else {
                 panic!("a submission's body holds fewer updates than its runs say")
@@ -77,13 +78,13 @@ impl Pending {
 
     /// More credit, when there is enough of it to be worth a message.
     pub(crate) fn grant(&mut self, window: usize, own: usize) -> Option<u64> {
-        let used = (own + self.queue_bytes) as u64 + self.unused;
-        let room = (window as u64).saturating_sub(used);
-        if room == 0 || (self.unused > 0 && room < window as u64 / 8) {
+        let window = window as i64;
+        let room = window - (own + self.queue_bytes) as i64 - self.unused;
+        if room <= 0 || (self.unused > 0 && room < window / 8) {
             return None;
         }
         self.unused += room;
-        Some(room)
+        Some(room.unsigned_abs())
     }
 
     pub(crate) fn flush(&mut self, id: u64, view: ViewNumber, delivered: Cut) {
