@@ -122,7 +122,7 @@ impl Plan {
         }
         // As little is under way as with a window that has shrunk: it is seen at windows that no
         // user has, and not in every run, since there is less in an open batch then.
-        if plan.trouble % 4 == 0 {
+        if plan.trouble.is_multiple_of(4) {
             plan.engine.least_window = 0;
         }
         plan.bound_cost();
