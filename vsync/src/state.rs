@@ -216,7 +216,7 @@ pub enum CheckpointError {
         /// How many bytes.
         bytes: usize,
     },
-    /// The bytes are no checkpoint: the mark of one is not at their end.
+    /// The bytes are no checkpoint: they do not begin with the mark of one.
     NotACheckpoint,
     /// It is written as another release of this library writes checkpoints.
     Format {

@@ -1,5 +1,5 @@
 //! Checkpoints piece by piece: what is written is handed over while the rest is made, and what has
-//! come is read while the rest is on its way. Neither end has all of it at once.
+//! come is read while the rest is on its way. Neither end need have all of it at once.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -52,11 +52,11 @@ impl CheckpointWriter {
         }
     }
 
-    /// The checksum of all that was written.
-    pub(crate) fn sum(&self) -> u64 {
+    /// The checksum of all that was written, which what follows can be added to.
+    pub(crate) fn sum(&self) -> Xxh3 {
         let mut sum = self.sum.clone();
         sum.update(&self.piece);
-        sum.digest()
+        sum
     }
 
     /// What was not handed over.

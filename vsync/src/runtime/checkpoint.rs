@@ -94,8 +94,11 @@ fn seal(mut out: CheckpointWriter, begin: u64, with: &Beside) -> Result<Sealed, 
     out.put(&beside);
     out.put(&besides.to_le_bytes());
     out.put(&states.to_le_bytes());
-    out.put(&out.sum().to_le_bytes());
-    Ok(Sealed { bytes: out.length(), hash: out.sum(), rest: out.into_rest().into() })
+    let mut sum = out.sum();
+    let digest = sum.digest().to_le_bytes();
+    out.put(&digest);
+    sum.update(&digest);
+    Ok(Sealed { bytes: out.length(), hash: sum.digest(), rest: out.into_rest().into() })
 }
 
 fn beside_error(error: &dyn ToString) -> CheckpointError {

@@ -178,6 +178,7 @@ impl Driver {
             self.ring();
             self.let_out(behind, busy);
             self.tick(busy);
+            self.look_around();
             self.ship();
             if busy || self.left.is_gathering() {
                 // Callers on the same thread get their turn, too.
@@ -213,8 +214,11 @@ impl Driver {
             self.submit_for(Wait::Here);
         }
         if !room {
+            self.left.has_no_room();
             if self.pile.has(Wait::Others) {
                 self.submit_for(Wait::Others);
+                // It goes as soon as there is room, and gathers no more.
+                self.left.hurry();
             }
             return;
         }
@@ -471,7 +475,6 @@ impl Driver {
             }
             self.out = out;
             self.activated();
-            self.look_around();
             next = self.later.pop_front();
         }
     }

@@ -94,12 +94,13 @@ impl Room {
 
     /// What there is to be told; the place is given back then. Else `cx` is woken when there is.
     pub(crate) fn poll(&self, ticket: Ticket, cx: &Context<'_>) -> Poll<Told> {
+        // What it replaces is dropped last, not under the lock: it may be all that is left of a
+        // task, and another call of this group in that.
+        let _before;
         let mut places = self.lock();
         if let Some(What::Waits(waker)) = places.of(ticket) {
-            match waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => *waker = Some(cx.waker().clone()),
-            }
+            let same = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            _before = if same { None } else { waker.replace(cx.waker().clone()) };
             return Poll::Pending;
         }
         Poll::Ready(match places.vacate(ticket) {
@@ -196,6 +197,30 @@ mod tests {
             assert_eq!(poll(&room, ticket, &bell), Poll::Ready(Some(value)));
         }
         assert_eq!(room.lock().free.len(), 3);
+    }
+
+    /// Of a task that drops another call of the same group when it is dropped.
+    struct Last(Arc<Room>, Ticket);
+
+    impl Wake for Last {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.leave(self.1);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_is_replaced_may_take_a_call_along() {
+        let room = Arc::new(Room::default());
+        let (mine, other) = (room.enter(), room.enter());
+        let last = Waker::from(Arc::new(Last(Arc::clone(&room), other)));
+        assert!(room.poll(mine, &Context::from_waker(&last)).is_pending());
+        drop(last);
+        assert!(room.poll(mine, &Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(room.lock().free.len(), 1, "the other one has left");
     }
 
     #[test]

@@ -371,8 +371,8 @@ pub enum Output {
         /// As given.
         id: u64,
     },
-    /// This many more bytes of updates may be submitted. Who has submitted more than it might counts
-    /// on from below zero.
+    /// This many more bytes of updates may be submitted. Who has submitted more than it might
+    /// counts on from below zero.
     Credit {
         /// The group.
         group: GroupId,

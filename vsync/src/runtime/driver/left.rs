@@ -81,6 +81,11 @@ impl Left {
         self.is_gathering() || !(full || self.groups.is_empty())
     }
 
+    /// There is no room for what gathers: no turn is taken for it until there is.
+    pub(super) fn has_no_room(&mut self) {
+        self.gathered = None;
+    }
+
     /// Takes the groups for which that is true: before their turn, since somebody waits there.
     pub(super) fn take_if(&mut self, waits: impl Fn(GroupId) -> bool) -> Vec<GroupId> {
         let taken: Vec<GroupId> =
@@ -208,6 +213,16 @@ mod tests {
         }
         assert!(!left.gathers(false, &pile, now));
         assert!(!left.is_gathering());
+    }
+
+    #[test]
+    fn what_gathers_takes_no_turn_while_there_is_no_room() {
+        let (mut left, now) = (left(1), Instant::now());
+        assert!(left.gathers(true, &pile(100, Wait::Nobody), now));
+        assert!(left.goes_on(false));
+        left.has_no_room();
+        assert!(!left.goes_on(true), "the driver would spin");
+        assert!(left.goes_on(false), "there is room again");
     }
 
     #[test]
