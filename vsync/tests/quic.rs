@@ -1,6 +1,7 @@
 //! Whole nodes over QUIC on loopback, and the clear errors of a cluster that is set up wrongly.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use vsync::{Client, ClientError, Node, NodeBuilder, StartError, replicated};
@@ -160,10 +161,17 @@ async fn seeds_that_do_not_answer_are_named() {
     .await;
 }
 
-/// A free port, for a moment.
+/// A port that is free and stays so: below those that are given to whoever asks for any, since the
+/// tests beside this one do. Two processes begin to look at different ones.
 fn free() -> String {
-    let free = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("its address").to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = format!("127.0.0.1:{}", 10_000 + next % 20_000);
+        if UdpSocket::bind(&address).is_ok() && TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 #[tokio::test]
