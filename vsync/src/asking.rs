@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use vsync_net::PeerInfo;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ask::{Missing, Target, Told};
+use crate::ask::{Missing, Told};
 use crate::card::Card;
 use crate::client::Connection;
 use crate::error::ClientError;
@@ -14,7 +14,7 @@ use crate::gateway::Request;
 use crate::replicated::Replicated;
 use crate::runtime::replica::schema;
 use crate::runtime::ring::Position;
-use crate::runtime::rpc::{Answer, Ask, Contact, LONGEST};
+use crate::runtime::rpc::{Answer, Ask, By, ClientQuery, Contact, LONGEST};
 use crate::runtime::sessions::{Commit, Committed, KEY, Recorded, Refusal, RequestId};
 use crate::seen::Seen;
 use crate::session::{Route, Ticket};
@@ -96,22 +96,19 @@ enum Met {
 }
 
 impl Asking<'_> {
-    /// Has a query answered from a state that has all of `seen` in it, by whom `at` means.
+    /// Has a query answered from a state that has all of `seen` in it, by whom `by` means.
     pub(crate) async fn query<S: Replicated>(
         &self,
         query: Vec<u8>,
         seen: Option<Seen>,
-        (at, linearizable): (Option<Target>, bool),
+        by: By,
     ) -> Result<(Vec<u8>, Seen), ClientError> {
         self.fits(&query)?;
         self.in_time()?;
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let line = line(&query, |id| self.card.query(id));
         let asked = query.clone();
-        let ask = match linearizable {
-            true => Ask::Linearizable { group, schema, line, query: asked, seen, at },
-            false => Ask::Query { group, schema, line, query: asked, seen, at },
-        };
+        let ask = Ask::Query(ClientQuery { group, schema, line, query: asked, seen, by });
         let mut attempts = Attempts::new();
         match self.until_answered::<S>(&ask, &mut attempts).await? {
             Answer::Result { bytes, seen } => Ok((bytes, seen)),
@@ -143,7 +140,8 @@ impl Asking<'_> {
     ) -> Result<Told, ClientError> {
         let (group, schema) = (self.group.to_owned(), schema::<S>());
         let line = line(query, |id| self.card.share(id));
-        let ask = Ask::Share { group, schema, line, query: query.to_vec(), seen, member, share };
+        let (asked, by) = (query.to_vec(), By::Share(member, share));
+        let ask = Ask::Query(ClientQuery { group, schema, line, query: asked, seen, by });
         let answer = match self.until_answered::<S>(&ask, &mut Attempts::new()).await {
             // The deadline is that of all shares: this one has none.
             Err(ClientError::Timeout { .. }) => return Ok(Told::Never(Missing::Late)),

@@ -18,6 +18,7 @@ use crate::client::Connection;
 use crate::codec;
 use crate::error::ClientError;
 use crate::replicated::{EncodeError, Replicated};
+use crate::runtime::rpc::By;
 use crate::seen::Seen;
 use crate::session::Route;
 
@@ -176,8 +177,12 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteQ
         RemoteQueryFuture::new(async move {
             let seen = self.floor();
             let query = self.query.map_err(|error| ClientError::Encode(error.to_string()))?;
-            let (asking, how) = (self.group.asking(self.limit), (self.at, self.linearizable));
-            let (bytes, _) = asking.query::<S>(query, seen, how).await?;
+            let by = match self.linearizable {
+                true => By::Latest(self.at),
+                false => By::Any(self.at),
+            };
+            let asking = self.group.asking(self.limit);
+            let (bytes, _) = asking.query::<S>(query, seen, by).await?;
             whole(&bytes)
         })
     }

@@ -14,7 +14,7 @@ use crate::barrier;
 use crate::card::Card;
 use crate::gateway::{self, PATIENCE};
 use crate::runtime::ring::{News, Position};
-use crate::runtime::rpc::{Answer, Ask, Asked, ToMember};
+use crate::runtime::rpc::{Answer, Ask, Asked, By, ClientQuery, ToMember};
 use crate::runtime::seat::Seat;
 use crate::scatter;
 use crate::seen::Seen;
@@ -80,15 +80,17 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             // The semaphore is never closed.
             let Ok(permit) = at_once.acquire_owned().await else { return };
             let answer = answer(&core, node.then_some(peer), ask).await;
+            let answer = answer.unwrap_or_else(|other| other);
             core.rpc.answer(peer, node, id, answer);
             drop((permit, place, bytes));
         });
     }
 }
 
-/// `node` is who asks, if it is a node and no client.
-async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
-    match ask {
+/// `node` is who asks, if it is a node and no client. The error is an answer, too: why this node is
+/// not to give another.
+async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Result<Answer, Answer> {
+    Ok(match ask {
         Ask::Cluster => cluster(core),
         Ask::Vote => {
             let free = core.directory.get().is_none();
@@ -98,58 +100,43 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Answer {
             Some(registered) => card(&registered),
             None => Answer::Unavailable("this node is no active member".to_owned()),
         },
-        Ask::Query { group, schema, line, query, seen, at } => {
-            match member(core, &group, (schema, line, &query), Card::query) {
-                Some(Ok(registered)) => match at {
-                    Some(target) => passed_on(registered, &query, seen, (target, (0, 1))).await,
-                    None if registered.answering.scatters(&query) => {
-                        scattered(registered, &query, seen).await
-                    }
-                    None => local(&registered, &query, seen).await,
-                },
-                Some(Err(other)) => other,
-                None => elsewhere(core, &group, schema).await,
-            }
-        }
-        Ask::Request { group, schema, line, request } => {
-            let update = request.update();
-            match member(core, &group, (schema, line, update), Card::update) {
-                Some(Ok(registered)) => gateway::answer(&registered, request).await,
-                Some(Err(other)) => other,
-                None => elsewhere(core, &group, schema).await,
-            }
-        }
         Ask::Member(ask) => share(core, node.is_some(), &ask).await,
         Ask::Seen { group, member } => far(core, node.is_some(), &group, member),
-        Ask::Linearizable { group, schema, line, query, seen, at } => {
-            match member(core, &group, (schema, line, &query), Card::query) {
-                Some(Ok(registered)) => linearizable(registered, &query, seen, at).await,
-                Some(Err(other)) => other,
-                None => elsewhere(core, &group, schema).await,
-            }
+        Ask::Query(asked) => {
+            let of = match asked.by {
+                By::Share(..) => Card::share,
+                By::Any(_) | By::Latest(_) => Card::query,
+            };
+            let method = Some((asked.line, &*asked.query, of as Lines));
+            let registered = member(core, &asked.group, asked.schema, method).await?;
+            query(registered, asked).await
+        }
+        Ask::Request { group, schema, line, request } => {
+            let method = Some((line, request.update(), Card::update as Lines));
+            let registered = member(core, &group, schema, method).await?;
+            gateway::answer(&registered, request).await
         }
         Ask::View { group, schema, seen } => {
-            match member(core, &group, (schema, 0, &[]), Card::query) {
-                Some(Ok(registered)) => view(&registered.seat, seen).await,
-                Some(Err(other)) => other,
-                None => elsewhere(core, &group, schema).await,
-            }
-        }
-        Ask::Share { group, schema, line, query, seen, member: who, share } => {
-            match member(core, &group, (schema, line, &query), Card::share) {
-                Some(Ok(registered)) => {
-                    passed_on(registered, &query, seen, (Target::Member(who), share)).await
-                }
-                Some(Err(other)) => other,
-                None => elsewhere(core, &group, schema).await,
-            }
+            view(&member(core, &group, schema, None).await?.seat, seen).await
         }
         Ask::Events { group, schema, line, position } => {
-            match member(core, &group, (schema, 0, &[]), Card::query) {
-                Some(Ok(registered)) => events(&registered, line, position).await,
-                Some(Err(other)) => other,
-                None => elsewhere(core, &group, schema).await,
-            }
+            events(&member(core, &group, schema, None).await?, line, position).await
+        }
+    })
+}
+
+/// Has a client's query answered as it wants it.
+async fn query(registered: Registered, asked: ClientQuery) -> Answer {
+    let ClientQuery { query, seen, by, .. } = asked;
+    match by {
+        By::Any(Some(target)) => passed_on(registered, &query, seen, (target, (0, 1))).await,
+        By::Any(None) if registered.answering.scatters(&query) => {
+            scattered(registered, &query, seen).await
+        }
+        By::Any(None) => local(&registered, &query, seen).await,
+        By::Latest(at) => linearizable(registered, &query, seen, at).await,
+        By::Share(member, share) => {
+            passed_on(registered, &query, seen, (Target::Member(member), share)).await
         }
     }
 }
@@ -183,24 +170,31 @@ fn card(registered: &Registered) -> Answer {
     }
 }
 
-/// The group, if this node is an active member of it; an error if it replicates another type, or
-/// the method that is called is another one here. `line` is the hash of its line in the client's
-/// card.
-fn member(
+/// Finds a method's line in a card.
+type Lines = fn(&Card, u32) -> Option<String>;
+
+/// The group, if this node is an active member of it. The answer, if it is not, or the group
+/// replicates another type, or the method that is called is another one here: it is given with the
+/// hash of its line in the client's card.
+async fn member(
     core: &Core,
     group: &str,
-    (schema, line, call): (u64, u64, &[u8]),
-    of: impl Fn(&Card, u32) -> Option<String>,
-) -> Option<Result<Registered, Answer>> {
-    let registered = active(core, group)?;
+    schema: u64,
+    method: Option<(u64, &[u8], Lines)>,
+) -> Result<Registered, Answer> {
+    let Some(registered) = active(core, group) else {
+        return Err(elsewhere(core, group, schema).await);
+    };
     let card = registered.answering.card();
     if registered.answering.schema() != schema {
-        return Some(Err(Answer::Type { there: card.name().to_owned() }));
+        return Err(Answer::Type { there: card.name().to_owned() });
     }
-    if let Some(there) = another(call, line, |id| of(card, id)) {
-        return Some(Err(Answer::Type { there }));
+    if let Some((line, call, of)) = method
+        && let Some(there) = another(call, line, |id| of(card, id))
+    {
+        return Err(Answer::Type { there });
     }
-    Some(Ok(registered))
+    Ok(registered)
 }
 
 /// Who the active members are.

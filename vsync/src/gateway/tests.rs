@@ -12,7 +12,7 @@ use super::*;
 use crate::error::ClientError;
 use crate::runtime::replica::schema;
 use crate::runtime::ring::Position;
-use crate::runtime::rpc::{Ask, Asked, Contact, LONGEST, Rpc, UNREAD};
+use crate::runtime::rpc::{Ask, Asked, By, ClientQuery, Contact, LONGEST, Rpc, UNREAD};
 use crate::runtime::sessions::{Refusal, RequestId, SessionId};
 use crate::testing::Cluster;
 use crate::{Replicated, replicated};
@@ -102,7 +102,9 @@ impl Raw {
         Counter::encode_query(&CounterQuery::Value {}, &mut query).expect("encoded");
         let (group, schema) = ("counter".to_owned(), schema::<Counter>());
         let line = line(&query, |id| Card::of::<Counter>().query(id));
-        match self.rpc.ask(peer, Ask::Query { group, schema, line, query, seen, at: None }).await {
+        let by = By::Any(None);
+        let ask = Ask::Query(ClientQuery { group, schema, line, query, seen, by });
+        match self.rpc.ask(peer, ask).await {
             Ok(Answer::Result { bytes, .. }) => postcard::from_bytes(&bytes).expect("a number"),
             other => panic!("{other:?}"),
         }
@@ -222,7 +224,8 @@ async fn a_client_that_never_reads_holds_a_bounded_number_of_bytes() {
     Counter::encode_query(&CounterQuery::Many { bytes }, &mut query).expect("encoded");
     let (group, schema) = ("counter".to_owned(), schema::<Counter>());
     let line = line(&query, |id| Card::of::<Counter>().query(id));
-    let ask = Ask::Query { group, schema, line, query, seen: None, at: None };
+    let by = By::Any(None);
+    let ask = Ask::Query(ClientQuery { group, schema, line, query, seen: None, by });
     for _ in 0..8 {
         let (rpc, ask) = (Arc::clone(&mute.rpc), ask.clone());
         tokio::spawn(async move { drop(rpc.ask(peer, ask).await) });
