@@ -201,6 +201,8 @@ pub(crate) struct Asker {
     query: Arc<[u8]>,
     /// What has to be applied where it is answered.
     after: Option<Seen>,
+    /// A member that cannot answer after this is not asked again; one that is at work is waited for.
+    until: Option<Instant>,
 }
 
 impl Asker {
@@ -211,7 +213,16 @@ impl Asker {
         query: &[u8],
         after: Option<Seen>,
     ) -> Asker {
-        Asker { seat, answering, query: query.into(), after }
+        Asker { seat, answering, query: query.into(), after, until: None }
+    }
+
+    /// A member that cannot answer is asked again until then.
+    pub(crate) fn until(self, until: Instant) -> Asker {
+        Asker { until: Some(until), ..self }
+    }
+
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// Of a member's handle.
@@ -303,12 +314,12 @@ impl Asker {
         or_gone(&self.seat, member, self.once(member, share)).await
     }
 
-    /// Asks a member until it has answered or is gone.
+    /// Asks a member until it has answered or is gone, or cannot answer when it is late.
     pub(crate) async fn insist(&self, member: MemberId, share: (u32, u32)) -> Told {
         let asking = async {
             loop {
                 match self.once(member, share).await {
-                    Told::NotNow => sleep(PAUSE).await,
+                    Told::NotNow if !self.is_late() => sleep(PAUSE).await,
                     told => return told,
                 }
             }
@@ -329,10 +340,17 @@ impl Asker {
                 Told::Never(why @ Missing::Refused(_)) => {
                     return Err(AskError::NoAnswer { member, why });
                 }
+                Told::NotNow if self.is_late() => return Err(AskError::Timeout(vec![member])),
                 Told::Never(_) | Told::NotNow => {}
             }
             attempts += 1;
-            let view = self.next_view().await?;
+            let view = match self.until {
+                // One that is there is taken, however late it is.
+                Some(until) => timeout_at(until, self.next_view())
+                    .await
+                    .unwrap_or_else(|_| Err(AskError::Timeout(vec![member])))?,
+                None => self.next_view().await?,
+            };
             let active = view.active();
             // In a view of one there is nobody else.
             let others = active.len().max(1);

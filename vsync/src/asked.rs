@@ -1,6 +1,6 @@
 //! Answering what is asked of this node as a member: a share of a query, or all of one.
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::asking::another;
 use crate::gateway::{self, PATIENCE};
@@ -25,7 +25,7 @@ pub(crate) async fn answer(seat: &Seat, answering: &dyn Answering, ask: &ToMembe
         return Answer::NotThisMember;
     }
     if let Some(seen) = &ask.after
-        && !gateway::catch_up(seat, seen).await
+        && !gateway::catch_up(seat, seen, Instant::now() + PATIENCE).await
     {
         return Answer::Unavailable("not all of it is applied here yet".to_owned());
     }

@@ -376,8 +376,15 @@ impl Asking<'_> {
 
     async fn ask(&self, peer: &PeerInfo, ask: &Ask, attempts: &mut Attempts) -> Met {
         attempts.under_way = true;
-        let asked = timeout(ATTEMPT, self.connection.rpc().ask(peer.id, ask.clone())).await;
+        let rpc = self.connection.rpc();
         let at = |why: &str| format!("{}: {why}", peer.addr);
+        let mut asked = timeout(ATTEMPT, rpc.ask(peer.id, ask.clone())).await;
+        // As long as it says so it is waited for: another would have to begin anew.
+        while let Ok(Ok(Answer::Working(number))) = asked {
+            attempts.last = at("it is at work on the answer");
+            self.route.answered(peer.clone());
+            asked = timeout(ATTEMPT, rpc.ask(peer.id, Ask::Again(number))).await;
+        }
         match asked {
             Ok(Ok(Answer::Elsewhere(members))) => {
                 attempts.without_effect(at("it is no member, or no longer"));

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use vsync_core::engine::Level;
 
 use crate::error::{GroupError, NotApplied};
@@ -22,7 +22,8 @@ use crate::runtime::sessions::{Commit, Committed, Recorded};
 use crate::seen::Seen;
 use crate::steward::Registered;
 
-/// How long an answer may wait for stability. Whoever asks asks another member then.
+/// How long a question may wait for its answer, or a word of that. A client asks another member
+/// after little more.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(2500);
 /// How long a question may wait for what the one that asks has seen elsewhere.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -121,8 +122,9 @@ fn settled(registered: &Registered, told: Told) -> Answer {
 }
 
 /// Waits until this member has seen what whoever asks has. `false` if that does not come in time.
-pub(crate) async fn catch_up(seat: &Seat, seen: &Seen) -> bool {
-    timeout(CATCH_UP, seat.has_seen(seen)).await.is_ok()
+pub(crate) async fn catch_up(seat: &Seat, seen: &Seen, until: Instant) -> bool {
+    let until = until.min(Instant::now() + CATCH_UP);
+    timeout_at(until, seat.has_seen(seen)).await.is_ok()
 }
 
 #[cfg(all(test, feature = "testing"))]

@@ -102,6 +102,7 @@ mod timer;
 mod view;
 #[cfg(feature = "testing")]
 mod watch;
+mod working;
 
 pub use activation::{Activate, ActivateError};
 pub use ask::{AskError, AskFuture, Missing, QueryAt, Target};

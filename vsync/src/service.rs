@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use vsync_net::PeerId;
 
 use crate::ask::{AskError, Asker, Target, Told};
@@ -20,6 +20,7 @@ use crate::scatter;
 use crate::seen::Seen;
 use crate::steward::{Core, Registered};
 use crate::view::MemberId;
+use crate::working::Works;
 
 /// Most questions that are being answered at one time.
 const AT_ONCE: usize = 256;
@@ -27,8 +28,9 @@ const AT_ONCE: usize = 256;
 const WAITING: usize = 1024;
 /// Most shares of members' queries that are being done at one time.
 const SHARES: usize = 1024;
-/// Most requests that are waited for at one time: they take as long as their handlers do.
-const REQUESTS: usize = 4096;
+/// Most requests and answers of other members that are waited for at one time: they take as long as
+/// their handlers and queries do.
+const OTHERS: usize = 4096;
 /// Most subscribers that may wait for events at one time.
 const SUBSCRIBERS: usize = 1 << 14;
 /// How long a subscriber waits before it is told that there is nothing.
@@ -56,8 +58,9 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let shares = Room::new(SHARES, SHARES);
     // They wait most of the time.
     let subscribers = Room::new(SUBSCRIBERS, SUBSCRIBERS);
-    // So do those who ask for requests.
-    let requests = Room::new(REQUESTS, REQUESTS);
+    // So do those who ask for requests, and for other members' answers.
+    let waiting = Room::new(OTHERS, OTHERS);
+    let works = Arc::new(Works::default());
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask, room: bytes }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
@@ -65,23 +68,40 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
             tracing::debug!(?peer, "a client that does not read its answers gets no more");
             continue;
         }
-        let room = match ask {
+        let room = match &ask {
+            Ask::Again(number) => {
+                if !works.again(peer, *number, id) {
+                    let why = "it does not work on that any more".to_owned();
+                    core.rpc.answer(peer, node, id, Answer::Unavailable(why));
+                }
+                continue;
+            }
             Ask::Member(_) | Ask::Seen { .. } => &shares,
             Ask::Events { .. } => &subscribers,
-            Ask::Request { ref request, .. } if request.is_long() => &requests,
+            Ask::Request { request, .. } if request.is_long() => &waiting,
+            Ask::Query(asked) if asked.by.is_another() => &waiting,
             _ => &questions,
         };
         let Ok(place) = Arc::clone(&room.places).try_acquire_owned() else {
             core.rpc.answer(peer, node, id, Answer::busy());
             continue;
         };
-        let (core, at_once) = (Arc::clone(&core), Arc::clone(&room.at_once));
+        let (core, works) = (Arc::clone(&core), Arc::clone(&works));
+        let (at_once, until) = (Arc::clone(&room.at_once), Instant::now() + PATIENCE);
         answers.spawn(async move {
+            let reply = |id, answer| core.rpc.answer(peer, node, id, answer);
             // The semaphore is never closed.
-            let Ok(permit) = at_once.acquire_owned().await else { return };
-            let answer = answer(&core, node.then_some(peer), ask).await;
-            let answer = answer.unwrap_or_else(|other| other);
-            core.rpc.answer(peer, node, id, answer);
+            let Ok(Ok(permit)) = timeout_at(until, at_once.acquire_owned()).await else {
+                return reply(id, Answer::busy());
+            };
+            let is_query = matches!(ask, Ask::Query(_));
+            let (here, asker) = (Arc::clone(&core), node.then_some(peer));
+            let work =
+                async move { answer(&here, asker, ask, until).await.unwrap_or_else(|other| other) };
+            match is_query {
+                true => works.see_to((peer, id), until, work, reply).await,
+                false => reply(id, work.await),
+            }
             drop((permit, place, bytes));
         });
     }
@@ -89,7 +109,12 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
 
 /// `node` is who asks, if it is a node and no client. The error is an answer, too: why this node is
 /// not to give another.
-async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Result<Answer, Answer> {
+async fn answer(
+    core: &Core,
+    node: Option<PeerId>,
+    ask: Ask,
+    until: Instant,
+) -> Result<Answer, Answer> {
     Ok(match ask {
         Ask::Cluster => cluster(core),
         Ask::Vote => {
@@ -102,22 +127,15 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Result<Answer, A
         },
         Ask::Member(ask) => share(core, node.is_some(), &ask).await,
         Ask::Seen { group, member } => far(core, node.is_some(), &group, member),
-        Ask::Query(asked) => {
-            let of = match asked.by {
-                By::Share(..) => Card::share,
-                By::Any(_) | By::Latest(_) => Card::query,
-            };
-            let method = Some((asked.line, &*asked.query, of as Lines));
-            let registered = member(core, &asked.group, asked.schema, method).await?;
-            query(registered, asked).await
-        }
+        Ask::Query(asked) => query(core, asked, until).await?,
+        Ask::Again(_) => Answer::Unavailable("nothing is worked on".to_owned()),
         Ask::Request { group, schema, line, request } => {
             let method = Some((line, request.update(), Card::update as Lines));
             let registered = member(core, &group, schema, method).await?;
             gateway::answer(&registered, request).await
         }
         Ask::View { group, schema, seen } => {
-            view(&member(core, &group, schema, None).await?.seat, seen).await
+            view(&member(core, &group, schema, None).await?.seat, seen, until).await
         }
         Ask::Events { group, schema, line, position } => {
             events(&member(core, &group, schema, None).await?, line, position).await
@@ -125,20 +143,33 @@ async fn answer(core: &Core, node: Option<PeerId>, ask: Ask) -> Result<Answer, A
     })
 }
 
-/// Has a client's query answered as it wants it.
-async fn query(registered: Registered, asked: ClientQuery) -> Answer {
-    let ClientQuery { query, seen, by, .. } = asked;
-    match by {
-        By::Any(Some(target)) => passed_on(registered, &query, seen, (target, (0, 1))).await,
-        By::Any(None) if registered.answering.scatters(&query) => {
-            scattered(registered, &query, seen).await
-        }
-        By::Any(None) => local(&registered, &query, seen).await,
-        By::Latest(at) => linearizable(registered, &query, seen, at).await,
-        By::Share(member, share) => {
-            passed_on(registered, &query, seen, (Target::Member(member), share)).await
-        }
+/// Has a client's query answered as it wants it. What has to come first is waited for until `until`:
+/// then another gateway may do better. The work itself takes as long as it does.
+async fn query(core: &Core, asked: ClientQuery, until: Instant) -> Result<Answer, Answer> {
+    let of = match asked.by {
+        By::Share(..) => Card::share,
+        By::Any(_) | By::Latest(_) => Card::query,
+    };
+    let method = Some((asked.line, &*asked.query, of as Lines));
+    let registered = member(core, &asked.group, asked.schema, method).await?;
+    let ClientQuery { query, mut seen, by, .. } = asked;
+    if let By::Latest(_) = by {
+        latest(&registered, &mut seen, until).await?;
     }
+    Ok(match by {
+        By::Any(None) if registered.answering.scatters(&query) => {
+            scattered(registered, &query, seen, until).await
+        }
+        // One member reads all of the latest, whether or not the members could divide it: shares
+        // are read at several moments.
+        By::Any(None) | By::Latest(None) => local(&registered, &query, seen, until).await,
+        By::Any(Some(target)) | By::Latest(Some(target)) => {
+            passed_on(registered, &query, seen, (target, (0, 1)), until).await
+        }
+        By::Share(member, share) => {
+            passed_on(registered, &query, seen, (Target::Member(member), share), until).await
+        }
+    })
 }
 
 /// Who is in the cluster.
@@ -198,9 +229,9 @@ async fn member(
 }
 
 /// Who the active members are.
-async fn view(seat: &Seat, seen: Option<Seen>) -> Answer {
+async fn view(seat: &Seat, seen: Option<Seen>, until: Instant) -> Answer {
     if let Some(seen) = &seen
-        && !gateway::catch_up(seat, seen).await
+        && !gateway::catch_up(seat, seen, until).await
     {
         return Answer::Unavailable(LAGS.to_owned());
     }
@@ -246,12 +277,16 @@ async fn share(core: &Core, node: bool, ask: &ToMember) -> Answer {
 }
 
 /// Has the members do a query whose work they divide, each from a state that has all of `seen`.
-async fn scattered(registered: Registered, query: &[u8], seen: Option<Seen>) -> Answer {
+async fn scattered(
+    registered: Registered,
+    query: &[u8],
+    seen: Option<Seen>,
+    until: Instant,
+) -> Answer {
     let Registered { seat, answering } = registered;
-    let asker = Asker::new(seat, answering, query, seen);
-    let deadline = Some(Instant::now() + PATIENCE);
+    let asker = Asker::new(seat, answering, query, seen).until(until);
     let shares = match asker.view() {
-        Ok(view) => scatter::all(&asker, &view, deadline).await,
+        Ok(view) => scatter::all(&asker, &view, None).await,
         Err(error) => Err(error),
     };
     match shares {
@@ -269,47 +304,42 @@ async fn passed_on(
     query: &[u8],
     seen: Option<Seen>,
     (target, share): (Target, (u32, u32)),
+    until: Instant,
 ) -> Answer {
     let Registered { seat, answering } = registered;
     // The client may know of a member that has not come here yet.
     if let Some(seen) = &seen
-        && !gateway::catch_up(&seat, seen).await
+        && !gateway::catch_up(&seat, seen, until).await
     {
         return Answer::Unavailable(LAGS.to_owned());
     }
-    let asker = Asker::new(seat, answering, query, seen);
+    let asker = Asker::new(seat, answering, query, seen).until(until);
     let member = match asker.target(target) {
         Ok(member) => member,
         Err(error) => return unasked(error),
     };
-    match timeout(PATIENCE, asker.insist(member, share)).await {
-        Ok(Told::Answer(bytes, seen)) => Answer::Result { bytes, seen },
-        Ok(Told::Never(why)) => Answer::Missing { member, why },
-        Ok(Told::NotNow) | Err(_) => Answer::Unavailable(format!("{member:?} has not answered")),
+    match asker.insist(member, share).await {
+        Told::Answer(bytes, seen) => Answer::Result { bytes, seen },
+        Told::Never(why) => Answer::Missing { member, why },
+        Told::NotNow => Answer::Unavailable(format!("{member:?} cannot answer")),
     }
 }
 
-/// Answers from a state that has in it all that was completed before, and all of `seen`. One member
-/// reads all of it, whether or not the members could divide it: shares are read at several moments.
-async fn linearizable(
-    registered: Registered,
-    query: &[u8],
-    seen: Option<Seen>,
-    at: Option<Target>,
-) -> Answer {
+/// Adds to what a client has `seen` all that was completed before, as soon as that is here.
+async fn latest(
+    registered: &Registered,
+    seen: &mut Option<Seen>,
+    until: Instant,
+) -> Result<(), Answer> {
     let (seat, is_total) = (&registered.seat, registered.answering.is_total());
-    match timeout(PATIENCE, barrier::pass(seat, is_total)).await {
+    match timeout_at(until, barrier::pass(seat, is_total)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return Answer::Unavailable(error.to_string()),
-        Err(_) => return Answer::Unavailable("the query's turn has not come".to_owned()),
+        Ok(Err(error)) => return Err(Answer::Unavailable(error.to_string())),
+        Err(_) => return Err(Answer::Unavailable("the query's turn has not come".to_owned())),
     }
-    let Some(target) = at else { return local(&registered, query, seen).await };
-    let mut after = seen.unwrap_or_default();
-    match seat.seen() {
-        Some(here) => after.raise(&here),
-        None => return Answer::Unavailable("this node has no state now".to_owned()),
-    }
-    passed_on(registered, query, Some(after), (target, (0, 1))).await
+    let here = || Answer::Unavailable("this node has no state now".to_owned());
+    seen.get_or_insert_default().raise(&seat.seen().ok_or_else(here)?);
+    Ok(())
 }
 
 /// How far this node is, as the member that is asked.
@@ -336,9 +366,14 @@ fn unasked(error: AskError) -> Answer {
 }
 
 /// Reads what has all of `seen` in it, and waits until what was read is stable.
-async fn local(registered: &Registered, query: &[u8], seen: Option<Seen>) -> Answer {
+async fn local(
+    registered: &Registered,
+    query: &[u8],
+    seen: Option<Seen>,
+    until: Instant,
+) -> Answer {
     if let Some(seen) = seen
-        && !gateway::catch_up(&registered.seat, &seen).await
+        && !gateway::catch_up(&registered.seat, &seen, until).await
     {
         return Answer::Unavailable(LAGS.to_owned());
     }

@@ -338,3 +338,44 @@ async fn a_query_that_the_members_do_not_divide_has_no_separate_answers() {
     })
     .await;
 }
+
+/// What takes a member longer than a client waits for one answer is done once: the client stays with
+/// its gateway, and has the answer when it is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
+async fn a_member_at_work_is_waited_for_and_asked_once() {
+    within(async {
+        let members = Members::new(3).await;
+        let ids = members.ids();
+        let archive: ArchiveClient =
+            members.cluster.client().await.expect("a client").group("archive");
+        archive.count().await.expect("an answer");
+        members.shares();
+        members.probes.iter().for_each(|probe| probe.shut(true));
+        let limit = Duration::from_secs(25);
+        let asking = tokio::join!(
+            archive.search(10).each().timeout(limit),
+            archive.search(10).timeout(limit),
+            archive.search(10).at(1).timeout(limit),
+            archive.who().at(2).timeout(limit),
+            archive.who().linearizable().timeout(limit),
+            async {
+                // Twice as long as it waits for a member that says nothing.
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                members.probes.iter().for_each(|probe| probe.shut(false));
+            },
+        );
+        let (each, whole, one, who, latest, ()) = asking;
+        assert_eq!(told(&each.expect("all answer")), (ids, vec![]));
+        assert_eq!(whole.expect("an answer"), tenth());
+        assert_eq!(one.expect("an answer"), tenth());
+        assert_eq!(who.expect("an answer").0, Some(2));
+        assert_eq!(latest.expect("an answer").1, 3);
+        let mut asked = members.shares().concat();
+        asked.sort_unstable();
+        let shares = [(0, 3), (0, 3), (1, 3), (1, 3), (2, 3), (2, 3)];
+        let mut expected = [vec![(0, 1); 3], shares.to_vec()].concat();
+        expected.sort_unstable();
+        assert_eq!(asked, expected, "each of them once");
+    })
+    .await;
+}

@@ -66,6 +66,8 @@ pub(crate) enum Ask {
         /// The view is to be at least as new as this.
         seen: Option<Seen>,
     },
+    /// Go on with the work of this number: what came of it is still wanted.
+    Again(u64),
     /// How far does your state go, as this member of a group? Only nodes ask so.
     Seen {
         /// The group's name.
@@ -102,6 +104,13 @@ pub(crate) enum By {
     Latest(Option<Target>),
     /// This member: for a share, by its number, of so many.
     Share(MemberId, (u32, u32)),
+}
+
+impl By {
+    /// Whether that is perhaps another than the member that is asked.
+    pub(crate) fn is_another(&self) -> bool {
+        !matches!(self, By::Any(None) | By::Latest(None))
+    }
 }
 
 /// A share of a query, asked of one member.
@@ -191,6 +200,8 @@ pub(crate) enum Answer {
     UnderWay(String),
     /// The request is under way: ask again for its answer, of members that are known by then.
     Pending(Seen),
+    /// A query is being worked on: it is asked for again under this number, of the same node.
+    Working(u64),
     /// The node asked is not that member, or no longer.
     NotThisMember,
     /// The view has nobody who is meant by this.
