@@ -151,6 +151,9 @@ impl Asking<'_> {
             Answer::Result { bytes, seen } => Ok(Told::Answer(bytes, seen)),
             Answer::Missing { why, .. } => Ok(Told::Never(why)),
             Answer::NoSuchMember(_) => Ok(Told::Never(Missing::Gone)),
+            unread @ Answer::Unread { .. } => {
+                Ok(Told::Never(Missing::Refused(self.error::<S>(unread, query).to_string())))
+            }
             Answer::Type { there } if there != S::NAME => {
                 let here = method(query).and_then(|id| self.card.share(id)).unwrap_or_default();
                 Err(ClientError::Type { name: self.group.to_owned(), here, there })
@@ -392,6 +395,10 @@ impl Asking<'_> {
             }
             Ok(Ok(Answer::Unavailable(why))) => attempts.without_effect(at(&why)),
             Ok(Ok(Answer::UnderWay(why))) => attempts.lost(at(&why)),
+            // Another member may have room. A query would only have to be answered again there.
+            Ok(Ok(Answer::Unread { .. })) if !matches!(ask, Ask::Query(_)) => {
+                attempts.lost(at("no room for the answer before others are read"));
+            }
             Ok(Ok(answer)) => {
                 attempts.under_way = false;
                 if let Answer::Result { .. }
@@ -429,13 +436,18 @@ impl Asking<'_> {
             Answer::NoSuchMember(target) => ClientError::NoSuchMember(target),
             Answer::Missing { member, why } => ClientError::NoAnswer { member, why },
             Answer::NotUnderstood => ClientError::NotUnderstood,
-            Answer::TooLarge { size, limit } => ClientError::TooLarge {
-                size: usize::try_from(size).unwrap_or(usize::MAX),
-                limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            },
+            Answer::Unread { limit } => ClientError::Unread { limit: size(limit) },
+            Answer::TooLarge { size: bytes, limit } => {
+                ClientError::TooLarge { size: size(bytes), limit: size(limit) }
+            }
             _ => ClientError::Decode("an answer to nothing".to_owned()),
         }
     }
+}
+
+/// A size as it travels.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// The method that is called.

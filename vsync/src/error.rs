@@ -342,6 +342,12 @@ pub enum ClientError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// A member has so many answers for this client that are not read yet, and for others, that it
+    /// has no room for one more: ask for less at a time.
+    Unread {
+        /// Bytes of answers that may be on their way to this client.
+        limit: usize,
+    },
     /// The group has no such member, nor had it in the view before.
     NoSuchMember(Target),
     /// A member gave no answer, and no other may be asked in its place.
@@ -399,6 +405,9 @@ impl fmt::Display for ClientError {
             ClientError::Decode(why) => write!(f, "the answer or arguments do not decode: {why}"),
             ClientError::TooLarge { size, limit } => {
                 write!(f, "what is asked or its answer has {size} bytes, the limit is {limit}")
+            }
+            ClientError::Unread { limit } => {
+                write!(f, "no room for the answer beside {limit} bytes that are not read yet")
             }
             ClientError::NoSuchMember(target) => target.nobody(f),
             ClientError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),

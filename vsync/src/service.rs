@@ -60,7 +60,7 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
     let subscribers = Room::new(SUBSCRIBERS, SUBSCRIBERS);
     // So do those who ask for requests, and for other members' answers.
     let waiting = Room::new(OTHERS, OTHERS);
-    let works = Arc::new(Works::default());
+    let works = Arc::new(Works::new());
     let mut answers = tokio::task::JoinSet::new();
     while let Some(Asked { peer, node, id, ask, room: bytes }) = asked.recv().await {
         while answers.try_join_next().is_some() {}
@@ -89,18 +89,21 @@ pub(crate) async fn serve(core: Arc<Core>, mut asked: mpsc::Receiver<Asked>) {
         let (core, works) = (Arc::clone(&core), Arc::clone(&works));
         let (at_once, until) = (Arc::clone(&room.at_once), Instant::now() + PATIENCE);
         answers.spawn(async move {
-            let reply = |id, answer| core.rpc.answer(peer, node, id, answer);
+            let reply = |answer| core.rpc.answer(peer, node, id, answer);
             // The semaphore is never closed.
             let Ok(Ok(permit)) = timeout_at(until, at_once.acquire_owned()).await else {
-                return reply(id, Answer::busy());
+                return reply(Answer::busy());
             };
             let is_query = matches!(ask, Ask::Query(_));
             let (here, asker) = (Arc::clone(&core), node.then_some(peer));
             let work =
                 async move { answer(&here, asker, ask, until).await.unwrap_or_else(|other| other) };
             match is_query {
-                true => works.see_to((peer, id), until, work, reply).await,
-                false => reply(id, work.await),
+                true => {
+                    let offer = |id, answer| core.rpc.offer(peer, node, id, answer);
+                    works.see_to((peer, id), until, work, offer).await;
+                }
+                false => reply(work.await),
             }
             drop((permit, place, bytes));
         });

@@ -1,5 +1,6 @@
 //! Requests as they come over the network: twice, late, wrong, from a client that does not read.
 
+use crate::ask::{Missing, Told};
 use crate::asking::line;
 use crate::card::Card;
 use crate::group::GroupEvent;
@@ -235,8 +236,56 @@ async fn a_client_that_never_reads_holds_a_bounded_number_of_bytes() {
         assert_eq!(other.value(here, None).await, 0, "others are served");
     }
     let held = cluster.node(0).backlog(mute.transport.local().id);
-    assert!(held > LONGEST && held < 5 * LONGEST, "{held} bytes are held for it");
+    assert!(held > LONGEST && held <= UNREAD, "{held} bytes are held for it");
     assert_eq!(members[1].add(1).await, Ok(1));
+}
+
+/// More answers than are ever on their way to a client at one time: the others wait until it has
+/// read some.
+#[tokio::test]
+async fn answers_wait_for_a_client_to_read_those_before() {
+    const ANSWERS: usize = 6;
+    let (cluster, _members) = members(1, NOBODY).await;
+    let raw = Raw::new(&cluster, false);
+    let peer = raw.connect(&cluster, 0).await;
+    raw.rpc.up(peer);
+    let bytes = LONGEST - 64;
+    let mut query = Vec::new();
+    Counter::encode_query(&CounterQuery::Many { bytes }, &mut query).expect("encoded");
+    let (group, schema) = ("counter".to_owned(), schema::<Counter>());
+    let line = line(&query, |id| Card::of::<Counter>().query(id));
+    let by = By::Any(None);
+    let ask = Ask::Query(ClientQuery { group, schema, line, query, seen: None, by });
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..ANSWERS {
+        let (rpc, ask) = (Arc::clone(&raw.rpc), ask.clone());
+        asking.spawn(async move {
+            let mut answer = rpc.ask(peer, ask).await;
+            while let Ok(Answer::Working(number)) = answer {
+                answer = rpc.ask(peer, Ask::Again(number)).await;
+            }
+            answer
+        });
+    }
+    let held = || cluster.node(0).backlog(raw.transport.local().id);
+    let other = Raw::new(&cluster, true);
+    let here = other.connect(&cluster, 0).await;
+    while held() <= LONGEST {
+        assert_eq!(other.value(here, None).await, 0, "others are served");
+    }
+    for _ in 0..20 {
+        assert_eq!(other.value(here, None).await, 0, "others are served");
+        assert!(held() <= UNREAD, "{} bytes are on their way", held());
+    }
+    tokio::spawn(crate::client::listen(Arc::clone(&raw.transport), Arc::clone(&raw.rpc)));
+    while let Some(answer) = asking.join_next().await {
+        let answer = answer.expect("not cancelled");
+        assert!(
+            matches!(&answer, Ok(Answer::Result { bytes: read, .. }) if read.len() >= bytes),
+            "it is answered"
+        );
+        assert!(held() <= UNREAD, "{} bytes are on their way", held());
+    }
 }
 
 type Bytes = Vec<u8>;
@@ -309,34 +358,59 @@ async fn a_client_that_never_reads_costs_little_whatever_it_asks_for() {
     }
     events.next().await.expect("others have theirs");
     let most = most.max(held());
-    assert!(most > UNREAD, "{most} bytes: it was answered as long as it might have read");
-    assert!(most <= UNREAD + (1 << 20), "{most} bytes are held for it");
+    let limit = UNREAD - (1 << 20);
+    assert!(most > limit, "{most} bytes: it was answered as long as it might have read");
+    assert!(most <= UNREAD, "{most} bytes are held for it");
 }
 
-/// A gateway of an earlier release: it knows who the members are, and not the question.
-#[tokio::test]
-async fn a_gateway_that_does_not_know_the_question_is_named() {
+/// A client whose gateway knows who the members are, and gives this answer to everything else.
+async fn answered(answer: Answer) -> CounterClient {
     let net = vsync_net::MemoryNet::new();
-    let old: Arc<dyn Transport> = Arc::new(net.endpoint("old"));
-    let seed = old.local().addr.clone();
+    let gateway: Arc<dyn Transport> = Arc::new(net.endpoint("gateway"));
+    let seed = gateway.local().addr.clone();
     let (tell, mut asked) = tokio::sync::mpsc::channel(8);
-    let rpc = Arc::new(Rpc::new(Arc::clone(&old), Some(tell)));
-    let node = old.local().id.0;
-    let contact = Contact { node, address: seed.clone() };
-    tokio::spawn(crate::client::listen(old, Arc::clone(&rpc)));
+    let rpc = Arc::new(Rpc::new(Arc::clone(&gateway), Some(tell)));
+    let contact = Contact { node: gateway.local().id.0, address: seed.clone() };
+    tokio::spawn(crate::client::listen(gateway, Arc::clone(&rpc)));
     tokio::spawn(async move {
         while let Some(Asked { peer, id, ask, .. }) = asked.recv().await {
             let answer = match ask {
-                Ask::Request { .. } => Answer::Elsewhere(vec![contact.clone()]),
-                _ => Answer::NotUnderstood,
+                Ask::Request { request: Request::Members, .. } => {
+                    Answer::Elsewhere(vec![contact.clone()])
+                }
+                _ => answer.clone(),
             };
             rpc.answer(peer, false, id, answer);
         }
     });
     let client = crate::Client::over(Arc::new(net.client("client")), vec![seed]).await;
-    let counter: CounterClient = client.expect("connected").group("counter");
+    client.expect("connected").group("counter")
+}
+
+/// A gateway of an earlier release: it does not know the question.
+#[tokio::test]
+async fn a_gateway_that_does_not_know_the_question_is_named() {
+    let counter = answered(Answer::NotUnderstood).await;
     let members = counter.group().asking(None).members::<Counter>(None).await;
     assert!(matches!(members, Err(ClientError::NotUnderstood)), "{members:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_without_room_for_the_answer_says_so() {
+    let counter = answered(Answer::unread()).await;
+    let value = counter.value().await;
+    assert!(matches!(value, Err(ClientError::Unread { limit: UNREAD })), "{value:?}");
+    let member = crate::MemberId { node: vsync_core::wire::NodeId(1), entry: 1 };
+    let asking = counter.group().asking(None);
+    match asking.share::<Counter>(&[1], None, (member, (0, 1))).await {
+        Ok(Told::Never(Missing::Refused(why))) => assert!(why.contains("no room"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    // What an update has become is asked for again: of others, too.
+    let limit = Duration::from_millis(300);
+    let added = counter.add(1).timeout(limit).await;
+    let Err(error) = added else { panic!("{added:?}") };
+    assert!(error.to_string().contains("no room for the answer"), "{error}");
 }
 
 /// A client that reaches only a member that is cut off.

@@ -27,10 +27,13 @@ pub(crate) const LONGEST: usize = 16 << 20;
 /// Most bytes of questions that may wait here, or be under way, at one time; those of members for a
 /// share have as much room of their own, since others may be waiting for such an answer.
 const WAITING: usize = 128 << 20;
-/// Bytes of answers that a client may leave unread; beyond that it gets none.
-pub(crate) const UNREAD: usize = 32 << 20;
-/// A question of no more bytes is counted by its number only.
-const SMALL: usize = 1 << 10;
+/// Bytes of answers that are on their way to a client, or that it leaves unread: never more. Two of
+/// the longest have room.
+pub(crate) const UNREAD: usize = 2 * LONGEST + 2 * WORDS;
+/// So much of it is for what is small: that something takes its time, or cannot be had.
+const WORDS: usize = 512 << 10;
+/// A question of no more bytes is counted by its number only; an answer has the room for words.
+pub(crate) const SMALL: usize = 1 << 10;
 
 #[derive(Serialize, Deserialize)]
 enum Frame {
@@ -74,6 +77,8 @@ pub(crate) struct Rpc {
     connected: watch::Sender<()>,
     /// Bounded: where a node is asked more than it can answer, askers are told so.
     asked: Option<mpsc::Sender<Asked>>,
+    /// Held while a client is answered.
+    sending: Mutex<()>,
     /// In bytes: for members' shares, and for all other questions.
     shares: Arc<Semaphore>,
     others: Arc<Semaphore>,
@@ -101,6 +106,7 @@ impl Rpc {
             pending: Mutex::default(),
             connected: watch::Sender::new(()),
             asked,
+            sending: Mutex::default(),
             shares: Arc::new(Semaphore::new(WAITING)),
             others: Arc::new(Semaphore::new(WAITING)),
         }
@@ -126,17 +132,54 @@ impl Rpc {
         listen.await.map_err(|_| Silence::Broken)
     }
 
-    /// Answers a question of a node, or of a client that reads its answers.
+    /// Answers a question of a node, or of a client. One that has not read what it was answered
+    /// before is told that there is no room for more.
     pub(crate) fn answer(&self, peer: PeerId, node: bool, id: u64, answer: Answer) {
-        if node || self.reads(peer) {
-            self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
+        if self.offer(peer, node, id, answer).is_some() {
+            // One that does not even read such words gets none.
+            drop(self.offer(peer, node, id, Answer::unread()));
         }
     }
 
-    /// Whether a client reads what it is answered. One that does not is answered nothing more, not
-    /// even that there is no room for its question.
+    /// Answers a question; gives the answer back where a client has to read others first.
+    pub(crate) fn offer(
+        &self,
+        peer: PeerId,
+        node: bool,
+        id: u64,
+        answer: Answer,
+    ) -> Option<Answer> {
+        if node {
+            self.send(peer, Class::Bulk, &Frame::Answer(id, answer));
+            return None;
+        }
+        if !self.has_room(peer, answer.size()) {
+            return Some(answer);
+        }
+        let frame = Frame::Answer(id, answer);
+        let bytes = encoded(&frame)?;
+        // Nothing comes in between: the bound holds.
+        let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.has_room(peer, bytes.len()) {
+            self.transport.send(peer, Class::Bulk, bytes);
+            return None;
+        }
+        drop(sending);
+        match frame {
+            Frame::Answer(_, answer) => Some(answer),
+            Frame::Ask(..) => None,
+        }
+    }
+
+    /// Whether so many bytes more may be on their way to a client.
+    fn has_room(&self, client: PeerId, bytes: usize) -> bool {
+        let limit = if bytes <= SMALL { UNREAD } else { UNREAD - WORDS };
+        self.transport.backlog(client).saturating_add(bytes) <= limit
+    }
+
+    /// Whether a client reads what it is answered. What one asks that does not is not even looked at.
     pub(crate) fn reads(&self, client: PeerId) -> bool {
-        self.transport.backlog(client) <= UNREAD
+        self.has_room(client, SMALL)
     }
 
     /// A frame of ours came in, without its tag, from a node or a client.
@@ -217,11 +260,16 @@ impl Rpc {
     }
 
     fn send(&self, peer: PeerId, class: Class, frame: &Frame) {
-        // Numbers, strings and bytes into a growing vector: postcard has nothing to refuse there.
-        if let Ok(bytes) = postcard::to_extend(frame, vec![tag::RPC]) {
-            self.transport.send(peer, class, Bytes::from(bytes));
+        if let Some(bytes) = encoded(frame) {
+            self.transport.send(peer, class, bytes);
         }
     }
+}
+
+/// A frame as it goes out.
+fn encoded(frame: &Frame) -> Option<Bytes> {
+    // Numbers, strings and bytes into a growing vector: postcard has nothing to refuse there.
+    postcard::to_extend(frame, vec![tag::RPC]).map(Bytes::from).ok()
 }
 
 /// Forgets a question when whoever asked no longer waits.

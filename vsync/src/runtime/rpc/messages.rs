@@ -202,6 +202,11 @@ pub(crate) enum Answer {
     Pending(Seen),
     /// A query is being worked on: it is asked for again under this number, of the same node.
     Working(u64),
+    /// There is no room for the answer, of so many bytes of answers that this client has not read.
+    Unread {
+        /// Bytes that may be on their way to it.
+        limit: u64,
+    },
     /// The node asked is not that member, or no longer.
     NotThisMember,
     /// The view has nobody who is meant by this.
@@ -230,5 +235,18 @@ impl Answer {
     /// There is no room for more questions.
     pub(crate) fn busy() -> Answer {
         Answer::Unavailable("too many questions".to_owned())
+    }
+
+    /// There is no room for the answer.
+    pub(crate) fn unread() -> Answer {
+        Answer::Unread { limit: super::UNREAD as u64 }
+    }
+
+    /// About as many bytes as it has: of what may be long, the long part.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Answer::Result { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
     }
 }
