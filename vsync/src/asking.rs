@@ -344,9 +344,13 @@ impl Asking<'_> {
 
     /// Learns who the members are, if that may have changed. An answer if there is nothing to ask.
     async fn refresh<S: Replicated>(&self, attempts: &mut Attempts) -> Option<Answer> {
-        if !self.route.is_old() {
-            return None;
+        match self.route.is_old() {
+            true => self.route.once(self.learn::<S>(attempts)).await,
+            false => None,
         }
+    }
+
+    async fn learn<S: Replicated>(&self, attempts: &mut Attempts) -> Option<Answer> {
         let request = self.request::<S>(Request::Members);
         let mut about = Attempts::new();
         if let Some(gateway) = self.route.gateway() {

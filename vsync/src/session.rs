@@ -1,6 +1,8 @@
 //! [`Route`]: what a client knows of one group: whom to ask, what it has seen, and its session.
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -21,6 +23,10 @@ pub(crate) struct Route {
     known: Mutex<Known>,
     /// Held while a session is being opened: one is enough.
     pub(crate) opening: tokio::sync::Mutex<()>,
+    /// Held while the members are being asked for.
+    asking: tokio::sync::Mutex<()>,
+    /// How often they were.
+    asked: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +56,20 @@ impl Route {
     pub(crate) fn is_old(&self) -> bool {
         let known = self.known();
         known.members.is_empty() || known.place < known.seen.place()
+    }
+
+    /// Asks for the members, if nobody does: who finds that it is being done waits until it is, and
+    /// has as much of it.
+    pub(crate) async fn once<T>(&self, asking: impl Future<Output = Option<T>>) -> Option<T> {
+        let before = self.asked.load(Ordering::Relaxed);
+        let turn = self.asking.lock().await;
+        if self.asked.load(Ordering::Relaxed) != before {
+            return None;
+        }
+        let answer = asking.await;
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        drop(turn);
+        answer
     }
 
     /// These are the members now. Whom to ask is chosen anew, so that joiners get their share.
@@ -252,6 +272,29 @@ mod tests {
         let info = PeerInfo { id, name: String::new(), addr: String::new(), role: 0 };
         route.answered(info);
         assert_eq!(first_of(&route, 9), first);
+    }
+
+    #[tokio::test]
+    async fn members_are_asked_for_by_one_of_those_that_want_to_know() {
+        let (route, times) = (Route::default(), AtomicU64::new(0));
+        let asking = || async {
+            tokio::task::yield_now().await;
+            times.fetch_add(1, Ordering::Relaxed);
+            Some(())
+        };
+        let all = tokio::join!(route.once(asking()), route.once(asking()), route.once(asking()));
+        assert_eq!((all, times.load(Ordering::Relaxed)), ((Some(()), None, None), 1));
+        // Who gives up has asked for nobody.
+        let given_up = async {
+            tokio::select! {
+                biased;
+                _ = route.once(std::future::pending::<Option<()>>()) => {}
+                () = tokio::task::yield_now() => {}
+            }
+        };
+        let all = tokio::join!(given_up, route.once(asking()), route.once(asking()));
+        assert_eq!((all, times.load(Ordering::Relaxed)), (((), Some(()), None), 2));
+        assert_eq!((route.once(asking()).await, times.load(Ordering::Relaxed)), (Some(()), 3));
     }
 
     #[tokio::test]

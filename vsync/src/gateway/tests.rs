@@ -5,12 +5,14 @@ use crate::asking::line;
 use crate::card::Card;
 use crate::group::GroupEvent;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use vsync_net::{PeerId, Transport};
 
 use super::*;
 use crate::error::ClientError;
+use crate::remote_scatter::RemoteScatter;
 use crate::runtime::replica::schema;
 use crate::runtime::ring::Position;
 use crate::runtime::rpc::{Ask, Asked, By, ClientQuery, Contact, LONGEST, Rpc, UNREAD};
@@ -365,6 +367,12 @@ async fn a_client_that_never_reads_costs_little_whatever_it_asks_for() {
 
 /// A client whose gateway knows who the members are, and gives this answer to everything else.
 async fn answered(answer: Answer) -> CounterClient {
+    asked(move |_| answer.clone()).await
+}
+
+/// A client whose gateway, the only member, gives these answers. It is told of questions for the
+/// members, too, and answers them by itself.
+async fn asked(mut answer: impl FnMut(&Ask) -> Answer + Send + 'static) -> CounterClient {
     let net = vsync_net::MemoryNet::new();
     let gateway: Arc<dyn Transport> = Arc::new(net.endpoint("gateway"));
     let seed = gateway.local().addr.clone();
@@ -374,11 +382,12 @@ async fn answered(answer: Answer) -> CounterClient {
     tokio::spawn(crate::client::listen(gateway, Arc::clone(&rpc)));
     tokio::spawn(async move {
         while let Some(Asked { peer, id, ask, .. }) = asked.recv().await {
+            let told = answer(&ask);
             let answer = match ask {
                 Ask::Request { request: Request::Members, .. } => {
                     Answer::Elsewhere(vec![contact.clone()])
                 }
-                _ => answer.clone(),
+                _ => told,
             };
             rpc.answer(peer, false, id, answer);
         }
@@ -393,6 +402,37 @@ async fn a_gateway_that_does_not_know_the_question_is_named() {
     let counter = answered(Answer::NotUnderstood).await;
     let members = counter.group().asking(None).members::<Counter>(None).await;
     assert!(matches!(members, Err(ClientError::NotUnderstood)), "{members:?}");
+}
+
+/// The members are in a view that the client has not seen, which it learns with who they are.
+#[tokio::test]
+async fn after_a_view_change_members_are_asked_for_once() {
+    const MEMBERS: u64 = 7;
+    let member = |id| crate::MemberId { node: vsync_core::wire::NodeId(id), entry: 1 };
+    let counts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&counts);
+    let mut view = 1;
+    let counter = asked(move |ask| {
+        if let Ask::Request { request: Request::Members, .. } = ask {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Ask::View { .. } = ask {
+            view += 1;
+        }
+        let seen = Seen::new(1, view, vsync_core::wire::Cut::default());
+        match ask {
+            Ask::View { .. } => Answer::View { members: (0..MEMBERS).map(member).collect(), seen },
+            _ => Answer::Result { bytes: vec![7], seen },
+        }
+    })
+    .await;
+    for asked in 1..=3 {
+        let group = counter.group().clone();
+        let each = RemoteScatter::<Counter, u64>::new(group, Ok(vec![1])).each().await;
+        assert_eq!(each.expect("answered").answers.len(), MEMBERS as usize);
+        // The first time also because it knew nobody.
+        assert_eq!(counts.load(Ordering::SeqCst), 1 + asked);
+    }
 }
 
 #[tokio::test]
