@@ -107,7 +107,8 @@ impl<S: Replicated, R> RemoteScatter<S, R> {
         self.some(Until::Majority)
     }
 
-    /// The answers of so many members; of all, if there are fewer. For 0 nobody is asked.
+    /// The answers of so many members; of all, if there are fewer. For 0 nobody is asked, not even
+    /// who the members are: nobody is missing.
     pub fn count(self, answers: usize) -> RemoteScatterSome<S, R> {
         self.some(Until::Count(answers))
     }
@@ -184,6 +185,9 @@ impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for RemoteS
             let query = query.map_err(|error| ClientError::Encode(error.to_string()))?;
             let asking = group.asking(limit);
             asking.fits(&query)?;
+            if until.is_nothing() {
+                return Ok(Scattered { answers: Vec::new(), missing: Vec::new() });
+            }
             let deadline = asking.deadline;
             let (members, there) = asking.members::<S>(seen.clone()).await?;
             // Another gateway may not have come to that view yet: it waits until it has, rather

@@ -170,6 +170,11 @@ pub(crate) enum Until<R> {
 }
 
 impl<R> Until<R> {
+    /// Whether no answer is wanted at all, whoever the members are.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self, Until::Count(0))
+    }
+
     fn is_met(&mut self, answers: &[(MemberId, R)], members: usize) -> bool {
         match self {
             Until::Majority => answers.len() > members / 2,
