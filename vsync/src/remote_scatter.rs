@@ -218,3 +218,6 @@ impl<S: Replicated, R> fmt::Debug for RemoteScatterSome<S, R> {
         f.debug_struct("RemoteScatterSome").field("group", &name).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
