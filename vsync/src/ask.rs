@@ -1,8 +1,7 @@
 //! Asking members: one, or each for its share.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::marker::PhantomData;
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,7 +16,7 @@ use crate::asked;
 use crate::asking::line;
 use crate::barrier;
 use crate::codec;
-use crate::error::{GroupError, NotApplied};
+use crate::error::{AskError, GroupError, NotApplied};
 use crate::group::{Fate, Group, Views};
 use crate::replicated::{EncodeError, Replicated};
 use crate::runtime::replica::Answering;
@@ -95,75 +94,6 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Why members gave no answer. Asking has no effect, so each may be tried again.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AskError {
-    /// This node has no part in the group now.
-    Membership(GroupError),
-    /// An argument could not be encoded.
-    Encode(String),
-    /// The query is larger than it may be.
-    TooLarge {
-        /// Its bytes.
-        size: usize,
-        /// Bytes allowed.
-        limit: usize,
-    },
-    /// The view that is installed here has no such member, nor had the one before it.
-    NoSuchMember(Target),
-    /// A member gave no answer, and no other may be asked in its place.
-    NoAnswer {
-        /// Which.
-        member: MemberId,
-        /// Why.
-        why: Missing,
-    },
-    /// The deadline came first. Who was still to answer.
-    Timeout(Vec<MemberId>),
-    /// An answer does not decode, or those of the shares cannot be gathered.
-    Decode(String),
-}
-
-impl fmt::Debug for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::error::told(self, f)
-    }
-}
-
-impl fmt::Display for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AskError::Membership(why) => write!(f, "cannot ask: {why}"),
-            AskError::Encode(why) => write!(f, "an argument could not be encoded: {why}"),
-            AskError::TooLarge { size, limit } => {
-                write!(f, "the query has {size} bytes, the limit is {limit}")
-            }
-            AskError::NoSuchMember(target) => target.nobody(f),
-            AskError::NoAnswer { member, why } => write!(f, "no answer of {member:?}: {why}"),
-            AskError::Timeout(members) => {
-                write!(f, "no answer before the deadline of {members:?}")
-            }
-            AskError::Decode(why) => write!(f, "the answer does not decode: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for AskError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            AskError::Membership(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<GroupError> for AskError {
-    fn from(error: GroupError) -> Self {
-        AskError::Membership(error)
-    }
-}
-
 /// What came of asking a member.
 #[derive(Debug)]
 pub(crate) enum Told {
@@ -201,7 +131,8 @@ pub(crate) struct Asker {
     query: Arc<[u8]>,
     /// What has to be applied where it is answered.
     after: Option<Seen>,
-    /// A member that cannot answer after this is not asked again; one that is at work is waited for.
+    /// A member that cannot answer after this is not asked again; one that is at work is waited
+    /// for.
     until: Option<Instant>,
 }
 
@@ -417,96 +348,8 @@ pub(crate) async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = 
     }
 }
 
-/// A query asked of one member, made by [`Query::at`](crate::Query::at). It is asked when this is
-/// awaited.
-///
-/// A member that cannot answer just now, because it is not active yet or its connection is broken,
-/// is asked again until it answers or is no member any more. There is no other end to the wait: a
-/// member that stays and never answers, since a method of its type never returns, is waited for as
-/// long as it stays. To wait no longer than some time use [`timeout`](QueryAt::timeout).
-#[must_use = "nothing is asked before this is awaited"]
-pub struct QueryAt<S: Replicated, R> {
-    group: Group<S>,
-    target: Target,
-    query: Result<Vec<u8>, EncodeError>,
-    after: After,
-    timeout: Option<Duration>,
-    result: PhantomData<fn() -> R>,
-}
-
-/// What has to be in the state that a question is answered from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum After {
-    /// Whatever is.
-    Any,
-    /// What was applied at or sent from here before.
-    Mine,
-    /// That, and what was completed anywhere before.
-    All,
-}
-
-impl<S: Replicated, R> QueryAt<S, R> {
-    pub(crate) fn new(
-        group: Group<S>,
-        target: Target,
-        query: Result<Vec<u8>, EncodeError>,
-    ) -> Self {
-        let (after, timeout) = (After::Any, None);
-        QueryAt { group, target, query, after, timeout, result: PhantomData }
-    }
-
-    /// Orders the question with the group's updates: it is answered from a state in which
-    /// everything is applied that was applied here, or sent from here, before it was asked.
-    ///
-    /// What was sent is waited for first until it is stable, as by [`Group::flush`]. Where the
-    /// asker goes on to another view meanwhile, or the member is ahead of it, the order holds, too.
-    pub fn after_mine(mut self) -> Self {
-        self.after = self.after.max(After::Mine);
-        self
-    }
-
-    /// Has it answered from a state that has in it every update that was completed anywhere before
-    /// this was asked: see [`Query::linearizable`](crate::Query::linearizable).
-    pub fn linearizable(mut self) -> Self {
-        self.after = After::All;
-        self
-    }
-
-    /// Gives up after `limit`, with [`AskError::Timeout`].
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
-        self
-    }
-}
-
-impl<S: Replicated, R: DeserializeOwned + Send + 'static> IntoFuture for QueryAt<S, R> {
-    type Output = Result<R, AskError>;
-    type IntoFuture = AskFuture<R>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        AskFuture::new(async move {
-            let deadline = self.timeout.map(|limit| Instant::now() + limit);
-            let mut asker = Asker::of(&self.group, self.query)?;
-            let member = asker.target(self.target)?;
-            let work = async {
-                match self.after {
-                    After::Any => {}
-                    After::Mine => asker.after_mine().await?,
-                    After::All => asker.linearizable().await?,
-                }
-                match asker.insist(member, (0, 1)).await {
-                    Told::Answer(bytes, _) => decoded(&bytes),
-                    Told::Never(why) => Err(AskError::NoAnswer { member, why }),
-                    Told::NotNow => Err(AskError::NoAnswer { member, why: Missing::Gone }),
-                }
-            };
-            by(deadline, work).await.unwrap_or_else(|| Err(AskError::Timeout(vec![member])))
-        })
-    }
-}
-
-/// A query that is being asked of members: of a [`QueryAt`], a [`Scatter`](crate::Scatter) or a
-/// [`ScatterSome`](crate::ScatterSome).
+/// A query that is being asked of members: of a [`QueryAt`](crate::QueryAt), a
+/// [`Scatter`](crate::Scatter) or a [`ScatterSome`](crate::ScatterSome).
 #[must_use = "futures do nothing unless polled"]
 pub struct AskFuture<T>(Pin<Box<dyn Future<Output = Result<T, AskError>> + Send>>);
 
@@ -527,15 +370,6 @@ impl<T> Future for AskFuture<T> {
 impl<T> fmt::Debug for AskFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AskFuture").finish_non_exhaustive()
-    }
-}
-
-impl<S: Replicated, R> fmt::Debug for QueryAt<S, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueryAt")
-            .field("group", &self.group.name())
-            .field("target", &self.target)
-            .finish()
     }
 }
 

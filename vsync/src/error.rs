@@ -3,6 +3,7 @@
 //! Their `Debug` is their text: it is what a program shows whose `main` gives the error back, and
 //! what `unwrap` says.
 
+mod ask;
 mod join;
 mod sight;
 mod start;
@@ -10,6 +11,7 @@ mod start;
 use std::error::Error;
 use std::fmt;
 
+pub use self::ask::AskError;
 pub use self::join::JoinError;
 pub(crate) use self::sight::Sight;
 pub use self::start::StartError;

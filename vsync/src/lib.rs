@@ -78,6 +78,7 @@ pub mod metrics;
 mod node;
 mod optimistic;
 mod query;
+mod query_at;
 mod query_ctx;
 mod remote;
 mod remote_call;
@@ -105,7 +106,7 @@ mod watch;
 mod working;
 
 pub use activation::{Activate, ActivateError};
-pub use ask::{AskError, AskFuture, Missing, QueryAt, Target};
+pub use ask::{AskFuture, Missing, Target};
 pub use builder::NodeBuilder;
 pub use call::{Call, CallFuture, OptimisticCall, SendCall};
 pub use card::{Card, CardError};
@@ -114,13 +115,15 @@ pub use codec::pieces::{CheckpointReader, CheckpointWriter};
 pub use ctx::Ctx;
 pub use difference::Difference;
 pub use error::{
-    CallError, ClientCallError, ClientError, GroupError, JoinError, NotApplied, StartError, Unknown,
+    AskError, CallError, ClientCallError, ClientError, GroupError, JoinError, NotApplied,
+    StartError, Unknown,
 };
 pub use events::{Cursor, Emits, Emitted, Events, NoEvents};
 pub use group::{Fate, Flush, Group, GroupEvent, Views};
 pub use node::{GroupBuilder, Node};
 pub use optimistic::{Fallible, Optimistic, Outcome};
 pub use query::{LinearizableQuery, Query, QueryFuture};
+pub use query_at::QueryAt;
 pub use query_ctx::QueryCtx;
 pub use remote::{Remote, RemoteGroup, RemoteQuery, RemoteQueryFuture};
 pub use remote_call::{RemoteCall, RemoteCallFuture};

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::ask::{QueryAt, Target};
+use crate::ask::Target;
 use crate::barrier;
 use crate::error::GroupError;
 use crate::group::Group;
 use crate::limited::Limited;
 use crate::optimistic::Optimistic;
+use crate::query_at::QueryAt;
 use crate::query_ctx::QueryCtx;
 use crate::replicated::{EncodeError, Replicated};
 use crate::runtime::replica::Answering;

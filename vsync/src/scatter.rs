@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::ask::{AskError, AskFuture, Asker, Missing, Told, by, decoded};
+use crate::ask::{AskFuture, Asker, Missing, Told, by, decoded};
+use crate::error::AskError;
 use crate::group::Group;
 use crate::replicated::{EncodeError, Replicated};
 use crate::seen::Seen;

@@ -7,11 +7,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use vsync_net::PeerId;
 
-use crate::ask::{AskError, Asker, Target, Told};
+use crate::ask::{Asker, Target, Told};
 use crate::asked;
 use crate::asking::{another, hash};
 use crate::barrier;
 use crate::card::Card;
+use crate::error::AskError;
 use crate::gateway::{self, PATIENCE};
 use crate::runtime::ring::{News, Position};
 use crate::runtime::rpc::{Answer, Ask, Asked, By, ClientQuery, ToMember};
@@ -146,8 +147,8 @@ async fn answer(
     })
 }
 
-/// Has a client's query answered as it wants it. What has to come first is waited for until `until`:
-/// then another gateway may do better. The work itself takes as long as it does.
+/// Has a client's query answered as it wants it. What has to come first is waited for until
+/// `until`: then another gateway may do better. The work itself takes as long as it does.
 async fn query(core: &Core, asked: ClientQuery, until: Instant) -> Result<Answer, Answer> {
     let of = match asked.by {
         By::Share(..) => Card::share,

@@ -1,9 +1,9 @@
 //! [`Works`]: work on queries that takes longer than a client waits for one answer.
 //!
-//! After its patience for one question a client is told that its query is being worked on, and under
-//! which number it asks again. So it knows that the member is there, and goes to no other; the member
-//! knows that somebody still wants the answer; and the work is done once, however long it takes. Who
-//! does not ask again wants no answer: the work is dropped.
+//! After its patience for one question a client is told that its query is being worked on, and
+//! under which number it asks again. So it knows that the member is there, and goes to no other;
+//! the member knows that somebody still wants the answer; and the work is done once, however long
+//! it takes. Who does not ask again wants no answer: the work is dropped.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,8 +20,8 @@ use crate::runtime::rpc::{Answer, SMALL};
 
 /// How long work goes on that nobody asks for: the question is on its way.
 const WANTED: Duration = Duration::from_secs(5);
-/// Most bytes of answers that are there, and that their clients have not asked for again, or have no
-/// room for.
+/// Most bytes of answers that are there, and that their clients have not asked for again, or have
+/// no room for.
 const HELD: usize = 128 << 20;
 /// The pause before it is looked again whether there is room for an answer.
 const ROOM: Duration = Duration::from_millis(5);
@@ -70,9 +70,9 @@ impl Works {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has work done for whoever has asked for it by question `id`: that is answered by `until`, and
-    /// each later one after as long a time. `answer` answers the question of a number; it gives the
-    /// answer back where the client has no room for it yet.
+    /// Has work done for whoever has asked for it by question `id`: that is answered by `until`,
+    /// and each later one after as long a time. `answer` answers the question of a number; it gives
+    /// the answer back where the client has no room for it yet.
     pub(crate) async fn see_to(
         &self,
         (client, mut id): (PeerId, u64),
@@ -122,8 +122,8 @@ impl Works {
         number
     }
 
-    /// The client asks again for the work of this number, by question `id`. `false` if there is none
-    /// for it: it was dropped, or was done by a node that this one was before.
+    /// The client asks again for the work of this number, by question `id`. `false` if there is
+    /// none for it: it was dropped, or was done by a node that this one was before.
     pub(crate) fn again(&self, client: PeerId, number: u64, id: u64) -> bool {
         let mut told = self.told();
         let known = told.works.get(&number).is_some_and(|(asked, _)| *asked == client);

@@ -177,7 +177,8 @@ impl Rpc {
         self.transport.backlog(client).saturating_add(bytes) <= limit
     }
 
-    /// Whether a client reads what it is answered. What one asks that does not is not even looked at.
+    /// Whether a client reads what it is answered. What one asks that does not is not even looked
+    /// at.
     pub(crate) fn reads(&self, client: PeerId) -> bool {
         self.has_room(client, SMALL)
     }

@@ -336,8 +336,8 @@ async fn a_query_that_the_members_do_not_divide_has_no_separate_answers() {
     .await;
 }
 
-/// What takes a member longer than a client waits for one answer is done once: the client stays with
-/// its gateway, and has the answer when it is there.
+/// What takes a member longer than a client waits for one answer is done once: the client stays
+/// with its gateway, and has the answer when it is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn a_member_at_work_is_waited_for_and_asked_once() {
     within(async {
