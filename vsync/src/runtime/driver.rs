@@ -34,6 +34,7 @@ use super::outbox::Wait;
 use super::pile::Pile;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
+use super::threads::Threads;
 use super::{Command, Notice, Opening, Progress, tag};
 use crate::error::{GroupError, NotApplied, Sight};
 use crate::report::GroupReport;
@@ -96,6 +97,8 @@ pub(crate) struct Driver {
     work: u64,
     /// Work that is not back yet, and whose it is.
     working: HashMap<u64, GroupId>,
+    /// Where checkpoints are made and loaded.
+    threads: Threads,
     frames: Frames,
     /// The last number of an attempt to join: they grow.
     nonce: u64,
@@ -133,6 +136,7 @@ impl Driver {
             held: 0,
             work: 0,
             working: HashMap::new(),
+            threads: Threads::new(),
             frames: Frames::default(),
             nonce: 0,
             stop: None,

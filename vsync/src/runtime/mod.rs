@@ -33,6 +33,7 @@ pub(crate) mod seat;
 pub(crate) mod sessions;
 mod slot;
 pub(crate) mod stability;
+mod threads;
 pub(crate) mod timers;
 mod transfer;
 pub(crate) mod typed;

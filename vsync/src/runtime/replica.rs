@@ -19,6 +19,7 @@ use super::inner::Sending;
 use super::ring::Ring;
 use super::seat::Seat;
 use super::stability::Stability;
+use super::threads::waiting;
 use super::transfer::Handing;
 use crate::__private::Parameters;
 use crate::card::Card;
@@ -227,6 +228,11 @@ impl<S: Replicated> Shared<S> {
         Some(Holding::new(state, &self.free))
     }
 
+    /// The same as [`lock`](Self::lock), for work on a checkpoint: others go on meanwhile.
+    fn lock_or_wait(&self) -> Holding<'_, Cell<S>> {
+        self.try_lock().unwrap_or_else(|| waiting(|| self.lock()))
+    }
+
     /// The same, unless it sleeps: then it is woken, and who waits for it is told.
     fn try_lock_awake(&self) -> Option<Holding<'_, Cell<S>>> {
         let state = self.try_lock()?;
@@ -308,7 +314,7 @@ impl<S: Replicated> Shared<S> {
     /// The same, or a copy of the state where that is possible: the state is locked no longer than
     /// for that.
     pub(super) fn take(&self, beside: Beside, to: Handing) -> Taken {
-        let state = self.lock();
+        let state = self.lock_or_wait();
         let Cell::Live(live) = &*state else {
             return Taken::Checkpoint(Err(CheckpointError::NoState));
         };

@@ -2,7 +2,7 @@
 //! piece, so that making, sending and reading go on at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use vsync_core::wire::{self, GroupId, MemberId};
 
 use super::Command;
 use super::seat::Seat;
+use super::threads::waiting;
 use crate::codec::pieces::{CheckpointReader, CheckpointWriter, Pieces};
 
 /// Bytes of a piece: what the engine sends at once.
@@ -87,8 +88,13 @@ impl Pool {
     /// An empty piece, as soon as there is one.
     fn take(&self) -> Vec<u8> {
         let full = |loans: &mut Loans| loans.free.is_empty() && loans.out >= self.most;
-        let waited = self.back.wait_while(self.lock(), full);
-        let mut loans = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut loans = self.lock();
+        if full(&mut loans) {
+            drop(loans);
+            // Nobody else takes pieces of it.
+            waiting(|| drop(self.back.wait_while(self.lock(), full)));
+            loans = self.lock();
+        }
         loans.out += 1;
         loans.free.pop().unwrap_or_else(|| Vec::with_capacity(PIECE))
     }
@@ -168,7 +174,11 @@ impl Source {
     }
 
     fn next(&self) -> Option<Bytes> {
-        let Ok(Piece::Next(bytes)) = self.pieces.recv() else { return None };
+        let next = match self.pieces.try_recv() {
+            Err(TryRecvError::Empty) => waiting(|| self.pieces.recv().ok()),
+            next => next.ok(),
+        };
+        let Some(Piece::Next(bytes)) = next else { return None };
         self.flow.queued.fetch_sub(bytes.len(), Ordering::SeqCst);
         if self.flow.has_room() {
             self.seat.command(Command::Room(self.group));

@@ -61,7 +61,7 @@ impl Driver {
             (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
                 let save = slot.saving(label, joiners);
                 if let Some(to) = self.handing(group, label) {
-                    self.begin_work(group, move || save(to));
+                    self.begin_transfer_work(group, move || save(to));
                 }
                 Ok(())
             }
@@ -123,15 +123,37 @@ impl Driver {
         group: GroupId,
         work: impl FnOnce() -> Outcome + Send + 'static,
     ) {
-        let Some(slot) = self.slots.get_mut(&group) else { return };
+        if let Some(run) = self.depart(group, work) {
+            tokio::task::spawn_blocking(run);
+        }
+    }
+
+    /// The same, for a checkpoint.
+    pub(super) fn begin_transfer_work(
+        &mut self,
+        group: GroupId,
+        work: impl FnOnce() -> Outcome + Send + 'static,
+    ) {
+        if let Some(run) = self.depart(group, work) {
+            self.threads.run(run);
+        }
+    }
+
+    /// A replica goes away with this work: until it is back, what comes for the group is held.
+    fn depart(
+        &mut self,
+        group: GroupId,
+        work: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> Option<impl FnOnce() + Send + 'static> {
+        let slot = self.slots.get_mut(&group)?;
         self.work += 1;
         slot.held = Some(Box::new(Held::new(self.work)));
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
-        tokio::task::spawn_blocking(move || {
+        Some(move || {
             let outcome = outcome_of(work);
             seat.command(Command::Worked { work: name, outcome });
-        });
+        })
     }
 
     /// Wakes a replica that sleeps, if somebody needs it.
@@ -150,7 +172,7 @@ impl Driver {
         slot.encoding.insert(self.work);
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
-        tokio::task::spawn_blocking(move || {
+        self.threads.run(move || {
             let mut copy = None;
             let outcome = outcome_of(|| {
                 let (saved, rest) = encode(to);

@@ -69,7 +69,7 @@ impl Driver {
         let Some(source) = source else { return };
         let load = slot.loading(label);
         let run = move |source: Source| load(&mut source.reader());
-        self.begin_work(group, move || Outcome::Loaded(run(source)));
+        self.begin_transfer_work(group, move || Outcome::Loaded(run(source)));
     }
 
     /// All of this member's checkpoint is here.
