@@ -1,8 +1,9 @@
 //! [`Slot`]: one group at the driver.
 
+mod held;
 mod report;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
 use vsync_history::event::Event;
 
+pub(crate) use self::held::Held;
+use self::held::is_of_transfer;
 use super::away::{Absent, Applied, Entered, Entering, Job, Pace, Results};
 use super::callers::{Callers, Ending, Takes};
 use super::checkpoint::{Opened, Sealed};
@@ -73,63 +76,6 @@ impl Drop for Last {
 struct Standing {
     view: Arc<wire::View>,
     rank: usize,
-}
-
-/// What waits for a replica that works away from the driver.
-#[derive(Debug)]
-pub(crate) struct Held {
-    /// The name of the work.
-    pub(crate) work: u64,
-    /// The engine's outputs since, oldest first.
-    pub(crate) outputs: VecDeque<Output>,
-    /// Bytes of the updates among them.
-    pub(crate) bytes: usize,
-    /// The others were told to wait.
-    pub(crate) holds: bool,
-}
-
-impl Held {
-    pub(crate) fn new(work: u64) -> Held {
-        Held { work, outputs: VecDeque::new(), bytes: 0, holds: false }
-    }
-
-    /// One more; returns its bytes.
-    pub(crate) fn push(&mut self, output: Output) -> usize {
-        let bytes = size(&output);
-        self.outputs.push_back(output);
-        self.bytes += bytes;
-        bytes
-    }
-
-    /// The oldest.
-    pub(crate) fn pop(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front()?;
-        self.bytes -= size(&output);
-        Some(output)
-    }
-
-    /// Those of some kind, oldest first; they hold no updates.
-    pub(crate) fn take(&mut self, of: impl Fn(&Output) -> bool) -> VecDeque<Output> {
-        let all = std::mem::take(&mut self.outputs);
-        let (taken, left) = all.into_iter().partition(|output| of(output));
-        self.outputs = left;
-        taken
-    }
-
-    /// What was held before comes before this.
-    pub(crate) fn put_before(&mut self, mut older: Held) {
-        older.outputs.append(&mut self.outputs);
-        self.outputs = older.outputs;
-        self.bytes += older.bytes;
-        self.holds |= older.holds;
-    }
-}
-
-fn size(output: &Output) -> usize {
-    match output {
-        Output::Deliver(range) => range.body.len(),
-        _ => 0,
-    }
 }
 
 /// What a step at this group is recorded to.
@@ -379,6 +325,13 @@ impl Slot {
         }
         self.seat.stable(view, cut);
         self.replica.stabilised();
+    }
+
+    /// Whether an output has to wait for the replica, which is away. What has to do with the
+    /// checkpoint that it loads has not, unless that is another membership's.
+    pub(crate) fn holds(&self, output: &Output) -> bool {
+        let Some(held) = &self.held else { return false };
+        !(self.incoming.is_some() && is_of_transfer(output) && !held.has_end())
     }
 
     /// What has waited for the replica, which is back or will never be.

@@ -8,7 +8,6 @@ use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::PeerId;
 
-use super::transfer::is_of_transfer;
 use super::{Driver, HELD};
 use crate::group::GroupEvent;
 use crate::runtime::replica::{Broken, Encoding, Installed, panic_text};
@@ -20,9 +19,7 @@ impl Driver {
         let mut record = Record { writer: self.history.as_mut(), now };
         let group = group_of(&output);
         let slot = self.slots.get_mut(&group);
-        let away = slot.is_some_and(|slot| {
-            slot.held.is_some() && !(slot.incoming.is_some() && is_of_transfer(&output))
-        });
+        let away = slot.is_some_and(|slot| slot.holds(&output));
         if away && !of_the_node(&output) {
             return self.hold(group, output);
         }
@@ -103,15 +100,15 @@ impl Driver {
             // It goes out, whatever becomes of the replica: its caller must not hear otherwise.
             slot.callers.sent_ahead(run.count.into());
         }
-        if matches!(output, Output::Excluded { .. } | Output::Left { .. }) {
-            slot.abandon_load();
-        }
         let Some(held) = &mut slot.held else { return };
         let bytes = held.push(output);
         self.held += bytes;
         if self.held > HELD && bytes > 0 && !held.holds {
             held.holds = true;
             self.later.push_back(Input::Hold { group, on: true });
+        }
+        if held.has_end() {
+            slot.abandon_load();
         }
     }
 
@@ -252,11 +249,15 @@ impl Driver {
                 continue;
             };
             if slot.incoming.is_some() {
-                for output in waiting.take(is_of_transfer) {
+                for output in waiting.take_transfer() {
                     self.output(now, output);
                 }
             }
-            if let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut()) {
+            let Some(slot) = self.slots.get_mut(&group) else { continue };
+            if waiting.has_end() {
+                slot.abandon_load();
+            }
+            if let Some(held) = &mut slot.held {
                 self.held += waiting.bytes;
                 held.put_before(waiting);
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vsync_core::engine::{Input, Output};
+use vsync_core::engine::Input;
 use vsync_core::wire::{GroupId, MemberId};
 
 use super::Driver;
@@ -14,12 +14,6 @@ use crate::runtime::slot::{Held, Record, Slot};
 use crate::runtime::transfer::{Handing, Incoming, Source};
 use crate::runtime::{Outcome, Progress};
 use crate::state::CheckpointError;
-
-/// Whether it has to do with a checkpoint on its way to this member. That goes past what is held
-/// for the replica, which waits for it.
-pub(super) fn is_of_transfer(output: &Output) -> bool {
-    matches!(output, Output::Load { .. } | Output::Loaded { .. })
-}
 
 impl Driver {
     /// How the pieces of a checkpoint come here that the next work takes.
@@ -136,3 +130,6 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
