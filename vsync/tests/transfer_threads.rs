@@ -19,7 +19,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 /// Bytes of a state: more than is under way and waits to be read, so that whoever makes its
 /// checkpoint has to wait for whoever loads it.
-const LARGE: u64 = 14 << 20;
+const LARGE: u64 = 10 << 20;
 
 #[replicated]
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ fn one_thread_for_what_blocks_is_enough_for_donor_and_joiner() {
 
 #[test]
 fn many_groups_are_joined_in_both_directions_at_once() {
-    narrow().block_on(within(join_crosswise(24)));
+    narrow().block_on(within(join_crosswise(20)));
 }
 
 /// The user's code holds the only thread until the join is done.

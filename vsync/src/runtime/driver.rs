@@ -316,7 +316,7 @@ impl Driver {
             Command::Leave { group, tell } => self.leave(group, tell),
             Command::Abandon { group, why } => self.abandon(group, &why),
             Command::Piece { work, label, bytes } => self.piece(work, label, bytes),
-            Command::Room(group) => self.room(group),
+            Command::Room { group, transfer } => self.room(group, transfer),
             Command::Worked { work, outcome } => self.worked(work, outcome),
             Command::Report { tell } => self.report(tell),
             Command::Stop { tell } => self.stop = Some(tell),
@@ -333,7 +333,7 @@ impl Driver {
     ) {
         let Some(mut slot) = self.slots.remove(&group) else { return };
         if now != group || contacts.is_none() {
-            slot.incoming = None;
+            self.start_over(&mut slot);
             self.step(Input::Abandon { group });
         }
         slot.progress = progress.or(slot.progress);

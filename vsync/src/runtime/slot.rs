@@ -47,6 +47,10 @@ pub(crate) struct Slot {
     view_pace: Pace,
     /// Its membership was given up here, and what the engine still has to say of it is void.
     pub(crate) given_up: bool,
+    /// What the replica is away for is void: another group of the name has begun since,
+    starts_over: bool,
+    /// by being made here.
+    creates: bool,
     /// When the driver knows that this group has something to send of its own.
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
@@ -123,6 +127,8 @@ impl Slot {
             pace: Pace::default(),
             view_pace: Pace::default(),
             given_up: false,
+            starts_over: false,
+            creates: false,
             alarm: None,
             held: None,
             encoding: BTreeSet::new(),
@@ -134,9 +140,44 @@ impl Slot {
         }
     }
 
-    /// What this node has becomes the state of the group that it makes.
+    /// What this node has becomes the state of the group that it makes: at once, or when the replica
+    /// is done with what is void.
     pub(crate) fn create(&mut self) {
-        self.replica.create();
+        match self.held {
+            Some(_) => self.creates = true,
+            None => self.replica.create(),
+        }
+    }
+
+    /// The group is given up for another of its name: what the replica is away for is void, and so
+    /// is what waits for that. Returns the bytes of updates that did.
+    pub(crate) fn start_over(&mut self) -> usize {
+        self.incoming = None;
+        self.encoding.clear();
+        self.label = 0;
+        self.starts_over = self.held.is_some();
+        self.held.as_mut().map_or(0, |held| held.clear())
+    }
+
+    /// Whether what the replica is away for is void.
+    pub(crate) fn starts_over(&self) -> bool {
+        self.starts_over
+    }
+
+    /// The replica is done with what is void, and that is all that came of it.
+    pub(crate) fn started_over(&mut self, outcome: Outcome) -> Result<(), Broken> {
+        self.starts_over = false;
+        match outcome {
+            Outcome::Applied(Applied { replica, .. })
+            | Outcome::Entered(Entered { replica, .. }) => self.replica = replica,
+            Outcome::Panicked(why) => return Err(Broken(format!("it panicked at work: {why}"))),
+            Outcome::Copied(..) | Outcome::Saved(..) | Outcome::Loaded(..) => {}
+        }
+        self.replica.void();
+        if std::mem::take(&mut self.creates) {
+            self.replica.create();
+        }
+        Ok(())
     }
 
     /// This node's rank in the installed view.
@@ -325,6 +366,12 @@ impl Slot {
         }
         self.seat.stable(view, cut);
         self.replica.stabilised();
+    }
+
+    /// Whether it waits for what comes of this work.
+    pub(crate) fn is_at(&self, work: u64) -> bool {
+        let held = self.held.as_ref().is_some_and(|held| held.work == work);
+        held || self.encoding.contains(&work)
     }
 
     /// Whether an output has to wait for the replica, which is away. What has to do with the

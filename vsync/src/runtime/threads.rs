@@ -64,7 +64,7 @@ impl Threads {
         Threads::of(EACH * processors)
     }
 
-    fn of(most: usize) -> Threads {
+    pub(crate) fn of(most: usize) -> Threads {
         let (state, left) = (Mutex::default(), Condvar::new());
         Threads(Arc::new(Places { most, state, left }))
     }

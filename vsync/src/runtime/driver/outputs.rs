@@ -197,12 +197,15 @@ impl Driver {
             false => return,
         };
         self.held -= held.as_ref().map_or(0, |held| held.bytes);
-        if matches!(outcome, Outcome::Loaded(_)) && self.load_instead(group, &mut held) {
+        let void = held.is_some() && slot.starts_over();
+        let loaded = !void && matches!(outcome, Outcome::Loaded(_));
+        if loaded && self.load_instead(group, &mut held) {
             return;
         }
         let mut record = Record { writer: self.history.as_mut(), now };
         let Some(slot) = self.slots.get_mut(&group) else { return };
         let done = match outcome {
+            void_outcome if void => slot.started_over(void_outcome),
             Outcome::Copied(point, encoding) => {
                 self.encode(group, point, encoding);
                 Ok(())

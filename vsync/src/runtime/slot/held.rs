@@ -41,6 +41,13 @@ impl Held {
         Some(output)
     }
 
+    /// Forgets all of them; returns their bytes.
+    pub(crate) fn clear(&mut self) -> usize {
+        self.outputs.clear();
+        self.ends = 0;
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Whether one of them ends the membership: what follows is of another.
     pub(crate) fn has_end(&self) -> bool {
         self.ends > 0

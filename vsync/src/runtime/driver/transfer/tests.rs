@@ -16,6 +16,8 @@ use crate::runtime::dropped::Dropped;
 use crate::runtime::replica::Shared;
 use crate::runtime::rpc::Rpc;
 use crate::runtime::seat::Seat;
+use crate::runtime::slot::Slot;
+use crate::runtime::threads::Threads;
 use crate::runtime::typed::Typed;
 use crate::runtime::{Command, Driver, Opening, Parts, Progress};
 
@@ -156,4 +158,117 @@ async fn an_exclusion_does_not_void_what_is_loaded_after_it() {
     assert!(joiner.ended());
     joiner.worked().await;
     assert_eq!(joiner.state(), Some(two));
+}
+
+/// One piece more than may wait to be read.
+const MANY: usize = 5 << 20;
+
+impl Joiner {
+    /// With a thread for checkpoints that is at work until what is returned is dropped.
+    fn busy() -> (Joiner, std::sync::mpsc::Sender<()>) {
+        let mut joiner = Joiner::new();
+        joiner.driver.threads = Threads::of(1);
+        let (free, freed) = std::sync::mpsc::channel::<()>();
+        joiner.driver.threads.run(move || {
+            let _ = freed.recv();
+        });
+        (joiner, free)
+    }
+
+    fn slot(&self) -> &Slot {
+        self.driver.slots.get(&GROUP).expect("a group")
+    }
+
+    /// The number of the transfer that is under way.
+    fn transfer(&self) -> u64 {
+        let incoming = self.slot().incoming.as_ref().expect("a transfer");
+        (0..100).find(|number| incoming.is(*number)).expect("a number")
+    }
+
+    /// Whether its donor was asked to wait.
+    fn holds(&self) -> bool {
+        self.slot().incoming.as_ref().is_some_and(|incoming| incoming.holds)
+    }
+}
+
+#[tokio::test]
+async fn room_that_an_earlier_transfer_has_made_is_not_a_later_ones() {
+    let (mut joiner, _free) = Joiner::busy();
+    let room = |transfer| Command::Room { group: GROUP, transfer };
+    joiner.load(3, 0, vec![0; MANY].into());
+    assert!(joiner.holds());
+    let first = joiner.transfer();
+    joiner.load(6, 0, vec![0; 10].into());
+    assert!(!joiner.holds(), "a donor that has just begun");
+    joiner.load(6, 10, vec![0; MANY].into());
+    let second = joiner.transfer();
+    assert_ne!(first, second);
+    joiner.driver.command(room(first));
+    assert!(joiner.holds(), "room for others");
+    joiner.driver.command(room(second));
+    assert!(!joiner.holds());
+}
+
+/// It is excluded while a copy of its state is being encoded.
+#[tokio::test]
+async fn work_for_a_membership_that_is_over_is_nobodys() {
+    let mut joiner = Joiner::new();
+    let work = 1000;
+    joiner.driver.working.insert(work, GROUP);
+    joiner.driver.slots.get_mut(&GROUP).expect("a group").encoding.insert(work);
+    assert_eq!(joiner.driver.whose(work), Some(GROUP));
+    joiner.excluded(3);
+    assert_eq!(joiner.driver.whose(work), None);
+}
+
+impl Joiner {
+    /// The group is made, under this number.
+    fn make(&mut self, now: u64) {
+        self.driver.ask(GROUP, GroupId(now), 2, None, None);
+    }
+}
+
+/// The load has not begun, or waits for the next piece, when the group is made instead.
+#[tokio::test]
+async fn a_load_that_is_void_does_not_undo_that_the_group_is_made() {
+    let (theirs, own) = (checkpoint(5), checkpoint(0));
+    let ((mut queued, free), mut waiting) = (Joiner::busy(), Joiner::new());
+    for joiner in [&mut queued, &mut waiting] {
+        joiner.load(3, 0, theirs.slice(..10));
+        joiner.make(8);
+        assert_eq!(joiner.state(), None);
+    }
+    drop(free);
+    for joiner in [&mut queued, &mut waiting] {
+        joiner.worked().await;
+        assert_eq!(joiner.state(), Some(own.clone()));
+    }
+}
+
+/// All or half of what another group has is in place of what was brought.
+#[tokio::test]
+async fn what_was_brought_is_what_a_group_is_made_with() {
+    let (theirs, own) = (checkpoint(5), checkpoint(0));
+    for end in 10..=theirs.len() {
+        let mut joiner = Joiner::new();
+        joiner.load(3, 0, theirs.slice(..end));
+        if end == theirs.len() {
+            joiner.told(Output::Loaded { group: GROUP, label: 3, donor: DONOR });
+        }
+        joiner.make(GROUP.0);
+        joiner.worked().await;
+        assert_eq!(joiner.state(), Some(own.clone()), "after {end} bytes");
+    }
+}
+
+/// What had waited for the load is of the group that was given up.
+#[tokio::test]
+async fn what_was_held_is_not_told_to_another_group() {
+    let mut joiner = Joiner::new();
+    joiner.load_all(3, &checkpoint(5));
+    joiner.excluded(3);
+    joiner.make(8);
+    joiner.worked().await;
+    assert!(!joiner.ended());
+    assert_eq!(joiner.state(), Some(checkpoint(0)));
 }
