@@ -20,6 +20,7 @@ use crate::runtime::slot::Slot;
 use crate::runtime::threads::Threads;
 use crate::runtime::typed::Typed;
 use crate::runtime::{Command, Driver, Opening, Parts, Progress};
+use crate::state::{CheckpointError, State};
 
 const GROUP: GroupId = GroupId(7);
 const DONOR: MemberId = MemberId { node: NodeId(9), entry: 1 };
@@ -271,4 +272,20 @@ async fn what_was_held_is_not_told_to_another_group() {
     joiner.worked().await;
     assert!(!joiner.ended());
     assert_eq!(joiner.state(), Some(checkpoint(0)));
+}
+
+/// The rest of its checkpoint never comes.
+#[tokio::test]
+async fn a_joiner_that_is_too_old_is_told_so_by_the_head() {
+    let mut joiner = Joiner::new();
+    let mut head = checkpoint(5)[..40].to_vec();
+    head[5] = 9;
+    joiner.load(3, 0, head.into());
+    joiner.worked().await;
+    let newer = CheckpointError::Newer { here: Directory::VERSION, there: 9 };
+    match joiner.progress.try_recv().expect("told") {
+        Progress::Checkpoint(error) => assert_eq!(error, newer),
+        other => panic!("{other:?}"),
+    }
+    assert!(!joiner.driver.slots.contains_key(&GROUP), "its membership has ended");
 }
