@@ -388,8 +388,8 @@ impl<S: Replicated> Shared<S> {
     /// Makes the state what a checkpoint says. While that comes there is no state, and nobody is
     /// kept from finding that out.
     ///
-    /// Nothing else is done to the replica meanwhile: the driver holds it back, even if this load is
-    /// void by then.
+    /// Nothing else is done to the replica meanwhile: the driver holds it back even where this load
+    /// is void by then.
     pub(super) fn load(&self, from: &mut CheckpointReader) -> Result<Opened, CheckpointError> {
         let taken = std::mem::replace(&mut *self.lock_or_wait(), Cell::Void);
         let (Cell::Local(mut state) | Cell::Live(mut state) | Cell::Asleep(_, mut state)) = taken

@@ -140,8 +140,8 @@ impl Slot {
         }
     }
 
-    /// What this node has becomes the state of the group that it makes: at once, or when the replica
-    /// is done with what is void.
+    /// What this node has becomes the state of the group that it makes: at once, or when the
+    /// replica is done with what is void.
     pub(crate) fn create(&mut self) {
         match self.held {
             Some(_) => self.creates = true,
