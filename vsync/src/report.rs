@@ -82,8 +82,8 @@ pub struct GroupReport {
     /// Whether the replica is at work away from the driver: it applies updates that take long,
     /// begins a view, or its checkpoint is taken or loaded.
     pub working: bool,
-    /// Bytes of updates that a [cold](crate::GroupBuilder::cold) backup keeps and has not applied;
-    /// `None` where everything is applied.
+    /// Bytes that the updates take which a [cold](crate::GroupBuilder::cold) backup keeps and has
+    /// not applied; `None` where everything is applied.
     pub unapplied: Option<usize>,
     /// Views installed.
     pub views: u64,
