@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::sync::Semaphore;
 use vsync::{Effect, Node, RequestCtx, replicated};
+use vsync_tests::println;
 
 /// The cluster's secret.
 pub(crate) const SECRET: &str = "a secret of the chaos";

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use vsync_sim::Dice;
+use vsync_tests::println;
 
 use crate::Args;
 use crate::cluster::Cluster;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use vsync_tests::println;
 
 use crate::Args;
 use crate::cluster::Cluster;
