@@ -102,6 +102,7 @@ impl Node {
             driver,
             tokio::spawn(steward::attend(Arc::clone(&core), told)).abort_handle(),
             tokio::spawn(service::serve(Arc::clone(&core), asked)).abort_handle(),
+            tokio::spawn(steward::look_out(Arc::clone(&core))).abort_handle(),
         ];
         let node = Node { core, patience: builder.patience, dropped, tasks };
         node.enter_cluster(builder.bootstrap).await?;

@@ -99,12 +99,12 @@ impl From<ConnectError> for Failure {
 /// What a node says of its cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    peer: PeerId,
+    pub(super) peer: PeerId,
     /// The active members of the directory's group; nobody where it is in no cluster.
     pub(crate) members: Vec<Contact>,
     blocked: bool,
     /// Which it is.
-    id: Option<u64>,
+    pub(super) id: Option<u64>,
 }
 
 /// What the seeds say.
@@ -182,7 +182,7 @@ impl Core {
                 }
                 Ok((address, Ok(cluster))) => match (self.cluster.get(), cluster.id) {
                     (Some(own), Some(other)) if *own != other => {
-                        tracing::error!(seed = address, "is in another cluster of the same secret");
+                        self.strangers.meet(&address, cluster.peer, cluster.members.len());
                         let why = "is in another cluster than this node was";
                         survey.failed.insert(address, Failure::passing(why));
                     }
