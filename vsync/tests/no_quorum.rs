@@ -1,9 +1,12 @@
 //! Without a quorum nothing is agreed on: whoever gives up waiting is told so, in its group and
 //! outside.
 
+mod patience;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use patience::within;
 use tokio::time::timeout;
 use vsync::testing::Cluster;
 use vsync::{
@@ -36,14 +39,6 @@ impl Number {
     #[request]
     pub async fn ask(ctx: &RequestCtx<Self>) -> u64 {
         ctx.read(|number| number.value).await
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

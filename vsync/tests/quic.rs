@@ -1,9 +1,12 @@
 //! Whole nodes over QUIC on loopback, and the clear errors of a cluster that is set up wrongly.
 
+mod patience;
+
 use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use patience::within;
 use vsync::report::Standing;
 use vsync::{Client, ClientError, Node, NodeBuilder, StartError, replicated};
 
@@ -51,14 +54,6 @@ impl Store {
     #[query]
     pub fn size(&self) -> usize {
         self.parts.iter().map(String::len).sum()
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 
