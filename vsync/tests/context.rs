@@ -2,7 +2,6 @@
 
 mod patience;
 
-
 use patience::within;
 use vsync::testing::Cluster;
 use vsync::{Ctx, Cursor, Emitted, Events, GroupEvent, View, replicated};
