@@ -43,8 +43,8 @@ pub(crate) trait Counts: Clone + Send + Sync + 'static {
 /// How long a call may take. All are answered before that, whoever fails.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A number, and how many attempts it took each time. Who coordinates its requests is fixed with the
-/// type.
+/// A number, and how many attempts it took each time. Who coordinates its requests is fixed with
+/// the type.
 macro_rules! counter {
     ($counter:ident, $client:ident, $($options:tt)*) => {
         #[replicated($($options)*)]
