@@ -1,8 +1,8 @@
 //! [`Strangers`]: nodes that are in another cluster of the same secret.
 //!
 //! Two clusters come of a node that forms one each time it is started. Neither knows of the other;
-//! but such a node mostly is a seed of those that it was with before. So each node asks those of its
-//! seeds now and then that are not in its cluster.
+//! but such a node mostly is a seed of those that it was with before. So each node asks those of
+//! its seeds now and then that are not in its cluster.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

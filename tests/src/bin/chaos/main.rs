@@ -40,9 +40,9 @@ struct Args {
     /// about that, computing, for `spread`.
     #[arg(long, default_value_t = 5_000)]
     work: u64,
-    /// For `requests`: the primary coordinates all of them, and every other member is a cold backup,
-    /// which keeps so many bytes of updates instead of applying them. Some have to have no client of
-    /// theirs: want fewer clients than members.
+    /// For `requests`: the primary coordinates all of them, and every other member is a cold
+    /// backup, which keeps so many bytes of updates instead of applying them. A member whom clients
+    /// ask stays awake: take fewer clients than members.
     #[arg(long, value_name = "BYTES")]
     cold: Option<usize>,
     /// This process is a member: its name, its address, and those of the others.
