@@ -76,9 +76,9 @@ pub(crate) struct Status {
     pub(crate) closed: Option<NotApplied>,
 }
 
-/// An update of the runtime's own that is under way, while somebody waits for it. Dropped before its
-/// turn has come it gives up its place in line: who asks again and again where there is no quorum
-/// leaves nothing there.
+/// An update of the runtime's own that is under way, while somebody waits for it. Dropped before
+/// its turn has come it gives up its place in line: who asks again and again where there is no
+/// quorum leaves nothing there.
 #[derive(Debug)]
 pub(crate) struct Ordered<'a> {
     seat: &'a Seat,
