@@ -5,12 +5,14 @@ mod patience;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use patience::within;
 use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::sync::Semaphore;
 use vsync::testing::Cluster;
 use vsync::{CheckpointError, GroupEvent, JoinError, replicated};
 
@@ -257,6 +259,88 @@ async fn a_joiner_that_cannot_read_its_state_is_told_so_and_may_try_again() {
         READABLE.store(true, Ordering::SeqCst);
         let two: SealedHandle = group(1).join(Sealed::default()).await.expect("in");
         assert_eq!(two.size().await.expect("read"), MANY as usize);
+    })
+    .await;
+}
+
+/// Texts that can be copied, of which the second half is not written while that is not allowed.
+#[derive(Clone, Debug, Default)]
+struct Gated(Vec<String>);
+
+static OPEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+/// A permit for each first half that was written.
+static HALFWAY: Semaphore = Semaphore::const_new(0);
+
+impl Serialize for Gated {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = serializer.serialize_seq(Some(self.0.len()))?;
+        for (at, text) in self.0.iter().enumerate() {
+            if at == self.0.len() / 2 && at > 0 {
+                HALFWAY.add_permits(1);
+                let (open, opened) = &OPEN;
+                drop(opened.wait_while(open.lock().expect("fine"), |open| !*open));
+            }
+            all.serialize_element(text)?;
+        }
+        all.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Gated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Gated)
+    }
+}
+
+#[replicated]
+#[derive(Clone, Debug, Default)]
+struct Slow {
+    texts: Gated,
+}
+
+#[replicated]
+impl Slow {
+    #[update(order = "total")]
+    fn fill(&mut self, count: u32) {
+        self.texts.0 = (0..count).map(text).collect();
+    }
+
+    #[query]
+    fn size(&self) -> usize {
+        self.texts.0.len()
+    }
+}
+
+async fn has_members(handle: &SlowHandle, count: usize) {
+    let mut views = handle.group().views();
+    while views.next().await.expect("a view").members().len() != count {}
+}
+
+/// Half of the checkpoint has come when the joiner is cut off, and the donor makes no more of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_joiner_that_is_excluded_amid_its_transfer_joins_again() {
+    within(async {
+        let cluster = Cluster::new(3).await;
+        let group = |index| cluster.node(index).group("slow").timeout(Duration::from_secs(50));
+        let one: SlowHandle = group(0).create(Slow::default()).await.expect("made");
+        let _two: SlowHandle = group(1).join(Slow::default()).await.expect("in");
+        one.fill(MANY / 4).await.expect("stable");
+        let (three, ()) = tokio::join!(group(2).join(Slow::default()), async {
+            HALFWAY.acquire().await.expect("written").forget();
+            has_members(&one, 3).await;
+            cluster.cut(0, 2);
+            cluster.cut(1, 2);
+            has_members(&one, 2).await;
+            cluster.heal(0, 2);
+            cluster.heal(1, 2);
+            // It is let in again while the first checkpoint is still not made.
+            has_members(&one, 3).await;
+            HALFWAY.acquire().await.expect("from the beginning").forget();
+            *OPEN.0.lock().expect("fine") = true;
+            OPEN.1.notify_all();
+        });
+        let three: SlowHandle = three.expect("in");
+        assert_eq!(three.size().await.expect("read"), (MANY / 4) as usize);
     })
     .await;
 }

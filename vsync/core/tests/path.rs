@@ -20,6 +20,10 @@ struct Net {
     others: BTreeMap<NodeId, Vec<Output>>,
     /// Frames by sender and addressee.
     sent: BTreeMap<(u64, u64), usize>,
+    /// Bytes of the group's checkpoints.
+    checkpoint: usize,
+    /// Whether joiners take no more than the first piece.
+    holds: bool,
 }
 
 fn config() -> GroupConfig {
@@ -51,6 +55,8 @@ impl Net {
             installs: BTreeMap::new(),
             others: BTreeMap::new(),
             sent: BTreeMap::new(),
+            checkpoint: 600_000,
+            holds: false,
         };
         for &a in &ids {
             for &b in ids.iter().filter(|&&b| b != a) {
@@ -77,13 +83,30 @@ impl Net {
                 }
                 Output::Install(install) => self.installs.entry(node).or_default().push(install),
                 Output::TakeCheckpoint { group, label, .. } => {
-                    let size = if group == GROUP { 600_000 } else { 60 };
+                    let size = if group == GROUP { self.checkpoint } else { 60 };
                     let bytes = Bytes::from(vec![9; size]);
                     self.input(node, Input::Checkpoint { group, label, bytes, last: true });
                 }
-                other => self.others.entry(node).or_default().push(other),
+                other => {
+                    if let Output::Load { group, offset: 0, .. } = other
+                        && self.holds
+                    {
+                        self.input(node, Input::HoldTransfer { group, on: true });
+                    }
+                    self.others.entry(node).or_default().push(other);
+                }
             }
         }
+    }
+
+    /// Bytes of checkpoints that have come to a node.
+    fn loaded(&self, node: u64) -> usize {
+        let pieces = self.others.get(&NodeId(node)).into_iter().flatten();
+        let sizes = pieces.map(|output| match output {
+            Output::Load { bytes, .. } => bytes.len(),
+            _ => 0,
+        });
+        sizes.sum()
     }
 
     /// Lets everything run for a while.
@@ -396,4 +419,24 @@ fn who_has_overdrawn_its_credit_goes_on_in_the_next_view() {
     caller.size = 1024;
     let sent: usize = caller.stream(&mut net, 20, 0).iter().sum();
     assert!(sent >= 4 * WINDOW, "{sent} bytes of small updates, credit {}", caller.credit);
+}
+
+/// Whoever takes nothing gets no more than is under way, however long that lasts; and all of it in
+/// the end.
+#[test]
+fn a_joiner_that_cannot_keep_up_is_not_sent_piece_after_piece() {
+    let window = 8 * EngineConfig::new(NodeId(1)).chunk;
+    let mut net = Net::new(2);
+    net.input(NodeId(1), Input::Create { group: GROUP, config: config() });
+    (net.checkpoint, net.holds) = (4 * window + 1, true);
+    let contacts = vec![NodeId(1)];
+    net.input(NodeId(2), Input::Join { group: GROUP, contacts, nonce: 1, config: config() });
+    net.run(20_000_000);
+    // The first piece was acknowledged before.
+    let under_way = window + window / 8;
+    assert!((under_way..under_way + 1000).contains(&net.loaded(2)), "{}", net.loaded(2));
+    assert_eq!(net.active(2), 1);
+    net.input(NodeId(2), Input::HoldTransfer { group: GROUP, on: false });
+    net.run(1_000_000);
+    assert_eq!((net.loaded(2), net.active(2)), (net.checkpoint, 2));
 }

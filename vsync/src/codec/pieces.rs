@@ -224,6 +224,24 @@ impl CheckpointReader {
             }
         }
     }
+
+    /// Goes to the end without keeping what comes: the checksum of all but the last bytes, and
+    /// these; `None` where fewer are left.
+    pub(crate) fn skip_to_last<const LAST: usize>(&mut self) -> Option<(Xxh3, [u8; LAST])> {
+        let mut last = Vec::new();
+        let mut sum = self.sum.clone();
+        sum.update(&self.piece[..self.at]);
+        loop {
+            last.extend_from_slice(&self.piece[self.at..]);
+            self.at = self.piece.len();
+            let over = last.len().saturating_sub(LAST);
+            sum.update(&last[..over]);
+            last.drain(..over);
+            if !self.refill() {
+                return Some((sum, last.try_into().ok()?));
+            }
+        }
+    }
 }
 
 /// The most that is set aside for bytes before they have come.
@@ -424,6 +442,24 @@ mod tests {
         assert!(read::<String>(&mut reader(&claim, 4)).is_err());
         assert!(read::<Vec<u64>>(&mut reader(&claim, 4)).is_err());
         assert!(read::<Borrowed>(&mut reader(&claim, 4)).is_err());
+    }
+
+    #[test]
+    fn what_is_skipped_has_the_same_sum() {
+        let bytes = bytes();
+        for size in [1, 3, 7, 8, 9, 100, bytes.len()] {
+            for begin in [0, 10, bytes.len() - 8] {
+                let mut from = reader(&bytes, size);
+                from.take(begin).expect("there");
+                let (sum, last) = from.skip_to_last::<8>().expect("enough");
+                let (summed, end) = bytes.split_at(bytes.len() - 8);
+                let digest = xxhash_rust::xxh3::xxh3_64(summed);
+                assert_eq!((sum.digest(), &last[..]), (digest, end), "pieces of {size}");
+            }
+            let mut from = reader(&bytes, size);
+            from.take(bytes.len() - 7).expect("there");
+            assert!(from.skip_to_last::<8>().is_none());
+        }
     }
 
     #[test]

@@ -118,13 +118,14 @@ pub(crate) fn read<S: State>(
 ) -> Result<Opened, CheckpointError> {
     let version = read_head::<S>(from)?;
     let begin = from.length();
-    let restored = state.restore_from(version, from);
+    if let Err(error) = state.restore_from(version, from) {
+        return Err(reason(error, from));
+    }
     let states = from.length() - begin;
     let (rest, sum) = from.rest();
-    let Some(end) = End::of(&rest) else { return Err(restored.err().unwrap_or(LENGTH)) };
-    // What is damaged decodes to anything, or not at all: that it is damaged, is the reason.
+    let Some(end) = End::of(&rest) else { return Err(LENGTH) };
+    // What is damaged may decode to anything.
     let hash = end.check(sum)?;
-    restored?;
     if end.states > states {
         return Err(CheckpointError::Leftover { bytes: (end.states - states) as usize });
     }
@@ -135,6 +136,19 @@ pub(crate) fn read<S: State>(
         Ok((beside, [])) => Ok(Opened { beside, bytes: from.length(), hash }),
         Ok(_) => Err(CheckpointError::Beside("bytes are left over".to_owned())),
         Err(error) => Err(beside_error(&error)),
+    }
+}
+
+/// Why a state was not restored.
+fn reason(error: CheckpointError, from: &mut CheckpointReader) -> CheckpointError {
+    // Nothing of it was read, and what is still to come need not be waited for.
+    if let CheckpointError::Newer { .. } | CheckpointError::Older { .. } = error {
+        return error;
+    }
+    // What is damaged may not decode: that it is damaged, is the reason.
+    match from.skip_to_last() {
+        Some((sum, last)) if sum.digest() != u64::from_le_bytes(last) => CheckpointError::Checksum,
+        _ => error,
     }
 }
 
@@ -249,6 +263,10 @@ mod tests {
             match bit / 8 {
                 0..=3 => assert_eq!(error, CheckpointError::NotACheckpoint),
                 4 => assert!(matches!(error, CheckpointError::Format { here: 2, .. }), "{error}"),
+                5..=8 => assert!(
+                    matches!(error, CheckpointError::Newer { .. } | CheckpointError::Older { .. }),
+                    "{error}"
+                ),
                 9..=10 => assert!(
                     matches!(error, CheckpointError::Type { .. } | CheckpointError::Length),
                     "{error}"
@@ -288,6 +306,26 @@ mod tests {
             assert!(damaged, "at {end}: {error}");
         }
         assert_eq!(refusal(bytes.slice(1..)), CheckpointError::NotACheckpoint);
+    }
+
+    /// What follows is not waited for, as long as it may be.
+    #[test]
+    fn what_is_no_checkpoint_for_this_type_is_known_by_its_head() {
+        let changes: [(usize, u8, CheckpointError); 4] = [
+            (0, b'w', CheckpointError::NotACheckpoint),
+            (4, 9, CheckpointError::Format { here: FORMAT, there: 9 }),
+            (5, 9, CheckpointError::Newer { here: Directory::VERSION, there: 9 }),
+            (5, 0, CheckpointError::Older { here: Directory::VERSION, there: 0 }),
+        ];
+        for (place, value, error) in changes {
+            let mut head = sealed()[..4 + 1 + 4 + 2 + Directory::NAME.len()].to_vec();
+            head[place] = value;
+            let mut pieces = Some(Bytes::from(head));
+            let mut from = CheckpointReader::pieces(move || {
+                Some(pieces.take().expect("no more is asked for than the head"))
+            });
+            assert_eq!(read(&mut Directory::default(), &mut from), Err(error));
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ use super::outbox::Wait;
 use super::pile::Pile;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
+use super::threads::Threads;
 use super::{Command, Notice, Opening, Progress, tag};
 use crate::error::{GroupError, NotApplied, Sight};
 use crate::report::GroupReport;
@@ -96,6 +97,8 @@ pub(crate) struct Driver {
     work: u64,
     /// Work that is not back yet, and whose it is.
     working: HashMap<u64, GroupId>,
+    /// Where checkpoints are made and loaded.
+    threads: Threads,
     frames: Frames,
     /// The last number of an attempt to join: they grow.
     nonce: u64,
@@ -133,6 +136,7 @@ impl Driver {
             held: 0,
             work: 0,
             working: HashMap::new(),
+            threads: Threads::new(),
             frames: Frames::default(),
             nonce: 0,
             stop: None,
@@ -312,7 +316,7 @@ impl Driver {
             Command::Leave { group, tell } => self.leave(group, tell),
             Command::Abandon { group, why } => self.abandon(group, &why),
             Command::Piece { work, label, bytes } => self.piece(work, label, bytes),
-            Command::Room(group) => self.room(group),
+            Command::Room { group, transfer } => self.room(group, transfer),
             Command::Worked { work, outcome } => self.worked(work, outcome),
             Command::Report { tell } => self.report(tell),
             Command::Stop { tell } => self.stop = Some(tell),
@@ -329,7 +333,7 @@ impl Driver {
     ) {
         let Some(mut slot) = self.slots.remove(&group) else { return };
         if now != group || contacts.is_none() {
-            slot.incoming = None;
+            self.start_over(&mut slot);
             self.step(Input::Abandon { group });
         }
         slot.progress = progress.or(slot.progress);

@@ -33,6 +33,7 @@ pub(crate) mod seat;
 pub(crate) mod sessions;
 mod slot;
 pub(crate) mod stability;
+mod threads;
 pub(crate) mod timers;
 mod transfer;
 pub(crate) mod typed;
@@ -112,8 +113,13 @@ pub(crate) enum Command {
         /// What follows of it.
         bytes: Bytes,
     },
-    /// More pieces of the checkpoint that is being loaded in this group can be read.
-    Room(GroupId),
+    /// More pieces of a checkpoint that is being loaded can be taken.
+    Room {
+        /// The group.
+        group: GroupId,
+        /// The transfer, as this node numbers them.
+        transfer: u64,
+    },
     /// A replica has done what it did away from the driver.
     Worked {
         /// The name of the work.

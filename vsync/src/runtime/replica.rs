@@ -19,6 +19,7 @@ use super::inner::Sending;
 use super::ring::Ring;
 use super::seat::Seat;
 use super::stability::Stability;
+use super::threads::waiting;
 use super::transfer::Handing;
 use crate::__private::Parameters;
 use crate::card::Card;
@@ -43,7 +44,18 @@ pub(crate) struct Shared<S: Replicated> {
     free: Free,
     /// The state is void, and whoever holds it next makes it so.
     voided: AtomicBool,
-    load: Mutex<()>,
+    brought: Mutex<Brought>,
+}
+
+/// What the user has brought, of which a load leaves only what is `#[local]`: it may still become
+/// the state of a new group, where the one that was joined is no more.
+enum Brought {
+    /// It is the state.
+    Here,
+    /// It was this.
+    Kept(Vec<u8>),
+    /// It has had its time.
+    Gone,
 }
 
 /// The state of a replica.
@@ -205,7 +217,7 @@ impl<S: Replicated> Shared<S> {
             state: Mutex::new(Cell::Local(local)),
             free: Free::default(),
             voided: AtomicBool::new(false),
-            load: Mutex::new(()),
+            brought: Mutex::new(Brought::Here),
         }
     }
 
@@ -225,6 +237,11 @@ impl<S: Replicated> Shared<S> {
         };
         self.settle(&mut state);
         Some(Holding::new(state, &self.free))
+    }
+
+    /// The same as [`lock`](Self::lock), for work on a checkpoint: others go on meanwhile.
+    fn lock_or_wait(&self) -> Holding<'_, Cell<S>> {
+        self.try_lock().unwrap_or_else(|| waiting(|| self.lock()))
     }
 
     /// The same, unless it sleeps: then it is woken, and who waits for it is told.
@@ -308,7 +325,7 @@ impl<S: Replicated> Shared<S> {
     /// The same, or a copy of the state where that is possible: the state is locked no longer than
     /// for that.
     pub(super) fn take(&self, beside: Beside, to: Handing) -> Taken {
-        let state = self.lock();
+        let state = self.lock_or_wait();
         let Cell::Live(live) = &*state else {
             return Taken::Checkpoint(Err(CheckpointError::NoState));
         };
@@ -370,35 +387,55 @@ impl<S: Replicated> Shared<S> {
 
     /// Makes the state what a checkpoint says. While that comes there is no state, and nobody is
     /// kept from finding that out.
+    ///
+    /// Nothing else is done to the replica meanwhile: the driver holds it back even where this load
+    /// is void by then.
     pub(super) fn load(&self, from: &mut CheckpointReader) -> Result<Opened, CheckpointError> {
-        let loading = self.loading();
-        let taken = std::mem::replace(&mut *self.lock(), Cell::Void);
+        let taken = std::mem::replace(&mut *self.lock_or_wait(), Cell::Void);
         let (Cell::Local(mut state) | Cell::Live(mut state) | Cell::Asleep(_, mut state)) = taken
         else {
             return Err(CheckpointError::NoState);
         };
+        self.keep(&state);
         let opened = guarded(|| checkpoint::read(&mut state, from));
         let mut cell = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // What is local to this node stays, for another attempt.
         *cell = if opened.is_ok() { Cell::Live(state) } else { Cell::Local(state) };
         self.settle(&mut cell);
-        drop((cell, loading));
         opened
     }
 
-    /// Held while a checkpoint is loaded.
-    fn loading(&self) -> MutexGuard<'_, ()> {
-        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    fn brought(&self) -> MutexGuard<'_, Brought> {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is here becomes the state of a new group.
+    /// Keeps what was brought, before the first load.
+    fn keep(&self, state: &S) {
+        if matches!(*self.brought(), Brought::Here) {
+            let kept = guarded(|| state.save());
+            *self.brought() = kept.map_or(Brought::Gone, Brought::Kept);
+        }
+    }
+
+    /// This node is a member: what was brought has had its time.
+    pub(super) fn belongs(&self) {
+        *self.brought() = Brought::Gone;
+    }
+
+    /// What was brought here becomes the state of a new group.
     pub(super) fn create(&self) {
-        // What was loaded here is void, and ends soon.
-        drop(self.loading());
+        let brought = std::mem::replace(&mut *self.brought(), Brought::Gone);
         let mut state = self.lock();
-        if let Cell::Local(_) = &*state
-            && let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void)
+        let Cell::Local(local) = &mut *state else { return };
+        if let Brought::Kept(bytes) = brought
+            && let Err(error) =
+                guarded(|| local.restore(&mut CheckpointReader::whole(bytes.into())))
         {
+            // The group's first view finds no state.
+            tracing::error!(group = self.seat.name, %error, "what was brought does not load");
+            return;
+        }
+        if let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void) {
             *state = Cell::Live(initial);
         }
     }

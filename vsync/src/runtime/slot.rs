@@ -1,8 +1,9 @@
 //! [`Slot`]: one group at the driver.
 
+mod held;
 mod report;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
 use vsync_history::event::Event;
 
+pub(crate) use self::held::Held;
+use self::held::is_of_transfer;
 use super::away::{Absent, Applied, Entered, Entering, Job, Pace, Results};
 use super::callers::{Callers, Ending, Takes};
 use super::checkpoint::{Opened, Sealed};
@@ -44,6 +47,10 @@ pub(crate) struct Slot {
     view_pace: Pace,
     /// Its membership was given up here, and what the engine still has to say of it is void.
     pub(crate) given_up: bool,
+    /// What the replica is away for is void: another group of the name has begun since,
+    starts_over: bool,
+    /// by being made here.
+    creates: bool,
     /// When the driver knows that this group has something to send of its own.
     pub(crate) alarm: Option<Micros>,
     /// While the replica works away from the driver: what waits for it.
@@ -73,63 +80,6 @@ impl Drop for Last {
 struct Standing {
     view: Arc<wire::View>,
     rank: usize,
-}
-
-/// What waits for a replica that works away from the driver.
-#[derive(Debug)]
-pub(crate) struct Held {
-    /// The name of the work.
-    pub(crate) work: u64,
-    /// The engine's outputs since, oldest first.
-    pub(crate) outputs: VecDeque<Output>,
-    /// Bytes of the updates among them.
-    pub(crate) bytes: usize,
-    /// The others were told to wait.
-    pub(crate) holds: bool,
-}
-
-impl Held {
-    pub(crate) fn new(work: u64) -> Held {
-        Held { work, outputs: VecDeque::new(), bytes: 0, holds: false }
-    }
-
-    /// One more; returns its bytes.
-    pub(crate) fn push(&mut self, output: Output) -> usize {
-        let bytes = size(&output);
-        self.outputs.push_back(output);
-        self.bytes += bytes;
-        bytes
-    }
-
-    /// The oldest.
-    pub(crate) fn pop(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front()?;
-        self.bytes -= size(&output);
-        Some(output)
-    }
-
-    /// Those of some kind, oldest first; they hold no updates.
-    pub(crate) fn take(&mut self, of: impl Fn(&Output) -> bool) -> VecDeque<Output> {
-        let all = std::mem::take(&mut self.outputs);
-        let (taken, left) = all.into_iter().partition(|output| of(output));
-        self.outputs = left;
-        taken
-    }
-
-    /// What was held before comes before this.
-    pub(crate) fn put_before(&mut self, mut older: Held) {
-        older.outputs.append(&mut self.outputs);
-        self.outputs = older.outputs;
-        self.bytes += older.bytes;
-        self.holds |= older.holds;
-    }
-}
-
-fn size(output: &Output) -> usize {
-    match output {
-        Output::Deliver(range) => range.body.len(),
-        _ => 0,
-    }
 }
 
 /// What a step at this group is recorded to.
@@ -177,6 +127,8 @@ impl Slot {
             pace: Pace::default(),
             view_pace: Pace::default(),
             given_up: false,
+            starts_over: false,
+            creates: false,
             alarm: None,
             held: None,
             encoding: BTreeSet::new(),
@@ -188,9 +140,44 @@ impl Slot {
         }
     }
 
-    /// What this node has becomes the state of the group that it makes.
+    /// What this node has becomes the state of the group that it makes: at once, or when the
+    /// replica is done with what is void.
     pub(crate) fn create(&mut self) {
-        self.replica.create();
+        match self.held {
+            Some(_) => self.creates = true,
+            None => self.replica.create(),
+        }
+    }
+
+    /// The group is given up for another of its name: what the replica is away for is void, and so
+    /// is what waits for that. Returns the bytes of updates that did.
+    pub(crate) fn start_over(&mut self) -> usize {
+        self.incoming = None;
+        self.encoding.clear();
+        self.label = 0;
+        self.starts_over = self.held.is_some();
+        self.held.as_mut().map_or(0, |held| held.clear())
+    }
+
+    /// Whether what the replica is away for is void.
+    pub(crate) fn starts_over(&self) -> bool {
+        self.starts_over
+    }
+
+    /// The replica is done with what is void, and that is all that came of it.
+    pub(crate) fn started_over(&mut self, outcome: Outcome) -> Result<(), Broken> {
+        self.starts_over = false;
+        match outcome {
+            Outcome::Applied(Applied { replica, .. })
+            | Outcome::Entered(Entered { replica, .. }) => self.replica = replica,
+            Outcome::Panicked(why) => return Err(Broken(format!("it panicked at work: {why}"))),
+            Outcome::Copied(..) | Outcome::Saved(..) | Outcome::Loaded(..) => {}
+        }
+        self.replica.void();
+        if std::mem::take(&mut self.creates) {
+            self.replica.create();
+        }
+        Ok(())
     }
 
     /// This node's rank in the installed view.
@@ -379,6 +366,19 @@ impl Slot {
         }
         self.seat.stable(view, cut);
         self.replica.stabilised();
+    }
+
+    /// Whether it waits for what comes of this work.
+    pub(crate) fn is_at(&self, work: u64) -> bool {
+        let held = self.held.as_ref().is_some_and(|held| held.work == work);
+        held || self.encoding.contains(&work)
+    }
+
+    /// Whether an output has to wait for the replica, which is away. What has to do with the
+    /// checkpoint that it loads has not, unless that is another membership's.
+    pub(crate) fn holds(&self, output: &Output) -> bool {
+        let Some(held) = &self.held else { return false };
+        !(self.incoming.is_some() && is_of_transfer(output) && !held.has_end())
     }
 
     /// What has waited for the replica, which is back or will never be.

@@ -2,7 +2,7 @@
 //! piece, so that making, sending and reading go on at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use vsync_core::wire::{self, GroupId, MemberId};
 
 use super::Command;
 use super::seat::Seat;
+use super::threads::waiting;
 use crate::codec::pieces::{CheckpointReader, CheckpointWriter, Pieces};
 
 /// Bytes of a piece: what the engine sends at once.
@@ -87,8 +88,13 @@ impl Pool {
     /// An empty piece, as soon as there is one.
     fn take(&self) -> Vec<u8> {
         let full = |loans: &mut Loans| loans.free.is_empty() && loans.out >= self.most;
-        let waited = self.back.wait_while(self.lock(), full);
-        let mut loans = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut loans = self.lock();
+        if full(&mut loans) {
+            drop(loans);
+            // Nobody else takes pieces of it.
+            waiting(|| drop(self.back.wait_while(self.lock(), full)));
+            loans = self.lock();
+        }
         loans.out += 1;
         loans.free.pop().unwrap_or_else(|| Vec::with_capacity(PIECE))
     }
@@ -122,6 +128,8 @@ impl Drop for Loan {
 
 /// A checkpoint that is being loaded, at the driver.
 pub(crate) struct Incoming {
+    /// No other transfer to this node has it.
+    number: u64,
     label: u64,
     donor: MemberId,
     /// `None` when all of it is here.
@@ -129,6 +137,8 @@ pub(crate) struct Incoming {
     flow: Arc<Flow>,
     /// Until the thread that reads it begins.
     source: Option<Source>,
+    /// Whether the donor was asked to wait, and not yet to go on.
+    pub(crate) holds: bool,
     /// Once all of it is here: this member, and the view by which the donor has its name.
     ended: Option<(MemberId, wire::View)>,
 }
@@ -142,12 +152,12 @@ enum Piece {
 struct Flow {
     /// Bytes that wait to be read.
     queued: AtomicUsize,
-    /// The donor was asked to wait.
+    /// The donor is to wait.
     full: AtomicBool,
 }
 
 impl Flow {
-    /// Whether the donor, which was asked to wait, may go on.
+    /// Whether the donor, which was to wait, may go on.
     fn has_room(&self) -> bool {
         self.queued.load(Ordering::SeqCst) < ROOM && self.full.swap(false, Ordering::SeqCst)
     }
@@ -159,6 +169,7 @@ pub(crate) struct Source {
     flow: Arc<Flow>,
     seat: Arc<Seat>,
     group: GroupId,
+    transfer: u64,
 }
 
 impl Source {
@@ -168,22 +179,39 @@ impl Source {
     }
 
     fn next(&self) -> Option<Bytes> {
-        let Ok(Piece::Next(bytes)) = self.pieces.recv() else { return None };
+        let next = match self.pieces.try_recv() {
+            Err(TryRecvError::Empty) => waiting(|| self.pieces.recv().ok()),
+            next => next.ok(),
+        };
+        let Some(Piece::Next(bytes)) = next else { return None };
         self.flow.queued.fetch_sub(bytes.len(), Ordering::SeqCst);
         if self.flow.has_room() {
-            self.seat.command(Command::Room(self.group));
+            let (group, transfer) = (self.group, self.transfer);
+            self.seat.command(Command::Room { group, transfer });
         }
         Some(bytes)
     }
 }
 
 impl Incoming {
-    pub(crate) fn new(seat: Arc<Seat>, group: GroupId, label: u64, donor: MemberId) -> Incoming {
+    /// Of the checkpoint that this member took at the install of that view.
+    pub(crate) fn new(
+        number: u64,
+        seat: Arc<Seat>,
+        group: GroupId,
+        (label, donor): (u64, MemberId),
+    ) -> Incoming {
         let (pieces, receiver) = channel();
         let flow = Arc::new(Flow::default());
-        let source = Source { pieces: receiver, flow: Arc::clone(&flow), seat, group };
+        let transfer = number;
+        let source = Source { pieces: receiver, flow: Arc::clone(&flow), seat, group, transfer };
         let (pieces, source) = (Some(pieces), Some(source));
-        Incoming { label, donor, pieces, flow, source, ended: None }
+        Incoming { number, label, donor, pieces, flow, source, holds: false, ended: None }
+    }
+
+    /// Whether it is this one.
+    pub(crate) fn is(&self, number: u64) -> bool {
+        self.number == number
     }
 
     /// The view at whose install it was taken.
@@ -215,11 +243,6 @@ impl Incoming {
         let fills = queued > FULL && !self.flow.full.swap(true, Ordering::SeqCst);
         // It may all have been read in the meantime.
         fills && !self.flow.has_room()
-    }
-
-    /// Whether the donor was asked to wait.
-    pub(crate) fn is_full(&self) -> bool {
-        self.flow.full.load(Ordering::SeqCst)
     }
 
     /// All of it is here; `status` is this member, and the engine's view.

@@ -257,6 +257,9 @@ impl<S: Replicated> Replica for Typed<S> {
         let (view, told) = (&installed.view.agreed(), installed.told);
         let (group, rank) = (installed.group, installed.rank);
         self.coordinates = rank == 0;
+        if rank < view.size() {
+            self.shared.belongs();
+        }
         let timers = match self.ctx.take() {
             Some(before) => {
                 self.change_version(&before, view);

@@ -125,7 +125,8 @@ impl Outgoing {
     }
 
     /// Periodic: what stands still is sent again. Who has everything that it allowed may have told
-    /// in vain that it wants more, and is asked with one piece.
+    /// in vain that it wants more, and is asked, with a single byte: whoever still takes none must
+    /// not get one piece after the other.
     pub(crate) fn rewind_idle(&mut self) {
         for progress in self.to.values_mut() {
             if core::mem::take(&mut progress.moved) {
@@ -224,6 +225,9 @@ impl Membership {
                 && let Some((piece, last)) = checkpoint.piece(progress.sent)
                 && (progress.sent < until || piece.is_empty())
             {
+                let room = usize::try_from(until - progress.sent.min(until)).unwrap_or(usize::MAX);
+                let last = last && piece.len() <= room;
+                let piece = piece.slice(..piece.len().min(room));
                 let (label, offset, length) = (progress.label, progress.sent, piece.len() as u32);
                 progress.sent += piece.len() as u64;
                 progress.told = last;

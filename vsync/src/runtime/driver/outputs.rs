@@ -8,7 +8,6 @@ use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::PeerId;
 
-use super::transfer::is_of_transfer;
 use super::{Driver, HELD};
 use crate::group::GroupEvent;
 use crate::runtime::replica::{Broken, Encoding, Installed, panic_text};
@@ -20,9 +19,7 @@ impl Driver {
         let mut record = Record { writer: self.history.as_mut(), now };
         let group = group_of(&output);
         let slot = self.slots.get_mut(&group);
-        let away = slot.is_some_and(|slot| {
-            slot.held.is_some() && !(slot.incoming.is_some() && is_of_transfer(&output))
-        });
+        let away = slot.is_some_and(|slot| slot.holds(&output));
         if away && !of_the_node(&output) {
             return self.hold(group, output);
         }
@@ -61,7 +58,7 @@ impl Driver {
             (Output::TakeCheckpoint { label, joiners, .. }, Some(slot)) => {
                 let save = slot.saving(label, joiners);
                 if let Some(to) = self.handing(group, label) {
-                    self.begin_work(group, move || save(to));
+                    self.begin_transfer_work(group, move || save(to));
                 }
                 Ok(())
             }
@@ -103,15 +100,15 @@ impl Driver {
             // It goes out, whatever becomes of the replica: its caller must not hear otherwise.
             slot.callers.sent_ahead(run.count.into());
         }
-        if matches!(output, Output::Excluded { .. } | Output::Left { .. }) {
-            slot.abandon_load();
-        }
         let Some(held) = &mut slot.held else { return };
         let bytes = held.push(output);
         self.held += bytes;
         if self.held > HELD && bytes > 0 && !held.holds {
             held.holds = true;
             self.later.push_back(Input::Hold { group, on: true });
+        }
+        if held.has_end() {
+            slot.abandon_load();
         }
     }
 
@@ -123,15 +120,37 @@ impl Driver {
         group: GroupId,
         work: impl FnOnce() -> Outcome + Send + 'static,
     ) {
-        let Some(slot) = self.slots.get_mut(&group) else { return };
+        if let Some(run) = self.depart(group, work) {
+            tokio::task::spawn_blocking(run);
+        }
+    }
+
+    /// The same, for a checkpoint.
+    pub(super) fn begin_transfer_work(
+        &mut self,
+        group: GroupId,
+        work: impl FnOnce() -> Outcome + Send + 'static,
+    ) {
+        if let Some(run) = self.depart(group, work) {
+            self.threads.run(run);
+        }
+    }
+
+    /// A replica goes away with this work: until it is back, what comes for the group is held.
+    fn depart(
+        &mut self,
+        group: GroupId,
+        work: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> Option<impl FnOnce() + Send + 'static> {
+        let slot = self.slots.get_mut(&group)?;
         self.work += 1;
         slot.held = Some(Box::new(Held::new(self.work)));
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
-        tokio::task::spawn_blocking(move || {
+        Some(move || {
             let outcome = outcome_of(work);
             seat.command(Command::Worked { work: name, outcome });
-        });
+        })
     }
 
     /// Wakes a replica that sleeps, if somebody needs it.
@@ -150,7 +169,7 @@ impl Driver {
         slot.encoding.insert(self.work);
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
-        tokio::task::spawn_blocking(move || {
+        self.threads.run(move || {
             let mut copy = None;
             let outcome = outcome_of(|| {
                 let (saved, rest) = encode(to);
@@ -178,12 +197,15 @@ impl Driver {
             false => return,
         };
         self.held -= held.as_ref().map_or(0, |held| held.bytes);
-        if matches!(outcome, Outcome::Loaded(_)) && self.load_instead(group, &mut held) {
+        let void = held.is_some() && slot.starts_over();
+        let loaded = !void && matches!(outcome, Outcome::Loaded(_));
+        if loaded && self.load_instead(group, &mut held) {
             return;
         }
         let mut record = Record { writer: self.history.as_mut(), now };
         let Some(slot) = self.slots.get_mut(&group) else { return };
         let done = match outcome {
+            void_outcome if void => slot.started_over(void_outcome),
             Outcome::Copied(point, encoding) => {
                 self.encode(group, point, encoding);
                 Ok(())
@@ -230,11 +252,15 @@ impl Driver {
                 continue;
             };
             if slot.incoming.is_some() {
-                for output in waiting.take(is_of_transfer) {
+                for output in waiting.take_transfer() {
                     self.output(now, output);
                 }
             }
-            if let Some(held) = self.slots.get_mut(&group).and_then(|slot| slot.held.as_mut()) {
+            let Some(slot) = self.slots.get_mut(&group) else { continue };
+            if waiting.has_end() {
+                slot.abandon_load();
+            }
+            if let Some(held) = &mut slot.held {
                 self.held += waiting.bytes;
                 held.put_before(waiting);
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vsync_core::engine::{Input, Output};
+use vsync_core::engine::Input;
 use vsync_core::wire::{GroupId, MemberId};
 
 use super::Driver;
@@ -15,12 +15,6 @@ use crate::runtime::transfer::{Handing, Incoming, Source};
 use crate::runtime::{Outcome, Progress};
 use crate::state::CheckpointError;
 
-/// Whether it has to do with a checkpoint on its way to this member. That goes past what is held
-/// for the replica, which waits for it.
-pub(super) fn is_of_transfer(output: &Output) -> bool {
-    matches!(output, Output::Load { .. } | Output::Loaded { .. })
-}
-
 impl Driver {
     /// How the pieces of a checkpoint come here that the next work takes.
     pub(super) fn handing(&self, group: GroupId, label: u64) -> Option<Handing> {
@@ -28,11 +22,17 @@ impl Driver {
         Some(Handing { seat: Arc::clone(&slot.seat), work: self.work + 1, label })
     }
 
-    /// The next piece of a checkpoint was made.
+    /// The next piece of a checkpoint was made. Where the membership has ended, it is nobody's.
     pub(super) fn piece(&mut self, work: u64, label: u64, bytes: Bytes) {
-        if let Some(&group) = self.working.get(&work) {
+        if let Some(group) = self.whose(work) {
             self.step(Input::Checkpoint { group, label, bytes, last: false });
         }
+    }
+
+    /// The group for which this work is done, if it still waits for that.
+    fn whose(&self, work: u64) -> Option<GroupId> {
+        let group = *self.working.get(&work)?;
+        self.slots.get(&group)?.is_at(work).then_some(group)
     }
 
     /// The next piece of this member's checkpoint is here.
@@ -40,19 +40,22 @@ impl Driver {
         if offset == 0 {
             self.begin_transfer(group, of);
         }
-        if let Some(incoming) = self.slots.get(&group).and_then(|slot| slot.incoming.as_ref())
+        if let Some(incoming) = self.slots.get_mut(&group).and_then(|slot| slot.incoming.as_mut())
             && incoming.push(bytes)
         {
+            incoming.holds = true;
             self.later.push_back(Input::HoldTransfer { group, on: true });
         }
     }
 
     /// A transfer begins; what came of another before is void.
-    fn begin_transfer(&mut self, group: GroupId, (label, donor): (u64, MemberId)) {
+    fn begin_transfer(&mut self, group: GroupId, of: (u64, MemberId)) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
-        let incoming = Incoming::new(Arc::clone(&slot.seat), group, label, donor);
+        // Nothing else has this name.
+        self.work += 1;
+        let incoming = Incoming::new(self.work, Arc::clone(&slot.seat), group, of);
         let before = slot.incoming.replace(incoming);
-        if before.is_some_and(|before| before.is_full()) {
+        if before.is_some_and(|before| before.holds) {
             self.later.push_back(Input::HoldTransfer { group, on: false });
         }
         // Otherwise whoever loads what came before is still to be waited for.
@@ -69,7 +72,7 @@ impl Driver {
         let Some(source) = source else { return };
         let load = slot.loading(label);
         let run = move |source: Source| load(&mut source.reader());
-        self.begin_work(group, move || Outcome::Loaded(run(source)));
+        self.begin_transfer_work(group, move || Outcome::Loaded(run(source)));
     }
 
     /// All of this member's checkpoint is here.
@@ -82,9 +85,26 @@ impl Driver {
         }
     }
 
-    /// What is read of a checkpoint has made room.
-    pub(super) fn room(&mut self, group: GroupId) {
-        self.step(Input::HoldTransfer { group, on: false });
+    /// What is read of a checkpoint has made room. Where another transfer has begun since, that
+    /// says nothing of it.
+    pub(super) fn room(&mut self, group: GroupId, transfer: u64) {
+        let incoming = self.slots.get_mut(&group).and_then(|slot| slot.incoming.as_mut());
+        if let Some(incoming) = incoming.filter(|incoming| incoming.is(transfer))
+            && std::mem::take(&mut incoming.holds)
+        {
+            self.step(Input::HoldTransfer { group, on: false });
+        }
+    }
+
+    /// The group is given up for another of its name, which is joined or made instead.
+    pub(super) fn start_over(&mut self, slot: &mut Slot) {
+        if let Some(view) = slot.view().map(|view| view.number) {
+            let before = slot.nodes();
+            let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
+            slot.excluded(view, None, &mut record);
+            self.unlist(&before);
+        }
+        self.held -= slot.start_over();
     }
 
     /// Where another transfer has begun while one was loaded that is void by now, that is loaded
@@ -136,3 +156,6 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! A joiner's end of transfers, in orders that are rare: it is told by hand what the engine says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use vsync_core::engine::{EngineConfig, GroupConfig, Output};
+use vsync_core::wire::{GroupId, MemberId, NodeId};
+use vsync_net::{MemoryNet, Transport};
+
+use crate::directory::Directory;
+use crate::runtime::checkpoint::{self, Beside};
+use crate::runtime::dropped::Dropped;
+use crate::runtime::replica::Shared;
+use crate::runtime::rpc::Rpc;
+use crate::runtime::seat::Seat;
+use crate::runtime::slot::Slot;
+use crate::runtime::threads::Threads;
+use crate::runtime::typed::Typed;
+use crate::runtime::{Command, Driver, Opening, Parts, Progress};
+use crate::state::{CheckpointError, State};
+
+const GROUP: GroupId = GroupId(7);
+const DONOR: MemberId = MemberId { node: NodeId(9), entry: 1 };
+
+struct Joiner {
+    driver: Driver,
+    shared: Arc<Shared<Directory>>,
+    progress: mpsc::UnboundedReceiver<Progress>,
+    /// What the driver is told.
+    _commands: mpsc::UnboundedSender<Command>,
+}
+
+/// The checkpoint of what this donor has.
+fn checkpoint(of: u64) -> Bytes {
+    checkpoint::whole(&Directory::formed_by(of), &Beside::default()).expect("saved")
+}
+
+impl Joiner {
+    fn new() -> Joiner {
+        let transport: Arc<dyn Transport> = Arc::new(MemoryNet::new().endpoint("here"));
+        let node = NodeId(transport.local().id.0);
+        let (commands, coming) = mpsc::unbounded_channel();
+        let (notices, _) = mpsc::unbounded_channel();
+        let mut driver = Driver::new(Parts {
+            config: EngineConfig::new(node),
+            transport: Arc::clone(&transport),
+            rpc: Arc::new(Rpc::new(transport, None)),
+            commands: coming,
+            notices,
+            history: None,
+            dropped: Arc::new(Dropped::default()),
+        });
+        let seat = Arc::new(Seat::new("group".to_owned(), 100, commands.clone()));
+        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::formed_by(0)));
+        let (tell, progress) = mpsc::unbounded_channel();
+        driver.open(Opening {
+            group: GROUP,
+            seat,
+            replica: Box::new(Typed::new(Arc::clone(&shared), 0)),
+            config: GroupConfig {
+                generation: 1,
+                schema: 0,
+                causal: false,
+                meta: Bytes::new(),
+                window: 1 << 20,
+                join_buffer: 1 << 20,
+            },
+            contacts: Some(vec![DONOR.node]),
+            progress: tell,
+        });
+        Joiner { driver, shared, progress, _commands: commands }
+    }
+
+    fn told(&mut self, output: Output) {
+        self.driver.output(0, output);
+        while let Some(input) = self.driver.later.pop_front() {
+            self.driver.step(input);
+        }
+    }
+
+    /// A piece comes.
+    fn load(&mut self, label: u64, offset: usize, bytes: Bytes) {
+        let offset = offset as u64;
+        self.told(Output::Load { group: GROUP, label, donor: DONOR, offset, bytes });
+    }
+
+    /// All of a checkpoint comes, in two pieces.
+    fn load_all(&mut self, label: u64, bytes: &Bytes) {
+        self.load(label, 0, bytes.slice(..10));
+        self.load(label, 10, bytes.slice(10..));
+        self.told(Output::Loaded { group: GROUP, label, donor: DONOR });
+    }
+
+    fn excluded(&mut self, view: u64) {
+        self.told(Output::Excluded { group: GROUP, view, decided: None });
+    }
+
+    async fn next(&mut self) -> Command {
+        let next = timeout(Duration::from_secs(30), self.driver.commands.recv()).await;
+        next.expect("told in time").expect("told")
+    }
+
+    /// Until work is done.
+    async fn worked(&mut self) {
+        loop {
+            let command = self.next().await;
+            let worked = matches!(command, Command::Worked { .. });
+            self.driver.command(command);
+            if worked {
+                return;
+            }
+        }
+    }
+
+    fn ended(&mut self) -> bool {
+        matches!(self.progress.try_recv(), Ok(Progress::Ended))
+    }
+
+    /// The checkpoint of what is here.
+    fn state(&self) -> Option<Bytes> {
+        self.shared.save(&Beside::default()).ok()
+    }
+}
+
+/// The second membership was over before the first one's load was.
+#[tokio::test]
+async fn an_exclusion_is_told_though_its_load_began_after_it() {
+    let mut joiner = Joiner::new();
+    let all = checkpoint(5);
+    joiner.load(3, 0, all.slice(..10));
+    joiner.excluded(3);
+    joiner.load(6, 0, all.slice(..10));
+    joiner.load(6, 10, all.slice(10..20));
+    joiner.excluded(6);
+    joiner.worked().await;
+    assert!(joiner.ended(), "of the first");
+    // Its pieces have stopped coming for good.
+    joiner.worked().await;
+    assert!(joiner.ended(), "of the second");
+    assert_eq!(joiner.state(), None);
+    joiner.load_all(8, &all);
+    joiner.worked().await;
+    assert_eq!(joiner.state(), Some(all), "the third time");
+}
+
+/// The first membership is over when all of its checkpoint is here, and the next one begins before
+/// that is loaded.
+#[tokio::test]
+async fn an_exclusion_does_not_void_what_is_loaded_after_it() {
+    let mut joiner = Joiner::new();
+    let (one, two) = (checkpoint(5), checkpoint(6));
+    joiner.load_all(3, &one);
+    joiner.excluded(3);
+    joiner.load_all(6, &two);
+    joiner.worked().await;
+    assert!(joiner.ended());
+    joiner.worked().await;
+    assert_eq!(joiner.state(), Some(two));
+}
+
+/// One piece more than may wait to be read.
+const MANY: usize = 5 << 20;
+
+impl Joiner {
+    /// With a thread for checkpoints that is at work until what is returned is dropped.
+    fn busy() -> (Joiner, std::sync::mpsc::Sender<()>) {
+        let mut joiner = Joiner::new();
+        joiner.driver.threads = Threads::of(1);
+        let (free, freed) = std::sync::mpsc::channel::<()>();
+        joiner.driver.threads.run(move || {
+            let _ = freed.recv();
+        });
+        (joiner, free)
+    }
+
+    fn slot(&self) -> &Slot {
+        self.driver.slots.get(&GROUP).expect("a group")
+    }
+
+    /// The number of the transfer that is under way.
+    fn transfer(&self) -> u64 {
+        let incoming = self.slot().incoming.as_ref().expect("a transfer");
+        (0..100).find(|number| incoming.is(*number)).expect("a number")
+    }
+
+    /// Whether its donor was asked to wait.
+    fn holds(&self) -> bool {
+        self.slot().incoming.as_ref().is_some_and(|incoming| incoming.holds)
+    }
+}
+
+#[tokio::test]
+async fn room_that_an_earlier_transfer_has_made_is_not_a_later_ones() {
+    let (mut joiner, _free) = Joiner::busy();
+    let room = |transfer| Command::Room { group: GROUP, transfer };
+    joiner.load(3, 0, vec![0; MANY].into());
+    assert!(joiner.holds());
+    let first = joiner.transfer();
+    joiner.load(6, 0, vec![0; 10].into());
+    assert!(!joiner.holds(), "a donor that has just begun");
+    joiner.load(6, 10, vec![0; MANY].into());
+    let second = joiner.transfer();
+    assert_ne!(first, second);
+    joiner.driver.command(room(first));
+    assert!(joiner.holds(), "room for others");
+    joiner.driver.command(room(second));
+    assert!(!joiner.holds());
+}
+
+/// It is excluded while a copy of its state is being encoded.
+#[tokio::test]
+async fn work_for_a_membership_that_is_over_is_nobodys() {
+    let mut joiner = Joiner::new();
+    let work = 1000;
+    joiner.driver.working.insert(work, GROUP);
+    joiner.driver.slots.get_mut(&GROUP).expect("a group").encoding.insert(work);
+    assert_eq!(joiner.driver.whose(work), Some(GROUP));
+    joiner.excluded(3);
+    assert_eq!(joiner.driver.whose(work), None);
+}
+
+impl Joiner {
+    /// The group is made, under this number.
+    fn make(&mut self, now: u64) {
+        self.driver.ask(GROUP, GroupId(now), 2, None, None);
+    }
+}
+
+/// The load has not begun, or waits for the next piece, when the group is made instead.
+#[tokio::test]
+async fn a_load_that_is_void_does_not_undo_that_the_group_is_made() {
+    let (theirs, own) = (checkpoint(5), checkpoint(0));
+    let ((mut queued, free), mut waiting) = (Joiner::busy(), Joiner::new());
+    for joiner in [&mut queued, &mut waiting] {
+        joiner.load(3, 0, theirs.slice(..10));
+        joiner.make(8);
+        assert_eq!(joiner.state(), None);
+    }
+    drop(free);
+    for joiner in [&mut queued, &mut waiting] {
+        joiner.worked().await;
+        assert_eq!(joiner.state(), Some(own.clone()));
+    }
+}
+
+/// All or half of what another group has is in place of what was brought.
+#[tokio::test]
+async fn what_was_brought_is_what_a_group_is_made_with() {
+    let (theirs, own) = (checkpoint(5), checkpoint(0));
+    for end in 10..=theirs.len() {
+        let mut joiner = Joiner::new();
+        joiner.load(3, 0, theirs.slice(..end));
+        if end == theirs.len() {
+            joiner.told(Output::Loaded { group: GROUP, label: 3, donor: DONOR });
+        }
+        joiner.make(GROUP.0);
+        joiner.worked().await;
+        assert_eq!(joiner.state(), Some(own.clone()), "after {end} bytes");
+    }
+}
+
+/// What had waited for the load is of the group that was given up.
+#[tokio::test]
+async fn what_was_held_is_not_told_to_another_group() {
+    let mut joiner = Joiner::new();
+    joiner.load_all(3, &checkpoint(5));
+    joiner.excluded(3);
+    joiner.make(8);
+    joiner.worked().await;
+    assert!(!joiner.ended());
+    assert_eq!(joiner.state(), Some(checkpoint(0)));
+}
+
+/// The rest of its checkpoint never comes.
+#[tokio::test]
+async fn a_joiner_that_is_too_old_is_told_so_by_the_head() {
+    let mut joiner = Joiner::new();
+    let mut head = checkpoint(5)[..40].to_vec();
+    head[5] = 9;
+    joiner.load(3, 0, head.into());
+    joiner.worked().await;
+    let newer = CheckpointError::Newer { here: Directory::VERSION, there: 9 };
+    match joiner.progress.try_recv().expect("told") {
+        Progress::Checkpoint(error) => assert_eq!(error, newer),
+        other => panic!("{other:?}"),
+    }
+    assert!(!joiner.driver.slots.contains_key(&GROUP), "its membership has ended");
+}
