@@ -141,8 +141,8 @@ impl<S: Replicated> Group<S> {
         let seat = &self.shared.seat;
         let wish = Inner::Activate(version).sending(true);
         let wish = wish.ok_or_else(|| NotApplied::Encode("a number".to_owned()));
-        let ordered = wish.and_then(|wish| seat.order(wish)).map_err(GroupError::NotApplied)?;
-        let told = ordered.listen.await.unwrap_or(Err(GroupError::Unknown(Unknown::Closed)))?;
+        let ordered = wish.and_then(|wish| seat.order(wish));
+        let told = ordered.map_err(GroupError::NotApplied)?.told().await?;
         match told.downcast::<Result<u64, Vec<String>>>() {
             Ok(agreed) => agreed.map_err(ActivateError::Lacking),
             Err(_) => Err(GroupError::Unknown(Unknown::NoAnswer).into()),

@@ -26,7 +26,7 @@ use crate::error::{GroupError, NotApplied, Unknown};
 use crate::group::Views;
 use crate::runtime::inner::Inner;
 use crate::runtime::rpc::{Answer, Ask};
-use crate::runtime::seat::{Ordered, Seat};
+use crate::runtime::seat::Seat;
 use crate::seen::Seen;
 use crate::view::{MemberId, View};
 
@@ -67,19 +67,7 @@ async fn ordered(seat: &Arc<Seat>) -> Result<(), GroupError> {
     let Some(sending) = Inner::Barrier.sending(false) else {
         return Err(GroupError::NotApplied(NotApplied::Encode("nothing".to_owned())));
     };
-    let Ordered { listen, place } = seat.order(sending).map_err(GroupError::NotApplied)?;
-    let _line = place.map(|place| InLine(seat, place));
-    listen.await.map_err(|_| GroupError::Unknown(Unknown::Closed))?.map(drop)
-}
-
-/// A place in line, which is given up by whoever no longer waits: who asks again and again where
-/// there is no quorum leaves nothing there.
-struct InLine<'a>(&'a Seat, u64);
-
-impl Drop for InLine<'_> {
-    fn drop(&mut self) {
-        self.0.outbox.withdraw(self.1);
-    }
+    seat.order(sending).map_err(GroupError::NotApplied)?.told().await.map(drop)
 }
 
 /// Waits until this member has all that the active members of a view have now.

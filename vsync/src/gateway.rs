@@ -17,7 +17,7 @@ use crate::runtime::callers::Told;
 use crate::runtime::inner::Inner;
 use crate::runtime::pending::{Name, Wanted};
 use crate::runtime::rpc::Answer;
-use crate::runtime::seat::{Ordered, Seat};
+use crate::runtime::seat::Seat;
 use crate::runtime::sessions::{Commit, Committed, Recorded};
 use crate::seen::Seen;
 use crate::steward::Registered;
@@ -88,21 +88,14 @@ pub(crate) async fn submit(registered: &Registered, inner: Inner, stable: bool) 
     let Some(sending) = inner.sending(stable) else {
         return Answer::BadQuery("it cannot be encoded".to_owned());
     };
-    let Ordered { listen, place } = match seat.order(sending) {
-        Ok(ordered) => ordered,
-        Err(why) => return Answer::Unavailable(why.to_string()),
-    };
-    match timeout(PATIENCE, listen).await {
-        Ok(Ok(told)) => settled(registered, told),
-        Ok(Err(_)) => Answer::UnderWay("the node is shut down".to_owned()),
-        Err(_) if place.is_some_and(|place| seat.outbox.withdraw(place)) => {
-            Answer::Unavailable("its turn has not come".to_owned())
+    let told = match seat.order(sending) {
+        Ok(mut ordered) => {
+            let told = timeout(PATIENCE, ordered.told()).await;
+            told.unwrap_or_else(|_| Err(ordered.too_late()))
         }
-        Err(_) => Answer::UnderWay(match seat.status().blocked {
-            Some(sight) => format!("it is not stable yet: {sight}"),
-            None => "it has not become stable in time".to_owned(),
-        }),
-    }
+        Err(why) => Err(GroupError::NotApplied(why)),
+    };
+    settled(registered, told)
 }
 
 fn settled(registered: &Registered, told: Told) -> Answer {
@@ -114,7 +107,8 @@ fn settled(registered: &Registered, told: Told) -> Answer {
         Err(GroupError::Panicked(text)) => Committed::Recorded(Recorded::Panicked(text)),
         Err(GroupError::NotApplied(NotApplied::Decode(why))) => return Answer::BadQuery(why),
         Err(GroupError::NotApplied(why)) => return Answer::Unavailable(why.to_string()),
-        Err(error) => return Answer::UnderWay(error.to_string()),
+        Err(GroupError::Unknown(why)) => return Answer::UnderWay(why.to_string()),
+        Err(error @ GroupError::NoState) => return Answer::UnderWay(error.to_string()),
     };
     // It is delivered here; without a view this member has just left, and knows nothing more.
     let seen = registered.seat.seen().unwrap_or_default();

@@ -152,7 +152,19 @@ impl Report {
             self.dropped.iter().map(|(reason, count)| (format!("{reason:?}"), *count)).collect();
         let dropped: Vec<_> =
             reasons.iter().map(|(why, count)| ([("reason", why.as_str())], *count)).collect();
-        lines.counters("vsync_dropped_frames", "Frames that the protocol dropped", None, &dropped)
+        lines.counters(
+            "vsync_dropped_frames",
+            "Frames that the protocol dropped",
+            None,
+            &dropped,
+        )?;
+        let strangers: Vec<_> = self
+            .strangers
+            .iter()
+            .map(|(seed, times)| ([("seed", seed.as_str())], *times))
+            .collect();
+        let help = "Answers of seeds that are in another cluster of the same secret";
+        lines.counters("vsync_strangers", help, None, &strangers)
     }
 }
 

@@ -102,6 +102,7 @@ impl Node {
             driver,
             tokio::spawn(steward::attend(Arc::clone(&core), told)).abort_handle(),
             tokio::spawn(service::serve(Arc::clone(&core), asked)).abort_handle(),
+            tokio::spawn(steward::look_out(Arc::clone(&core))).abort_handle(),
         ];
         let node = Node { core, patience: builder.patience, dropped, tasks };
         node.enter_cluster(builder.bootstrap).await?;
@@ -325,9 +326,10 @@ impl GroupBuilder<'_> {
     }
 
     /// Makes this node a cold backup: while nobody needs its state it does not apply the group's
-    /// updates, but keeps up to `bytes` of them, beside the state as a checkpoint. A backup that
-    /// takes over applies them then, all and in their order; until then it costs no processor time
-    /// for them, and no more memory than that.
+    /// updates, but keeps up to `bytes` of them (each batch, which may be one small update, counts
+    /// some hundred bytes besides), and the state as a checkpoint. A backup that takes over applies
+    /// them then, all and in their order; until then they cost no processor time, and not much more
+    /// memory than that.
     ///
     /// It applies them when it becomes the view's coordinator; at each change of views, so that a
     /// joiner is given the state as anywhere else; when a call of its own is awaited, a query asks

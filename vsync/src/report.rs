@@ -35,6 +35,10 @@ pub struct Report {
     pub network: vsync_net::Stats,
     /// What was dropped of other nodes' frames, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// Seeds that have answered from another cluster of the same secret, by address, and how often
+    /// they have. Those that are not in this node's cluster are asked twice a minute. A number that
+    /// rises says that there are two clusters: one of them was formed by mistake.
+    pub strangers: BTreeMap<String, u64>,
     /// Its groups by name, the directory's own among them.
     pub groups: Vec<GroupReport>,
 }
@@ -82,8 +86,8 @@ pub struct GroupReport {
     /// Whether the replica is at work away from the driver: it applies updates that take long,
     /// begins a view, or its checkpoint is taken or loaded.
     pub working: bool,
-    /// Bytes of updates that a [cold](crate::GroupBuilder::cold) backup keeps and has not applied;
-    /// `None` where everything is applied.
+    /// Bytes that the updates take which a [cold](crate::GroupBuilder::cold) backup keeps and has
+    /// not applied; `None` where everything is applied.
     pub unapplied: Option<usize>,
     /// Views installed.
     pub views: u64,
@@ -213,6 +217,7 @@ impl Node {
             cluster_size: self.cluster_size(),
             network: self.network(),
             dropped: self.dropped(),
+            strangers: self.core().strangers.read(),
             groups,
         })
     }

@@ -1,9 +1,11 @@
 //! Members and clients of several versions of a type ask each other for what they know by the same
 //! name.
 
-use std::future::Future;
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{AskError, ClientError, Emitted, Missing, Subscription};
 
@@ -82,14 +84,6 @@ mod two {
         pub(super) fn words(&self) -> String {
             self.count.to_string()
         }
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

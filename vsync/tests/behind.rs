@@ -1,73 +1,20 @@
 //! Replicas that fall behind, and what callers and the others hear of it.
 
+mod pace;
+
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use pace::members;
+use vsync::CallError;
 use vsync::testing::Cluster;
-use vsync::{CallError, replicated};
-
-#[replicated]
-#[derive(Debug, Default)]
-struct Slow {
-    order: Vec<u64>,
-    bytes: usize,
-}
-
-#[replicated]
-impl Slow {
-    #[update(order = "total")]
-    fn work(&mut self, number: u64, millis: u64) -> usize {
-        std::thread::sleep(Duration::from_millis(millis));
-        self.order.push(number);
-        self.order.len()
-    }
-
-    #[update(order = "fifo")]
-    fn fill(&mut self, text: String) {
-        self.bytes += text.len();
-    }
-
-    #[query]
-    fn browse(&self, millis: u64) -> usize {
-        std::thread::sleep(Duration::from_millis(millis));
-        self.bytes
-    }
-
-    #[query]
-    fn order(&self) -> Vec<u64> {
-        self.order.clone()
-    }
-
-    #[query]
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-#[replicated]
-#[derive(Debug, Default)]
-struct Quick {
-    count: u64,
-}
-
-#[replicated]
-impl Quick {
-    #[update(order = "total")]
-    fn bump(&mut self) -> u64 {
-        self.count += 1;
-        self.count
-    }
-}
 
 /// What goes out while the replica is away may be applied by the others: whoever called it and
 /// loses its node must not hear that it certainly was not.
 #[tokio::test]
 async fn nobody_is_told_that_what_went_out_was_not_applied() {
     let mut cluster = Cluster::new(3).await;
-    let mut slow = Vec::new();
-    for node in cluster.nodes() {
-        slow.push(node.group("slow").join_or_create(Slow::default()).await.unwrap());
-    }
+    let (slow, _quick) = members(&cluster).await;
     // The first ones show that they are slow.
     for number in 0..2 {
         slow[2].work(number, 5).await.unwrap();
@@ -93,11 +40,7 @@ async fn senders_wait_for_a_replica_that_falls_behind_and_other_groups_do_not() 
     const LIMIT: usize = 64 * 1024 * 1024;
     let silence = Duration::from_millis(500);
     let cluster = Cluster::with(3, move |builder| builder.failure_timeout(silence)).await;
-    let (mut slow, mut quick) = (Vec::new(), Vec::new());
-    for node in cluster.nodes() {
-        slow.push(node.group("slow").join_or_create(Slow::default()).await.unwrap());
-        quick.push(node.group("quick").join_or_create(Quick::default()).await.unwrap());
-    }
+    let (slow, quick) = members(&cluster).await;
     // All are in it, as active members.
     let before = loop {
         let views: Vec<_> = slow.iter().map(|handle| handle.group().view().unwrap()).collect();

@@ -1,6 +1,8 @@
 //! What becomes of calls that are held, dropped or given up while they wait for their turn, and
 //! what replicated code may know of a view.
 
+mod patience;
+
 use std::future::{IntoFuture, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -8,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_core::Stream;
+use patience::within;
 use serde::{Deserialize, Serialize, Serializer};
 use vsync::testing::Cluster;
 use vsync::{CallError, Class, Ctx, GroupError, Level, NotApplied, Replicated, View, replicated};
@@ -70,14 +73,6 @@ impl Line {
     #[query]
     pub fn together(&self) -> usize {
         self.together
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Futures that are dropped at every point where they can be: an update whose call was never polled
 //! is never sent, and any other takes effect once, in its place.
 
+mod patience;
+
 use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{Optimistic, replicated};
 
@@ -30,14 +33,6 @@ impl Line {
     #[query]
     pub fn numbers(&self) -> Vec<u64> {
         self.numbers.clone()
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

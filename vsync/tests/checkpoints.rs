@@ -1,19 +1,14 @@
 //! What goes on while a donor saves its state for a joiner.
 
+mod patience;
+
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use patience::within;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vsync::replicated;
 use vsync::testing::Cluster;
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
-    }
-}
 
 /// What stops whoever saves a [`Slow`], and what was saved.
 #[derive(Default)]

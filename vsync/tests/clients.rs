@@ -1,12 +1,15 @@
 //! Clients outside a group: typed calls that are carried out once, whoever fails, and reads that
 //! never go back.
 
+mod patience;
+
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use patience::within;
 use serde::{Deserialize, Serialize};
 use vsync::testing::Cluster;
 use vsync::{ClientCallError, ClientError, replicated};
@@ -93,14 +96,6 @@ impl Other {
     /// Nothing.
     #[update(order = "total")]
     pub fn nothing(&mut self) {}
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(60), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
-    }
 }
 
 async fn join(cluster: &Cluster, index: usize) -> DeskHandle {

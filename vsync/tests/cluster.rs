@@ -1,8 +1,11 @@
 //! Whole nodes over a network in memory: the path from the handle's method to every replica.
 
+mod patience;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+use patience::within;
 use serde::{Deserialize, Serialize};
 use vsync::testing::Cluster;
 use vsync::{CallError, ClientError, Ctx, GroupEvent, JoinError, NotApplied, replicated};
@@ -103,14 +106,6 @@ impl Histories {
         let violations = vsync_history::check(&history);
         assert!(violations.is_empty(), "{violations:#?} in {:?}", self.0);
         std::fs::remove_dir_all(&self.0).expect("removed");
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cold backups: members that keep updates instead of applying them, until somebody needs the
 //! state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -123,6 +124,22 @@ async fn a_backup_keeps_what_it_does_not_need_within_its_bound() -> Tested {
     let count = group.primary.count().await?;
     assert_eq!(group.primary.count().at(1).after_mine().await?, count);
     assert_eq!(group.applied(0), count, "each once");
+    Ok(())
+}
+
+/// What a small update takes is not its bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_keeps_few_of_many_small_updates() -> Tested {
+    let group = Group::new(1).await?;
+    let mut applied = BTreeSet::new();
+    for _ in 0..200 {
+        group.primary.add(Vec::new()).await?;
+        drop(report(group.cluster.node(1)).await);
+        applied.insert(group.applied(0));
+    }
+    // More than a hundred bytes each: there is room for twenty.
+    assert!(applied.len() >= 8, "all of them are applied at once: {applied:?}");
+    assert!(applied.len() < 100, "one by one is applied: {applied:?}");
     Ok(())
 }
 

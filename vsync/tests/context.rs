@@ -1,7 +1,8 @@
 //! What update methods may use besides the state: the same at every replica.
 
-use std::time::Duration;
+mod patience;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{Ctx, Cursor, Emitted, Events, GroupEvent, View, replicated};
 
@@ -165,14 +166,6 @@ async fn until(events: &mut Events<Sound>, number: u64) -> Vec<(Cursor, Sound)> 
         all.push(heard(events).await);
     }
     all
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
-    }
 }
 
 #[tokio::test]

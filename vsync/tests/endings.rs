@@ -1,22 +1,17 @@
 //! How memberships end, and what is left of them: names that are free, and errors that name what
 //! went wrong, at one node and in one group.
 
+mod patience;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use patience::within;
 use serde::{Deserialize, Serialize, Serializer};
 use vsync::testing::Cluster;
 use vsync::{Ctx, Emitted, GroupEvent, Subscription, replicated};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(50), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
-    }
-}
 
 /// Counts.
 #[replicated]

@@ -1,8 +1,11 @@
 //! What users' types, and too many failures, can do to a membership: nobody hangs, and everybody is
 //! told.
 
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use vsync::testing::Cluster;
@@ -93,14 +96,6 @@ impl Faulty {
     #[query]
     pub fn value(&self) -> u64 {
         self.value.0
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

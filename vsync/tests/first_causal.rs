@@ -1,8 +1,11 @@
 //! Whether batches carry stamps is a matter of the whole group, from its beginning: a version that
 //! brings a type's first causal update, or takes its last one away, is no member of the same group.
 
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{JoinError, Replicated};
 
@@ -78,14 +81,6 @@ program!(retired, 4 after 3, {
     }
 });
 program!(gone, 5 after 4, {});
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
-    }
-}
 
 /// What is said to a program that is not let in.
 async fn refused<S: Replicated>(cluster: &Cluster, node: usize, state: S) -> String {

@@ -1,8 +1,11 @@
 //! Queries that read what is the latest, whoever has brought it about.
 
-use std::future::{Future, IntoFuture};
+mod patience;
+
+use std::future::IntoFuture;
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{AskError, ClientError, GroupError, NotApplied, Unknown, replicated};
 
@@ -33,14 +36,6 @@ impl Board {
     #[query]
     pub(crate) fn both(&self) -> (u64, u64) {
         (self.total, self.fifo)
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(50), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -1,12 +1,17 @@
 //! Without a quorum nothing is agreed on: whoever gives up waiting is told so, in its group and
 //! outside.
 
+mod patience;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use patience::within;
+use tokio::time::timeout;
 use vsync::testing::Cluster;
 use vsync::{
-    ActivateError, CallError, GroupError, GroupEvent, JoinError, StartError, Unknown, replicated,
+    ActivateError, CallError, GroupError, GroupEvent, JoinError, RequestCtx, StartError, Unknown,
+    replicated,
 };
 
 /// A number.
@@ -29,13 +34,11 @@ impl Number {
     pub fn value(&self) -> u64 {
         self.value
     }
-}
 
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
+    /// Asks for it.
+    #[request]
+    pub async fn ask(ctx: &RequestCtx<Self>) -> u64 {
+        ctx.read(|number| number.value).await
     }
 }
 
@@ -86,6 +89,37 @@ async fn who_gives_up_waiting_is_told_how_many_are_in_sight() {
         assert_eq!(group.flush().timeout(SOON).await, Err(late(1)));
         assert_eq!(group.activate(1).timeout(SOON).await, Err(ActivateError::Group(late(1))));
         assert_eq!(group.leave(SOON).await, Err(late(1)));
+    })
+    .await;
+}
+
+/// What the node at this place has in line in the group "number".
+async fn waiting(cluster: &Cluster, node: usize) -> usize {
+    let report = cluster.node(node).report(Duration::from_secs(20)).await.expect("it is there");
+    let group = report.groups.into_iter().find(|group| group.name == "number");
+    group.expect("a member").waiting
+}
+
+#[tokio::test]
+async fn whoever_no_longer_waits_leaves_nothing_in_line() {
+    within(async {
+        let mut cluster =
+            Cluster::with(2, |builder| builder.window(1 << 12).max_update(1 << 10)).await;
+        let members = members(&cluster, 0..2).await;
+        let (number, group) = (&members[1], members[1].group());
+        blocked(number, || cluster.kill(0)).await;
+        // There is room for so much, and then no more.
+        while timeout(SOON, number.set(1).send()).await.is_ok() {}
+        let before = waiting(&cluster, 1).await;
+        assert!(before > 0);
+        for _ in 0..2 {
+            assert!(timeout(SOON, group.cancel_request("key")).await.is_err());
+            assert!(timeout(SOON, group.activate(1)).await.is_err());
+            assert!(timeout(SOON, number.value().linearizable()).await.is_err());
+            let asked = number.ask().key("key").timeout(SOON).await;
+            assert!(asked.is_err(), "{asked:?}");
+        }
+        assert_eq!(waiting(&cluster, 1).await, before);
     })
     .await;
 }

@@ -1,9 +1,13 @@
 //! Whole nodes over QUIC on loopback, and the clear errors of a cluster that is set up wrongly.
 
+mod patience;
+
 use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use patience::within;
+use vsync::report::Standing;
 use vsync::{Client, ClientError, Node, NodeBuilder, StartError, replicated};
 
 const SECRET: &str = "a secret for tests only";
@@ -50,14 +54,6 @@ impl Store {
     #[query]
     pub fn size(&self) -> usize {
         self.parts.iter().map(String::len).sum()
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 
@@ -239,6 +235,30 @@ async fn seeds_in_two_clusters_are_named() {
         assert!(text.contains("without `.bootstrap()`"), "{text}");
         // Where only one of them is asked, there is nothing to choose.
         builder("d").seeds([a.address()]).start().await.expect("a member");
+    })
+    .await;
+}
+
+/// The one that is left of two can let nobody in; its cluster is another all the same.
+#[tokio::test]
+async fn a_cluster_without_a_quorum_is_one_of_several() {
+    within(async {
+        let (a, other) = (first().await, first().await);
+        let b = builder("b").seeds([a.address()]).start().await.expect("started");
+        drop(a);
+        let patience = Duration::from_secs(10);
+        while b.report(patience).await.expect("alive").groups[0].standing != Standing::Blocked {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let third = builder("c").seeds([b.address(), other.address()]).start().await;
+        let Err(StartError::SeveralClusters { mut seeds }) = third else { panic!("{third:?}") };
+        let mut both = [(b.address().to_owned(), 2), (other.address().to_owned(), 1)];
+        both.sort();
+        seeds.sort();
+        assert_eq!(seeds, both);
+        let alone = builder("d").seeds([b.address()]).patience(Duration::from_secs(1)).start();
+        let Err(StartError::NoQuorum { seeds }) = alone.await else { panic!("it has let it in") };
+        assert_eq!(seeds, [b.address()]);
     })
     .await;
 }

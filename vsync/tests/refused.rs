@@ -1,11 +1,14 @@
 //! Values that travel badly: refused where they come from, with an error that names them, and
 //! nobody else suffers. Encodings that do not decode again, values without end, answers too large.
 
+mod patience;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use patience::within;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vsync::__private::ctx;
 use vsync::testing::Cluster;
@@ -118,14 +121,6 @@ impl Shop {
     #[query]
     pub fn length(&self, text: String) -> usize {
         text.len()
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -1,71 +1,15 @@
 //! Methods that take their time: the node goes on while they run.
 
+mod pace;
+
 use std::future::IntoFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use pace::{Quick, Slow, members};
 use serde::{Deserialize, Serialize, Serializer};
 use vsync::testing::Cluster;
 use vsync::{GroupError, GroupEvent, Unknown, View, replicated};
-
-/// A text that takes its time to be written down.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-struct Tedious(String);
-
-impl Serialize for Tedious {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        std::thread::sleep(Duration::from_millis(if self.0.is_empty() { 0 } else { 1500 }));
-        self.0.serialize(serializer)
-    }
-}
-
-#[replicated]
-#[derive(Debug, Default)]
-struct Slow {
-    order: Vec<u64>,
-    text: Tedious,
-}
-
-#[replicated]
-impl Slow {
-    #[update(order = "total")]
-    fn work(&mut self, number: u64, millis: u64) -> usize {
-        std::thread::sleep(Duration::from_millis(millis));
-        self.order.push(number);
-        self.order.len()
-    }
-
-    #[update(order = "total")]
-    fn write(&mut self, text: String) {
-        self.text = Tedious(text);
-    }
-
-    #[query]
-    fn browse(&self, millis: u64) -> usize {
-        std::thread::sleep(Duration::from_millis(millis));
-        self.order.len()
-    }
-
-    #[query]
-    fn order(&self) -> Vec<u64> {
-        self.order.clone()
-    }
-}
-
-#[replicated]
-#[derive(Debug, Default)]
-struct Quick {
-    count: u64,
-}
-
-#[replicated]
-impl Quick {
-    #[update(order = "total")]
-    fn bump(&mut self) -> u64 {
-        self.count += 1;
-        self.count
-    }
-}
 
 /// What is read at length, and notes which views it has seen.
 #[replicated]
@@ -97,15 +41,6 @@ impl Logbook {
     fn on_view(&mut self, view: &View) {
         self.lines.push(format!("view of {}", view.size()));
     }
-}
-
-async fn members(cluster: &Cluster) -> (Vec<SlowHandle>, Vec<QuickHandle>) {
-    let (mut slow, mut quick) = (Vec::new(), Vec::new());
-    for node in cluster.nodes() {
-        slow.push(node.group("slow").join_or_create(Slow::default()).await.unwrap());
-        quick.push(node.group("quick").join_or_create(Quick::default()).await.unwrap());
-    }
-    (slow, quick)
 }
 
 /// A second of work, with half of that as the longest silence that is borne: whoever did it on the

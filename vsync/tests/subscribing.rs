@@ -1,8 +1,10 @@
 //! Clients that subscribe to what a group emits.
 
-use std::future::Future;
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use serde::{Deserialize, Serialize};
 use vsync::testing::Cluster;
 use vsync::{ClientError, Ctx, Cursor, Emitted, NotApplied, Subscription, replicated};
@@ -35,14 +37,6 @@ impl Counter {
     #[query]
     pub fn value(&self) -> u64 {
         self.value
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(50), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

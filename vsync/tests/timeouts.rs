@@ -1,8 +1,11 @@
 //! Every wait can be given a time, in one way, and ends in one error: at a member that is cut off
 //! nothing gets stable.
 
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{
     Activate, ActivateError, CallError, Flush, GroupError, NotApplied, QueryFuture,
@@ -34,14 +37,6 @@ impl Number {
     #[query]
     pub fn value(&self) -> u64 {
         self.value
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

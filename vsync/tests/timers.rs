@@ -1,7 +1,10 @@
 //! Updates that come by the clock: once, at the same point everywhere, whoever fails.
 
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::testing::history::{History, check};
 use vsync::{Ctx, Emitted, Events, NodeBuilder, Time, TimerError, TimerId, View, replicated};
@@ -95,14 +98,6 @@ impl Clock {
     fn note(&mut self, ctx: &Ctx<Self>, number: u64) {
         self.fired.push((number, ctx.time()));
         ctx.emit(number);
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

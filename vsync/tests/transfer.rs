@@ -1,25 +1,20 @@
 //! Checkpoints that are larger than what is under way at once, and what becomes of those that do
 //! not come to their end.
 
+mod patience;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use patience::within;
 use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::Semaphore;
 use vsync::testing::Cluster;
 use vsync::{CheckpointError, GroupEvent, JoinError, replicated};
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(60), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
-    }
-}
 
 /// Texts of a kilobyte, so many that a checkpoint has dozens of pieces.
 const MANY: u32 = 12_000;

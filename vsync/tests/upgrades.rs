@@ -1,7 +1,10 @@
 //! Programs of several versions of a type in one group.
 
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{ActivateError, CallError, ClientError, JoinError, NotApplied, TimerError};
 
@@ -221,14 +224,6 @@ mod other {
         pub(super) fn repeat(&mut self) {
             self.names.extend(self.names.last().copied());
         }
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Views as applications see them: who is there, who is gone and why, and what falls to whom.
 
+mod patience;
+
 use std::time::Duration;
 
+use patience::within;
 use vsync::testing::Cluster;
 use vsync::{Fate, Group, Reason, View, replicated};
 
@@ -31,14 +34,6 @@ impl Log {
     #[query]
     pub fn lines(&self) -> Vec<String> {
         self.lines.clone()
-    }
-}
-
-/// Nothing in these tests may take longer.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -23,7 +23,6 @@ use crate::seat::{self, Seat};
 use load::{Load, Sender, Source};
 use state::{Ballast, BallastHandle, METER, Mark, Summary, wall};
 
-const SECRET: &str = "the benchmark's own secret";
 /// How long an actor lives at most: a run that hangs ends by itself.
 const LIFE: Duration = Duration::from_secs(600);
 /// How long a view, or a flush, is waited for.
@@ -131,12 +130,7 @@ async fn live(
     index: usize,
     seed: Option<String>,
 ) -> Result<(), String> {
-    let mut builder =
-        Node::builder().name(format!("m{index}")).listen("127.0.0.1:0").secret(SECRET);
-    builder = match seed {
-        Some(seed) => builder.seeds([seed]),
-        None => builder.bootstrap(),
-    };
+    let mut builder = seat::node(format!("m{index}"), seed.as_ref());
     if let Some(history) = &plan.history {
         builder = builder.history(history);
     }

@@ -12,8 +12,6 @@ use crate::options::{Level, MemberOptions, Order, Workload};
 use crate::report::{Report, cpu, memory};
 use crate::seat::{self, Seat, WARM_UP};
 
-const SECRET: &str = "the benchmark's own secret";
-
 /// Counts what it is sent.
 #[replicated]
 #[derive(Debug, Default)]
@@ -155,12 +153,7 @@ async fn live(
     index: usize,
     seed: Option<String>,
 ) -> Result<(), String> {
-    let mut builder =
-        Node::builder().name(format!("m{index}")).listen("127.0.0.1:0").secret(SECRET);
-    builder = match seed {
-        Some(seed) => builder.seeds([seed]),
-        None => builder.bootstrap(),
-    };
+    let mut builder = seat::node(format!("m{index}"), seed.as_ref());
     if let Some(history) = &workload.history {
         builder = builder.history(history);
     }

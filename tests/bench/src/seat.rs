@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
-use vsync::NodeBuilder;
+use vsync::{Node, NodeBuilder};
 
 use crate::options::{MemberOptions, Workload};
 use crate::report::Report;
@@ -50,6 +50,16 @@ impl Seat {
     pub(crate) async fn line(&mut self) -> Result<String, String> {
         let line = self.lines.next_line().await.map_err(|error| error.to_string())?;
         line.ok_or_else(|| "the coordinator has gone".to_owned())
+    }
+}
+
+/// A node of the benchmark's cluster: the first one, or one that is given this seed.
+pub(crate) fn node(name: impl Into<String>, seed: Option<&String>) -> NodeBuilder {
+    let node =
+        Node::builder().name(name).listen("127.0.0.1:0").secret("the benchmark's own secret");
+    match seed {
+        Some(seed) => node.seeds([seed]),
+        None => node.bootstrap(),
     }
 }
 

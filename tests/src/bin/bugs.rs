@@ -9,6 +9,7 @@ use std::thread;
 use clap::Parser;
 use vsync_core::bugs;
 use vsync_tests::bank::{APART, Catch, by_seeds, by_story};
+use vsync_tests::{print, println};
 
 /// What a process that aborts ends by.
 const SIGABRT: i32 = 6;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use vsync_tests::scale::costs::{Costs, Setting, Timers};
 use vsync_tests::scale::{self, MOST, MOST_STEADY, What};
+use vsync_tests::{print, println};
 
 /// Simulates groups of many members in virtual time, on processors and links with stated costs, and
 /// prints what view changes and updates cost, by which law, and from where on trees would pay.

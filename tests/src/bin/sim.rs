@@ -1,7 +1,6 @@
 //! Runs seeds of the simulator: `sim --seeds 0..20000`, or one: `sim --seed 17 --trace`.
 
 use std::fs;
-use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use vsync_core::bugs::Bugs;
 use vsync_tests::sim::{self, Outcome, Setting, Story, Text, pool};
-use vsync_tests::stories;
+use vsync_tests::{print, println, stories};
 
 /// Runs the protocol core through simulated trouble.
 #[derive(Parser)]
@@ -110,7 +109,7 @@ fn one(seed: u64, args: &Args) -> ExitCode {
         return verdict(outcome.failures.is_empty());
     }
     let (outcome, story) = sim::tell(seed, &setting);
-    let _ = std::io::stdout().write_all(story.text.as_bytes());
+    print!("{}", story.text);
     if let Some(dir) = &args.history
         && let Err(error) = save(dir, &story)
     {

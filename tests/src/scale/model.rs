@@ -104,37 +104,43 @@ impl Model {
         position.max(heard)
     }
 
-    /// Time that all members' acknowledgements of a batch take each of them.
-    fn acks(&self, members: usize, bytes: f64, batch: f64) -> f64 {
+    /// Time that all members' acknowledgements take each of them.
+    fn acks(&self, members: usize) -> f64 {
         let frame = 20.0 + 3.0 * members as f64;
-        let batches = (ACK_DELAY / batch).max(1.0).min((ACK_BYTES / bytes).max(1.0));
-        (members as f64 - 1.0) * (self.send(frame) + self.receive(frame)) / batches
+        (members as f64 - 1.0) * (self.send(frame) + self.receive(frame))
     }
 
     /// The same by a tree: each hears those below it and tells the one above, and back.
-    fn acks_by_tree(&self, members: usize, bytes: f64, batch: f64) -> f64 {
+    fn acks_by_tree(&self, members: usize) -> f64 {
         let frame = 20.0 + 6.0 * members as f64;
-        let batches = (ACK_DELAY / batch).max(1.0).min((ACK_BYTES / bytes).max(1.0));
         let frames = (self.fan as f64 + 1.0).min(members as f64 - 1.0);
-        frames * (self.send(frame) + self.receive(frame)) / batches
+        frames * (self.send(frame) + self.receive(frame))
+    }
+
+    /// Updates a second where a batch of so many bytes takes whoever is the slowest so long, and
+    /// acknowledgements so much more each time they are sent.
+    fn rate(updates: f64, bytes: f64, batch: f64, acks: f64) -> f64 {
+        let batches = (ACK_DELAY / batch).max(1.0).min((ACK_BYTES / bytes).max(1.0));
+        1e6 * updates / (batch + acks / batches)
     }
 
     /// Updates a second of one sender, who sends each batch to each.
-    pub fn one(&self, members: usize, payload: usize) -> f64 {
+    fn stream(&self, members: usize, payload: usize, acks: f64) -> f64 {
         let (updates, bytes) = sizes(payload);
-        let base = self.cast(members as f64 - 1.0, bytes)
+        let batch = self.cast(members as f64 - 1.0, bytes)
             + updates * self.costs.update as f64 / 1e3
             + self.receive(30.0);
-        1e6 * updates / (base + self.acks(members, bytes, base))
+        Self::rate(updates, bytes, batch, acks)
+    }
+
+    /// The same as it is built.
+    pub fn one(&self, members: usize, payload: usize) -> f64 {
+        self.stream(members, payload, self.acks(members))
     }
 
     /// The same with acknowledgements by tree.
     pub fn one_by_ack_tree(&self, members: usize, payload: usize) -> f64 {
-        let (updates, bytes) = sizes(payload);
-        let base = self.cast(members as f64 - 1.0, bytes)
-            + updates * self.costs.update as f64 / 1e3
-            + self.receive(30.0);
-        1e6 * updates / (base + self.acks_by_tree(members, bytes, base))
+        self.stream(members, payload, self.acks_by_tree(members))
     }
 
     /// The same with a relay tree: the sender sends to a few, and each of them as often. They take
@@ -150,8 +156,7 @@ impl Model {
             + updates * self.costs.update as f64 / 1e3
             + self.receive(bytes);
         let sender = self.cast(self.fan as f64, bytes);
-        let base = base.max(sender);
-        1e6 * updates / (base + self.acks(members, bytes, base))
+        Self::rate(updates, bytes, base.max(sender), self.acks(members))
     }
 
     /// Updates a second where all send: each member takes in the others' batches and sends its own

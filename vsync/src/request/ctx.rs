@@ -406,7 +406,7 @@ impl<S: Replicated> RequestCtx<S> {
         let ordered = seat.order(sending);
         let _waits = self.wait();
         let told = match ordered {
-            Ok(ordered) => ordered.listen.await.ok().and_then(Result::ok),
+            Ok(mut ordered) => ordered.told().await.ok(),
             Err(_) => None,
         };
         match told.and_then(|stepped| stepped.downcast::<Stepped>().ok()).map(|boxed| *boxed) {

@@ -29,7 +29,8 @@ impl<S: Replicated> Group<S> {
 
     /// Ends the request with this [key](crate::RequestCall::key), if it is still under way: whoever
     /// waits for it is told so, and it never has an effect. `false` if there is none, or it was
-    /// answered before.
+    /// answered before. While the group has no quorum, this waits; dropped before it has its turn
+    /// it leaves nothing behind.
     ///
     /// # Errors
     /// [`GroupError`] where this member cannot have it ordered, or does not know what came of that.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{GroupError, NotApplied, Unknown};
+use crate::error::{GroupError, NotApplied};
 use crate::gateway::submit;
 use crate::replicated::ApplyError;
 use crate::runtime::inner::Inner;
@@ -53,8 +53,7 @@ pub(crate) async fn cancel(seat: &Seat, key: &[u8]) -> Result<Option<bool>, Grou
     let Some(sending) = Inner::Cancel(Name::Key(key.to_vec())).sending(false) else {
         return Err(GroupError::NotApplied(NotApplied::Encode("a key".to_owned())));
     };
-    let ordered = seat.order(sending).map_err(GroupError::NotApplied)?;
-    let told = ordered.listen.await.map_err(|_| GroupError::Unknown(Unknown::Closed))??;
+    let told = seat.order(sending).map_err(GroupError::NotApplied)?.told().await?;
     Ok(match told.downcast::<Committed>().map(|committed| *committed) {
         Ok(Committed::Cancelled(was)) => Some(was),
         _ => None,

@@ -32,10 +32,10 @@ pub(crate) struct Cold<S: Replicated> {
     /// A checkpoint of no state: what `#[local]` parts sleep in. Without it this never sleeps.
     blank: Option<Vec<u8>>,
     asleep: bool,
-    /// The view's updates since it sleeps, and their bytes.
+    /// The view's updates since it sleeps, and the bytes that they take.
     kept: Vec<Delivery>,
     bytes: usize,
-    /// While awake: bytes that were applied since somebody needed the state.
+    /// While awake: bytes of what was applied since somebody needed the state.
     idle: usize,
     coordinates: bool,
 }
@@ -104,11 +104,21 @@ impl<S: Replicated> Cold<S> {
     }
 }
 
+/// What a range takes where it is kept.
+fn size(range: &Delivery) -> usize {
+    size_of::<Delivery>() + range.body.len()
+}
+
+/// The range by itself. As it came it is a part of its frame, which it would hold as a whole.
+fn apart(range: &Delivery) -> Delivery {
+    Delivery { body: Bytes::copy_from_slice(&range.body), ..range.clone() }
+}
+
 /// Whether members are to answer to something in a range.
 fn is_asked(range: &Delivery) -> bool {
     let mut body: &[u8] = &range.body;
     while let Some((update, rest)) = split(body) {
-        if let Some(Inner::Verdict(..) | Inner::Compare | Inner::Digest(..)) = Inner::read(update) {
+        if Inner::asks(update) {
             return true;
         }
         body = rest;
@@ -124,8 +134,8 @@ impl<S: Replicated> Replica for Cold<S> {
         if self.asleep {
             let needed = own || self.is_needed() || is_asked(range);
             if !needed && self.bytes < self.most {
-                self.bytes += range.body.len();
-                self.kept.push(range.clone());
+                self.bytes += size(range);
+                self.kept.push(apart(range));
                 self.shared.seat.keeps(self.bytes);
                 return Ok(());
             }
@@ -143,7 +153,7 @@ impl<S: Replicated> Replica for Cold<S> {
             self.idle = 0;
             return Ok(());
         }
-        self.idle += range.body.len();
+        self.idle += size(range);
         if tired { self.sleep() } else { Ok(()) }
     }
 
@@ -221,5 +231,73 @@ impl<S: Replicated> Replica for Cold<S> {
     fn void(&mut self) {
         self.forget();
         self.typed.void();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use vsync_core::engine::{Class, Level};
+    use vsync_core::wire::{GroupId, MemberId, NodeId};
+
+    use super::*;
+    use crate::directory::Directory;
+    use crate::runtime::seat::Seat;
+
+    /// One update of the runtime's own.
+    fn range(update: Inner, seq: u64) -> Delivery {
+        let update = update.sending(false).expect("encodes").update;
+        let body = [&(update.len() as u32).to_le_bytes(), &update[..]].concat();
+        Delivery {
+            group: GroupId(1),
+            view: 1,
+            sender: MemberId { node: NodeId(1), entry: 1 },
+            rank: 0,
+            seq,
+            count: 1,
+            class: Class::Total,
+            level: Level::Optimistic,
+            position: Some(seq),
+            time: 0,
+            body: body.into(),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_and_nothing_besides_is_held() {
+        let seat = Arc::new(Seat::new("group".to_owned(), 100, mpsc::unbounded_channel().0));
+        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        let mut cold = Cold::new(Typed::new(Arc::clone(&shared), 0), shared, 10_000);
+        cold.create();
+        cold.sleep().expect("it has a state");
+        // An update in a frame of many.
+        let mut frame = range(Inner::Barrier, 0).body.to_vec();
+        let length = frame.len();
+        frame.resize(1 << 20, 0);
+        let frame = Bytes::from(frame);
+        let mut kept = 0;
+        for seq in 0..50 {
+            let body = frame.slice(..length);
+            cold.deliver(&Delivery { body, ..range(Inner::Barrier, seq) }, None).expect("kept");
+            kept += size_of::<Delivery>() + length;
+            assert_eq!(seat.kept(), Some(kept));
+        }
+        assert!(frame.is_unique(), "frames are not held");
+    }
+
+    #[test]
+    fn a_question_to_members_is_found_among_updates() {
+        let asked = |inner| is_asked(&range(inner, 0));
+        assert!(asked(Inner::Compare));
+        for other in [Inner::Fire(1), Inner::Activate(2), Inner::Expire, Inner::Barrier] {
+            assert!(!asked(other));
+        }
+        let mut both = range(Inner::Barrier, 0);
+        assert!(!is_asked(&both));
+        both.body = [both.body, range(Inner::Compare, 1).body].concat().into();
+        assert!(is_asked(&both));
+        // An update of the user's may begin with anything else.
+        both.body = Bytes::from_static(&[4, 0, 0, 0, 3, 3, 3, 3]);
+        assert!(!is_asked(&both));
     }
 }

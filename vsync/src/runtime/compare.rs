@@ -41,7 +41,7 @@ pub(crate) struct Digest {
 }
 
 impl Digest {
-    fn of(checkpoint: &[u8], beside: &[u8]) -> Digest {
+    pub(super) fn of(checkpoint: &[u8], beside: &[u8]) -> Digest {
         let mut ranges = [0; RANGES];
         for (hash, bytes) in ranges.iter_mut().zip(checkpoint.chunks(range(checkpoint.len()))) {
             *hash = xxh3_64(bytes);

@@ -82,6 +82,13 @@ impl Inner {
         Some(Sending { method: if stable { &STABLE } else { &OPTIMISTIC }, update })
     }
 
+    /// Whether an update is one that members answer to. By its variant, since all that comes is
+    /// looked at: what does not decode is found out by whoever applies it.
+    pub(crate) fn asks(update: &[u8]) -> bool {
+        // Their numbers are those of `Verdict`, `Compare` and `Digest`.
+        matches!(update.strip_prefix(&PREFIX), Some([1 | 3 | 4, ..]))
+    }
+
     /// What an update is that is none of the user's.
     pub(crate) fn read(update: &[u8]) -> Option<Inner> {
         match postcard::take_from_bytes(update.strip_prefix(&PREFIX)?) {
@@ -94,6 +101,37 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::pending::{Given, Work};
+    use crate::runtime::sessions::RequestId;
+
+    #[test]
+    fn what_members_answer_to_is_told_by_its_variant() {
+        let (place, name) = (Place { view: 1, update: None }, Name::Key(vec![1]));
+        let id = RequestId::Key(vec![1]);
+        let wanted = Wanted { id: id.clone(), call: Vec::new(), key: None, patience: 1 };
+        let step = Step { name: name.clone(), index: 0, work: Work::Found(Vec::new()) };
+        let given = Given::Of(0);
+        let finish = Finish { name: name.clone(), updates: Vec::new(), given };
+        for inner in [
+            Inner::Fire(1),
+            Inner::Verdict(place, Verdict::Sound),
+            Inner::Activate(1),
+            Inner::Compare,
+            Inner::Digest(place, Digest::of(&[1], &[])),
+            Inner::Open(1),
+            Inner::Commit(Box::new(Commit { id, update: Vec::new() })),
+            Inner::Expire,
+            Inner::Request(Box::new(wanted)),
+            Inner::Step(Box::new(step)),
+            Inner::Finish(Box::new(finish)),
+            Inner::Cancel(name),
+            Inner::Barrier,
+        ] {
+            let asks = matches!(inner, Inner::Verdict(..) | Inner::Compare | Inner::Digest(..));
+            let update = inner.clone().sending(false).expect("encodes").update;
+            assert_eq!(Inner::asks(&update), asks, "{inner:?}");
+        }
+    }
 
     #[test]
     fn no_update_of_a_users_looks_like_one() {

@@ -76,13 +76,39 @@ pub(crate) struct Status {
     pub(crate) closed: Option<NotApplied>,
 }
 
-/// An update of the runtime's own that is under way.
+/// An update of the runtime's own that is under way, while somebody waits for it. Dropped before
+/// its turn has come it gives up its place in line: who asks again and again where there is no
+/// quorum leaves nothing there.
 #[derive(Debug)]
-pub(crate) struct Ordered {
+pub(crate) struct Ordered<'a> {
+    seat: &'a Seat,
     /// What is told when it is stable; nothing, if the node ends before.
-    pub(crate) listen: oneshot::Receiver<Told>,
+    listen: oneshot::Receiver<Told>,
     /// Its place in line, if it has to wait for its turn.
-    pub(crate) place: Option<u64>,
+    place: Option<u64>,
+}
+
+impl Ordered<'_> {
+    /// Waits until it is stable.
+    pub(crate) async fn told(&mut self) -> Told {
+        (&mut self.listen).await.unwrap_or(Err(GroupError::Unknown(Unknown::Closed)))
+    }
+
+    /// What is known of it when the time for it is over.
+    pub(crate) fn too_late(mut self) -> GroupError {
+        let withdrawn = self.withdraw();
+        self.seat.too_late(withdrawn)
+    }
+
+    fn withdraw(&mut self) -> bool {
+        self.place.take().is_some_and(|place| self.seat.outbox.withdraw(place))
+    }
+}
+
+impl Drop for Ordered<'_> {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
 }
 
 impl Seat {
@@ -138,7 +164,8 @@ impl Seat {
     ///
     /// # Errors
     /// If it will never be sent.
-    pub(crate) fn order(&self, Sending { method, update }: Sending) -> Result<Ordered, NotApplied> {
+    pub(crate) fn order(&self, sending: Sending) -> Result<Ordered<'_>, NotApplied> {
+        let Sending { method, update } = sending;
         let (tell, listen) = oneshot::channel();
         let tell = Some(Tell::Answer(Waiter::Stable(tell)));
         let place = match self.outbox.leave_inner(method, &update, tell) {
@@ -151,7 +178,7 @@ impl Seat {
                 None
             }
         };
-        Ok(Ordered { listen, place })
+        Ok(Ordered { seat: self, listen, place })
     }
 
     /// Tells the driver that the outbox is no longer empty.

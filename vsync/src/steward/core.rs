@@ -11,6 +11,7 @@ use vsync_net::Transport;
 
 use super::ATTEMPT;
 use super::seeds::Votes;
+use super::strangers::Strangers;
 use crate::directory::{DirectoryHandle, Entry};
 use crate::error::CallError;
 use crate::replicated::Replicated;
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
     /// Whom this node would follow in forming a cluster.
     pub(crate) votes: Votes,
+    /// Who is in another cluster.
+    pub(crate) strangers: Strangers,
     registry: Mutex<BTreeMap<String, Registered>>,
     /// Who was in the directory's last view: asked as the seeds are.
     known: Mutex<Vec<Contact>>,
@@ -98,6 +101,7 @@ impl Core {
             cluster: OnceLock::new(),
             notices,
             votes: Votes::new(expect),
+            strangers: Strangers::default(),
             registry: Mutex::default(),
             known: Mutex::default(),
         }

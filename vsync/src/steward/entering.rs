@@ -64,7 +64,8 @@ struct Entering {
     opened: Option<GroupId>,
     tell: mpsc::UnboundedSender<Progress>,
     progress: mpsc::UnboundedReceiver<Progress>,
-    /// What the member that was asked last sees of the group, if that is no quorum.
+    /// What a member has seen of the group that was asked in the last attempt, if it was no quorum.
+    /// An attempt that comes to something else says so instead.
     blocked: Option<Sight>,
     done: bool,
 }
@@ -226,6 +227,7 @@ impl Entering {
             return Err(JoinError::Type { name: self.name(), here, there });
         }
         if place.contacts.is_empty() {
+            self.blocked = None;
             return Ok(Attempt::Again("the directory knows no active member".into()));
         }
         if let Err(why) = self.compare(&place.contacts).await? {
@@ -304,10 +306,13 @@ impl Entering {
     async fn enter(&mut self, how: How) -> Result<(), JoinError> {
         let mut pause = PAUSE.0;
         loop {
-            let attempt = match self.core.find(&self.seat.name).await {
-                Ok(Some(entry)) if how != How::Create && entry.confirmed() => {
-                    self.join(&entry.into()).await?
-                }
+            let found = self.core.find(&self.seat.name).await;
+            let joins = |entry: &Entry| how != How::Create && entry.confirmed();
+            if !matches!(&found, Ok(Some(entry)) if joins(entry)) {
+                self.blocked = None;
+            }
+            let attempt = match found {
+                Ok(Some(entry)) if joins(&entry) => self.join(&entry.into()).await?,
                 Ok(Some(_)) if how == How::Join => Attempt::Again("the group is being made".into()),
                 Ok(None) if how == How::Join => {
                     return Err(JoinError::NoSuchGroup { name: self.name() });

@@ -6,6 +6,7 @@ mod cards;
 mod core;
 mod entering;
 mod seeds;
+mod strangers;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub(crate) use self::attend::attend;
 pub(crate) use self::core::{Core, Limits, Registered};
 pub(crate) use self::entering::{How, Manner, enter, enter_directory};
 pub(crate) use self::seeds::{Failure, FailureKind};
+pub(crate) use self::strangers::look_out;
 
 /// How long one attempt to join waits before members are looked up again.
 const ATTEMPT: Duration = Duration::from_secs(1);

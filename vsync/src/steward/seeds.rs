@@ -72,9 +72,8 @@ impl Failure {
     }
 
     /// It is in a cluster that can let nobody in.
-    fn no_quorum() -> Failure {
-        let why = "is in a cluster that has no quorum of its nodes";
-        Failure { why: why.to_owned(), kind: FailureKind::Blocked }
+    fn no_quorum(kind: FailureKind) -> Failure {
+        Failure { why: "is in a cluster that has no quorum of its nodes".to_owned(), kind }
     }
 
     /// It is this node.
@@ -100,12 +99,12 @@ impl From<ConnectError> for Failure {
 /// What a node says of its cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    peer: PeerId,
+    pub(super) peer: PeerId,
     /// The active members of the directory's group; nobody where it is in no cluster.
     pub(crate) members: Vec<Contact>,
     blocked: bool,
     /// Which it is.
-    id: Option<u64>,
+    pub(super) id: Option<u64>,
 }
 
 /// What the seeds say.
@@ -129,13 +128,19 @@ impl Survey {
         if ids.len() > 1 {
             let apart = found.iter().map(|(seed, cluster)| (seed.clone(), Failure::apart(cluster)));
             self.failed.extend(apart);
-        } else if let Some((teller, cluster)) = found.into_iter().next() {
+            return;
+        }
+        let (blocked, open): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(_, cluster)| cluster.blocked);
+        // Where others see a quorum, who does not is cut off from it.
+        let kind = if open.is_empty() { FailureKind::Blocked } else { FailureKind::Passing };
+        let failure = |(seed, _): &(String, _)| (seed.clone(), Failure::no_quorum(kind));
+        self.failed.extend(blocked.iter().map(failure));
+        if let Some((teller, cluster)) = open.into_iter().next() {
             self.members = cluster.members;
             self.teller = Some(teller);
-            // Others may be cut off from the quorum, but it is there.
-            let blocked = |it: &&mut Failure| it.kind == FailureKind::Blocked;
-            let failed = self.failed.values_mut().filter(blocked);
-            failed.for_each(|failure| failure.kind = FailureKind::Passing);
+        } else if let Some((_, cluster)) = blocked.into_iter().next() {
+            self.members = cluster.members;
         }
     }
 }
@@ -177,17 +182,15 @@ impl Core {
                 }
                 Ok((address, Ok(cluster))) => match (self.cluster.get(), cluster.id) {
                     (Some(own), Some(other)) if *own != other => {
-                        tracing::error!(seed = address, "is in another cluster of the same secret");
+                        self.strangers.meet(&address, cluster.peer, cluster.members.len());
                         let why = "is in another cluster than this node was";
                         survey.failed.insert(address, Failure::passing(why));
                     }
-                    _ if cluster.blocked => {
-                        survey.members = cluster.members;
-                        survey.failed.insert(address, Failure::no_quorum());
-                    }
                     (own, _) => {
-                        let grace = if own.is_some() { Duration::ZERO } else { GRACE };
-                        until.get_or_insert(Instant::now() + grace);
+                        if !cluster.blocked {
+                            let grace = if own.is_some() { Duration::ZERO } else { GRACE };
+                            until.get_or_insert(Instant::now() + grace);
+                        }
                         found.push((address, cluster));
                     }
                 },
@@ -266,5 +269,48 @@ mod tests {
         assert!(!votes.give(PeerId(5)));
         assert!(votes.give(PeerId(7)));
         assert!(!Votes::new(None).give(PeerId(7)));
+    }
+
+    /// What a seed says that is in a cluster, if one of this number.
+    fn cluster(id: Option<u64>, members: u64, blocked: bool) -> Cluster {
+        let contact = |node| Contact { node, address: format!("n{node}") };
+        let members = (0..members).map(contact).collect();
+        Cluster { peer: PeerId(1), members, blocked, id }
+    }
+
+    fn decided<const N: usize>(found: [Cluster; N]) -> Survey {
+        let mut survey = Survey::default();
+        survey.decide((0..).map(|seed| format!("s{seed}")).zip(found).collect());
+        survey
+    }
+
+    fn kinds(survey: &Survey) -> Vec<(&str, FailureKind)> {
+        survey.failed.iter().map(|(seed, failure)| (seed.as_str(), failure.kind)).collect()
+    }
+
+    #[test]
+    fn two_clusters_are_two_though_one_of_them_has_no_quorum() {
+        let apart = |nodes| FailureKind::Apart { nodes };
+        for blocked in [[false, false], [false, true], [true, false], [true, true]] {
+            let [one, two] = blocked;
+            let survey = decided([cluster(Some(7), 3, one), cluster(Some(8), 5, two)]);
+            assert!(survey.members.is_empty() && survey.teller.is_none(), "{blocked:?}");
+            assert_eq!(kinds(&survey), [("s0", apart(3)), ("s1", apart(5))], "{blocked:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_cut_off_from_its_cluster_is_asked_only_where_nobody_else_is() {
+        let cut_off = || cluster(Some(7), 3, true);
+        for found in [[cut_off(), cluster(Some(7), 2, false)], [cut_off(), cluster(None, 2, false)]]
+        {
+            let survey = decided(found);
+            assert_eq!((survey.members.len(), survey.teller.as_deref()), (2, Some("s1")));
+            assert_eq!(kinds(&survey), [("s0", FailureKind::Passing)]);
+        }
+        let survey = decided([cut_off(), cut_off()]);
+        assert_eq!((survey.members.len(), &survey.teller), (3, &None));
+        let both = [("s0", FailureKind::Blocked), ("s1", FailureKind::Blocked)];
+        assert_eq!(kinds(&survey), both);
     }
 }

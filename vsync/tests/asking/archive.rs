@@ -1,11 +1,12 @@
 //! What is asked here: an archive whose members a test can stop in the middle of a query.
 
-use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use vsync::testing::Cluster;
 use vsync::{MemberId, Missing, QueryCtx, Scattered, replicated};
+
+pub(crate) use crate::patience::within;
 
 /// What was asked of a member, and whether it may answer: a test shuts it to catch a member in the
 /// middle of a query.
@@ -123,14 +124,6 @@ impl Archive {
     #[query]
     pub(crate) fn long(&self) -> Vec<u8> {
         vec![0; (16 << 20) + 1]
-    }
-}
-
-/// Nothing in these tests may take longer.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -3,3 +3,5 @@
 mod archive;
 mod clients;
 mod members;
+#[path = "../patience/mod.rs"]
+mod patience;

@@ -2,13 +2,14 @@
 
 use std::future::IntoFuture;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vsync::testing::Cluster;
 use vsync::{Effect, RequestCtx, replicated};
+
+pub(crate) use crate::patience::within;
 
 /// Why it does not sell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,14 +254,6 @@ impl Desk {
     #[request]
     pub(crate) async fn spread(ctx: &RequestCtx<Self>) -> usize {
         Desk::enter(ctx).await.node
-    }
-}
-
-/// Nothing in these tests may take longer.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(60), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not done in time"),
     }
 }
 

@@ -5,4 +5,6 @@ mod answers;
 mod desk;
 mod example;
 mod faults;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod policies;

@@ -12,9 +12,8 @@ use vsync::{Node, replicated};
 
 use crate::options::GroupsMemberOptions;
 use crate::report::{cpu, resident};
-use crate::seat::{Seat, WARM_UP};
+use crate::seat::{self, Seat, WARM_UP};
 
-const SECRET: &str = "the benchmark's own secret";
 /// How often it is looked whether something has happened.
 const LOOK: Duration = Duration::from_millis(1);
 /// Updates between two turns of the others on this thread.
@@ -98,12 +97,8 @@ pub(crate) fn run(options: &GroupsMemberOptions) -> Result<(), String> {
 
 async fn live(options: &GroupsMemberOptions) -> Result<(), String> {
     let name = format!("m{}", options.index);
-    let builder = Node::builder().name(name).listen("127.0.0.1:0").secret(SECRET);
-    let builder = match &options.seed {
-        Some(seed) => builder.seeds([seed.clone()]),
-        None => builder.bootstrap(),
-    };
-    let node = builder.start().await.map_err(|error| error.to_string())?;
+    let node =
+        seat::node(name, options.seed.as_ref()).start().await.map_err(|error| error.to_string())?;
     let mut seat = Seat::new();
     seat.announce(node.address()).await?;
     let mut member = Member { node: Arc::new(node), applied: Arc::default(), groups: Vec::new() };

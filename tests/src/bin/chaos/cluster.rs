@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 use vsync::Client;
 
-use crate::member::{CounterClient, GROUP, SECRET};
+use crate::member::{Counts, SECRET, Standing};
 
 /// How long a member may take to be one.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,6 +19,8 @@ pub(crate) struct Cluster {
     addresses: Vec<String>,
     members: Vec<Member>,
     started: usize,
+    /// What every other member keeps instead of applying it.
+    cold: Option<usize>,
 }
 
 struct Member {
@@ -29,9 +31,9 @@ struct Member {
 
 impl Cluster {
     /// So many members, ready.
-    pub(crate) async fn start(size: usize) -> Result<Cluster, String> {
+    pub(crate) async fn start(size: usize, cold: Option<usize>) -> Result<Cluster, String> {
         let addresses = addresses(size)?;
-        let mut cluster = Cluster { addresses, members: Vec::new(), started: 0 };
+        let mut cluster = Cluster { addresses, members: Vec::new(), started: 0, cold };
         for index in 0..size {
             let member = cluster.spawn(index, index == 0).await?;
             cluster.members.push(member);
@@ -44,6 +46,10 @@ impl Cluster {
         let name = format!("m{index}.{}", self.started);
         self.started += 1;
         let mut command = Command::new(std::env::current_exe().map_err(say)?);
+        if let Some(bytes) = self.cold {
+            let bytes = if index % 2 == 1 { bytes } else { 0 };
+            command.arg("--cold").arg(bytes.to_string());
+        }
         command.arg("--member").arg(name).arg(&self.addresses[index]);
         if first {
             command.arg("bootstrap");
@@ -69,15 +75,15 @@ impl Cluster {
         self.members.len()
     }
 
-    /// How many requests each coordinates.
-    pub(crate) async fn loads(&mut self) -> Result<Vec<u64>, String> {
-        let mut loads = Vec::new();
+    /// How each of them is.
+    pub(crate) async fn standings(&mut self) -> Result<Vec<Standing>, String> {
+        let mut standings = Vec::new();
         for member in &mut self.members {
-            member.input.write_all(b"load\n").await.map_err(|error| error.to_string())?;
+            member.input.write_all(b"how\n").await.map_err(|error| error.to_string())?;
             let line = member.line().await?;
-            loads.push(line.parse().map_err(|_| format!("{line:?} is no number"))?);
+            standings.push(Standing::read(&line).ok_or(format!("{line:?} is no standing"))?);
         }
-        Ok(loads)
+        Ok(standings)
     }
 
     /// `kill -9`.
@@ -92,9 +98,9 @@ impl Cluster {
     }
 
     /// A client that knows all their addresses.
-    pub(crate) async fn client(&self) -> Result<CounterClient, String> {
+    pub(crate) async fn client<C: Counts>(&self) -> Result<C, String> {
         let client = Client::connect(self.addresses.clone(), SECRET).await;
-        Ok(client.map_err(|error| error.to_string())?.group(GROUP))
+        Ok(C::of(&client.map_err(|error| error.to_string())?))
     }
 }
 

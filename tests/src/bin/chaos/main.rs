@@ -13,6 +13,7 @@ mod spread;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use member::{BackedClient, CounterClient};
 
 /// Kills real processes and judges what clients were told.
 #[derive(Clone, Debug, Parser)]
@@ -39,6 +40,11 @@ struct Args {
     /// about that, computing, for `spread`.
     #[arg(long, default_value_t = 5_000)]
     work: u64,
+    /// For `requests`: the primary coordinates all of them, and every other member is a cold
+    /// backup, which keeps so many bytes of updates instead of applying them. A member whom clients
+    /// ask stays awake: take fewer clients than members.
+    #[arg(long, value_name = "BYTES")]
+    cold: Option<usize>,
     /// This process is a member: its name, its address, and those of the others.
     #[arg(long, hide = true, num_args = 3.., value_names = ["NAME", "ADDRESS", "SEEDS"])]
     member: Option<Vec<String>>,
@@ -56,8 +62,11 @@ enum Scenario {
 async fn main() -> ExitCode {
     let args = Args::parse();
     let done = match (&args.member, args.scenario) {
-        (Some(member), _) => member::run(member).await,
-        (None, Scenario::Requests) => requests::run(&args).await,
+        (Some(member), _) => member::run(member, args.cold).await,
+        (None, Scenario::Requests) => match args.cold {
+            None => requests::run::<CounterClient>(&args).await,
+            Some(_) => requests::run::<BackedClient>(&args).await,
+        },
         (None, Scenario::Spread) => spread::run(&args).await,
     };
     match done {

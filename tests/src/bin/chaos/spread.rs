@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use vsync_tests::println;
 
 use crate::Args;
 use crate::cluster::Cluster;
-use crate::member::spin;
+use crate::member::{CounterClient, spin};
 
 pub(crate) async fn run(args: &Args) -> Result<(), String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -17,11 +18,11 @@ pub(crate) async fn run(args: &Args) -> Result<(), String> {
     let most = cores as u128 * 1_000_000 / alone.max(1);
     println!("these compute {most} a second at most, shared by members and clients");
     for &size in &args.members {
-        let cluster = Cluster::start(size).await?;
+        let cluster = Cluster::start(size, None).await?;
         let end = Instant::now() + Duration::from_secs(args.seconds);
         let mut working = JoinSet::new();
         for _ in 0..args.clients {
-            let (client, work) = (cluster.client().await?, args.work);
+            let (client, work) = (cluster.client::<CounterClient>().await?, args.work);
             working.spawn(async move {
                 let mut answered = 0_u64;
                 while Instant::now() < end {

@@ -14,6 +14,7 @@ use vsync_core::wire::Micros;
 use vsync_history::draw::{Options, draw};
 use vsync_history::event::Event;
 use vsync_history::{History, check};
+use vsync_tests::println;
 
 /// Draws the figures of the book.
 #[derive(Parser)]
