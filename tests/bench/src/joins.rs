@@ -189,6 +189,7 @@ fn quinn(threads: usize) -> Result<f64, String> {
         level: Level::Stable,
         in_flight: 0,
         threads,
+        encrypted: false,
         history: None,
     };
     let outcome = cluster::run(System::Quinn, &workload)?;

@@ -260,6 +260,10 @@ pub(crate) struct Workload {
     /// Bytes that each member may have under way; as shipped if not given (`1M`, powers of 1024).
     #[arg(long, value_parser = bytes)]
     pub(crate) window: Option<u64>,
+    /// OmniPaxos and openraft: over the transport that ours runs on, encrypted, instead of TCP.
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) encrypted: bool,
     /// Write the members' histories here.
     #[arg(long)]
     pub(crate) history: Option<String>,
@@ -467,9 +471,9 @@ pub(crate) enum Level {
 pub(crate) enum System {
     /// This project, through its public API.
     Vsync,
-    /// Total order in memory over TCP (crate).
+    /// Total order in memory (crate).
     Omnipaxos,
-    /// Raft in memory over TCP (crate).
+    /// Raft in memory (crate).
     Openraft,
     /// Unreliable UDP multicast: no order, no loss recovery.
     Udp,

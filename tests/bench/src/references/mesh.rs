@@ -1,9 +1,12 @@
-//! A full mesh of TCP connections between members: a length and postcard for each message, and one
-//! write for all that waits for a member.
+//! A full mesh of connections between members: a length and postcard for each message, and one
+//! write for all that waits for a member. Over TCP as a rule; where a run asks for it over the
+//! transport that ours runs on, so that both are encrypted.
+
+mod encrypted;
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,15 +15,53 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::options::Workload;
+use encrypted::{Peer, Process};
+
 /// Bytes asked of a socket at once.
 const READ: usize = 256 * 1024;
 /// Bytes of a message's length.
 const LENGTH: usize = 4;
 
+/// Where a member is connected to, before it knows the others.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Encrypted(Process),
+}
+
+impl Listener {
+    /// Binds a port for member `me`.
+    pub(crate) async fn bind(workload: &Workload, me: usize) -> Result<Listener, String> {
+        Ok(match workload.encrypted {
+            false => Listener::Tcp(TcpListener::bind("127.0.0.1:0").await.map_err(text)?),
+            true => Listener::Encrypted(Process::start(me).await?),
+        })
+    }
+
+    /// Where others find it.
+    pub(crate) fn address(&self) -> Result<String, String> {
+        match self {
+            Listener::Tcp(listener) => Ok(listener.local_addr().map_err(text)?.to_string()),
+            Listener::Encrypted(process) => Ok(process.address()),
+        }
+    }
+}
+
+/// What a run says of its connections.
+pub(crate) fn transport(workload: &Workload) -> String {
+    let how = match workload.encrypted {
+        false => "TCP, no encryption; TCP_NODELAY",
+        true => "QUIC, TLS 1.3, mutual authentication: what ours runs on",
+    };
+    format!("{how}; one write per pass and peer")
+}
+
 /// The side that sends. What is sent waits for [`flush`](Mesh::flush).
 pub(crate) struct Mesh<M> {
     links: Vec<Option<Link>>,
+    /// Written to sockets.
     wire: u64,
+    process: Option<Process>,
     messages: PhantomData<fn(M)>,
 }
 
@@ -29,15 +70,21 @@ pub(crate) type Inbox<M> = UnboundedReceiver<Vec<M>>;
 
 /// To one other member.
 struct Link {
-    socket: OwnedWriteHalf,
+    to: To,
     /// Not yet taken by the socket, from `begin` on.
     waiting: Vec<u8>,
     begin: usize,
 }
 
+/// What takes a link's bytes.
+enum To {
+    Socket(OwnedWriteHalf),
+    Peer(Peer),
+}
+
 /// Connects member `me` with all others.
 pub(crate) async fn connect<M>(
-    listener: &TcpListener,
+    listener: Listener,
     me: usize,
     peers: &[String],
 ) -> Result<(Mesh<M>, Inbox<M>), String>
@@ -46,18 +93,46 @@ where
 {
     let (received, inbox) = unbounded_channel();
     let mut links: Vec<Option<Link>> = peers.iter().map(|_| None).collect();
+    let process = match listener {
+        Listener::Tcp(listener) => {
+            over_tcp(&listener, me, peers, &received, &mut links).await?;
+            None
+        }
+        Listener::Encrypted(process) => {
+            let (others, early) = process.connect(me, peers).await?;
+            for (place, peer) in others {
+                let link = links.get_mut(place).ok_or("a stranger connects")?;
+                *link = Some(Link { to: To::Peer(peer), waiting: Vec::new(), begin: 0 });
+            }
+            process.receive(early, received);
+            Some(process)
+        }
+    };
+    Ok((Mesh { links, wire: 0, process, messages: PhantomData }, inbox))
+}
+
+async fn over_tcp<M>(
+    listener: &TcpListener,
+    me: usize,
+    peers: &[String],
+    received: &UnboundedSender<Vec<M>>,
+    links: &mut [Option<Link>],
+) -> Result<(), String>
+where
+    M: DeserializeOwned + Send + 'static,
+{
     // Each connects to those before it, and says who it is.
     for (peer, address) in peers.iter().enumerate().take(me) {
         let mut socket = TcpStream::connect(address).await.map_err(text)?;
         socket.write_all(&(me as u32).to_le_bytes()).await.map_err(text)?;
-        links[peer] = Some(link(socket, &received)?);
+        links[peer] = Some(link(socket, received)?);
     }
     for _ in me + 1..peers.len() {
         let (mut socket, _) = listener.accept().await.map_err(text)?;
         let peer = socket.read_u32_le().await.map_err(text)? as usize;
-        *links.get_mut(peer).ok_or("a stranger connects")? = Some(link(socket, &received)?);
+        *links.get_mut(peer).ok_or("a stranger connects")? = Some(link(socket, received)?);
     }
-    Ok((Mesh { links, wire: 0, messages: PhantomData }, inbox))
+    Ok(())
 }
 
 fn link<M>(socket: TcpStream, received: &UnboundedSender<Vec<M>>) -> Result<Link, String>
@@ -72,7 +147,7 @@ where
             eprintln!("mesh: {why}");
         }
     });
-    Ok(Link { socket, waiting: Vec::new(), begin: 0 })
+    Ok(Link { to: To::Socket(socket), waiting: Vec::new(), begin: 0 })
 }
 
 /// Takes a connection's messages until it ends.
@@ -88,19 +163,24 @@ where
             Ok(0) | Err(_) => return Ok(()),
             Ok(_) => (),
         }
-        let (mut messages, mut rest) = (Vec::new(), &buffer[..]);
-        while let Some((length, after)) = rest.split_first_chunk::<LENGTH>() {
-            let length = u32::from_le_bytes(*length) as usize;
-            let Some((message, after)) = after.split_at_checked(length) else { break };
-            messages.push(postcard::from_bytes(message).map_err(text)?);
-            rest = after;
-        }
-        let used = buffer.len() - rest.len();
+        let (messages, used) = cut(&buffer)?;
         buffer.drain(..used);
         if !messages.is_empty() && received.send(messages).is_err() {
             return Ok(());
         }
     }
+}
+
+/// The messages that are there whole, and how many bytes they take.
+fn cut<M: DeserializeOwned>(buffer: &[u8]) -> Result<(Vec<M>, usize), String> {
+    let (mut messages, mut rest) = (Vec::new(), buffer);
+    while let Some((length, after)) = rest.split_first_chunk::<LENGTH>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((message, after)) = after.split_at_checked(length) else { break };
+        messages.push(postcard::from_bytes(message).map_err(text)?);
+        rest = after;
+    }
+    Ok((messages, buffer.len() - rest.len()))
 }
 
 impl<M: Serialize> Mesh<M> {
@@ -134,9 +214,12 @@ impl<M: Serialize> Mesh<M> {
 
     /// Returns when a socket for which something waits takes more.
     pub(crate) async fn writable(&self) {
+        if self.process.is_some() {
+            return encrypted::room().await;
+        }
         poll_fn(|context| {
             let mut links = self.links.iter().flatten().filter(|link| link.waits());
-            match links.any(|link| link.socket.as_ref().poll_write_ready(context).is_ready()) {
+            match links.any(|link| link.is_writable(context)) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
@@ -146,13 +229,20 @@ impl<M: Serialize> Mesh<M> {
 
     /// Bytes written so far.
     pub(crate) fn wire(&self) -> u64 {
-        self.wire
+        self.process.as_ref().map_or(self.wire, Process::wire)
     }
 }
 
 impl Link {
     fn waits(&self) -> bool {
         self.begin < self.waiting.len()
+    }
+
+    fn is_writable(&self, context: &mut Context<'_>) -> bool {
+        match &self.to {
+            To::Socket(socket) => socket.as_ref().poll_write_ready(context).is_ready(),
+            To::Peer(peer) => peer.has_room(),
+        }
     }
 
     fn encode<M: Serialize>(&mut self, message: &M) -> Result<(), String> {
@@ -167,9 +257,16 @@ impl Link {
     }
 
     fn flush(&mut self) -> u64 {
+        let socket = match &self.to {
+            To::Socket(socket) => socket,
+            To::Peer(peer) => {
+                peer.send(&mut self.waiting);
+                return 0;
+            }
+        };
         let before = self.begin;
-        while self.waits() {
-            match self.socket.try_write(&self.waiting[self.begin..]) {
+        while self.begin < self.waiting.len() {
+            match socket.try_write(&self.waiting[self.begin..]) {
                 Ok(written) => self.begin += written,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 // The member has gone; whoever still needs it finds out by its silence.

@@ -1,4 +1,4 @@
-//! OmniPaxos: total order in memory, over TCP. A member is one event loop around the library:
+//! OmniPaxos: total order in memory. A member is one event loop around the library:
 //! what came in and what is to be proposed goes in, what is decided and what is to be sent comes
 //! out, and is written at once.
 //!
@@ -15,7 +15,6 @@ use omnipaxos::util::{LogEntry, NodeId};
 use omnipaxos::{ClusterConfig, CompactionErr, OmniPaxos, ServerConfig};
 use omnipaxos_storage::memory_storage::MemoryStorage;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::load::{Batch, Gauge, Load, Sink};
@@ -84,10 +83,9 @@ pub(crate) fn member(options: &MemberOptions) -> Result<(), String> {
 }
 
 async fn live(mut seat: Seat, workload: Workload, index: usize) -> Result<(), String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(text)?;
-    let address = listener.local_addr().map_err(text)?;
-    let peers = seat.announce(&address.to_string()).await?;
-    let (mesh, inbox) = mesh::connect(&listener, index, &peers).await?;
+    let listener = mesh::Listener::bind(&workload, index).await?;
+    let peers = seat.announce(&listener.address()?).await?;
+    let (mesh, inbox) = mesh::connect(listener, index, &peers).await?;
     let mut member = Member::new(&workload, index, mesh, inbox)?;
     seat.go().await?;
     timeout(PATIENCE, member.elect()).await.map_err(|_| "no leader was found")??;
@@ -327,7 +325,7 @@ fn settings(workload: &Workload) -> BTreeMap<String, String> {
     };
     let pairs = [
         ("version", "omnipaxos 0.2".to_owned()),
-        ("transport", "TCP, no encryption; TCP_NODELAY; one write per pass and peer".to_owned()),
+        ("transport", mesh::transport(workload)),
         ("storage", "in memory (omnipaxos_storage), trimmed where all have it".to_owned()),
         ("batches", flow),
         ("flow control", format!("{} entries ahead of the slowest member", limit(workload))),

@@ -1,4 +1,4 @@
-//! openraft: Raft in memory, over TCP. An entry of the log is a batch of one sender's updates; a
+//! openraft: Raft in memory. An entry of the log is a batch of one sender's updates; a
 //! follower sends its batches to the leader, which writes them as they come, any number at once,
 //! and says when they are applied. The first member leads: where one member sends, it is the
 //! leader.
@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{Config, EmptyNode, SnapshotPolicy};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -89,10 +88,9 @@ pub(crate) fn member(options: &MemberOptions) -> Result<(), String> {
 }
 
 async fn live(mut seat: Seat, workload: Workload, index: usize) -> Result<(), String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(text)?;
-    let address = listener.local_addr().map_err(text)?;
-    let peers = seat.announce(&address.to_string()).await?;
-    let mut member = Member::new(&workload, index, &listener, &peers).await?;
+    let listener = mesh::Listener::bind(&workload, index).await?;
+    let peers = seat.announce(&listener.address()?).await?;
+    let mut member = Member::new(&workload, index, listener, &peers).await?;
     seat.go().await?;
     timeout(PATIENCE, member.elect()).await.map_err(|_| "no leader was found")??;
     let report = member.measure(&workload).await?;
@@ -103,7 +101,7 @@ impl Member {
     async fn new(
         workload: &Workload,
         index: usize,
-        listener: &TcpListener,
+        listener: mesh::Listener,
         peers: &[String],
     ) -> Result<Member, String> {
         let (mesh, inbox) = mesh::connect(listener, index, peers).await?;
@@ -290,7 +288,7 @@ fn settings(workload: &Workload) -> BTreeMap<String, String> {
     };
     let pairs = [
         ("version", "openraft 0.9".to_owned()),
-        ("transport", "TCP, no encryption; TCP_NODELAY; one write per pass and peer".to_owned()),
+        ("transport", mesh::transport(workload)),
         ("storage", format!("in memory, a snapshot every {} entries", keep(workload))),
         ("batches", flow),
         ("replication", format!("up to {ENTRIES} entries per call")),
