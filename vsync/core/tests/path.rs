@@ -421,6 +421,32 @@ fn who_has_overdrawn_its_credit_goes_on_in_the_next_view() {
     assert!(sent >= 4 * WINDOW, "{sent} bytes of small updates, credit {}", caller.credit);
 }
 
+/// What nobody waits for is acknowledged later where an application says so, and what somebody
+/// waits for at once.
+#[test]
+fn acknowledgements_that_nobody_waits_for_may_be_relaxed() {
+    let mut net = Net::form(2);
+    // Whether 2 has said something so soon after the update; long before its next heartbeat.
+    let acked = |net: &mut Net, urgent: bool, after: u64| {
+        net.submit(1, Class::Total, "now both have just sent something");
+        net.run(5_000);
+        let said = |net: &Net| net.sent.get(&(2, 1)).copied();
+        let before = said(net);
+        let runs = vec![Run { class: Class::Total, level: Level::Optimistic, count: 1 }];
+        let body = update("x");
+        net.input(NodeId(1), Input::Submit { group: GROUP, runs, body, wall: 5, urgent });
+        net.run(after);
+        said(net) > before
+    };
+    assert!(acked(&mut net, false, 5_000));
+    net.input(NodeId(2), Input::Relax { acks: 50_000 });
+    assert!(!acked(&mut net, false, 40_000));
+    assert!(acked(&mut net, false, 60_000));
+    assert!(acked(&mut net, true, 3_000), "somebody waits");
+    net.input(NodeId(2), Input::Relax { acks: 0 });
+    assert!(acked(&mut net, false, 5_000));
+}
+
 /// Whoever takes nothing gets no more than is under way, however long that lasts; and all of it in
 /// the end.
 #[test]

@@ -16,6 +16,7 @@ mod transfer;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -43,10 +44,10 @@ use crate::report::GroupReport;
 const BURST: usize = 64;
 /// A peer whose backlog is below this has room for the next batch.
 const ROOM: usize = 256 * 1024;
-/// Microseconds by which what is due may be late at a node that is busy.
-const LATE: Micros = 4_000;
+/// By how much what is due may be late at a node that is busy.
+const LATE: Duration = Duration::from_millis(4);
 /// How soon to look again when no peer has room.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
 /// more is acknowledged in the groups that have more to hold, so their senders wait.
 const HELD: usize = 64 * 1024 * 1024;
@@ -87,6 +88,8 @@ pub(crate) struct Driver {
     /// Groups that have no quorum in sight.
     blocked: BTreeSet<GroupId>,
     left: Left,
+    /// By how much the engine may be late with acknowledgements that nobody waits for.
+    relaxed: Duration,
     /// What is in the outboxes.
     pile: Arc<Pile>,
     /// When groups have something to send that no caller has left, by the wall clock.
@@ -131,6 +134,7 @@ impl Driver {
             installed: Vec::new(),
             blocked: BTreeSet::new(),
             left: Left::default(),
+            relaxed: Duration::ZERO,
             pile: Arc::default(),
             alarms: BTreeSet::new(),
             held: 0,
@@ -184,7 +188,7 @@ impl Driver {
             self.tick(busy);
             self.look_around();
             self.ship();
-            if busy || self.left.is_gathering() {
+            if busy || self.left.goes_on(full) {
                 // Callers on the same thread get their turn, too.
                 tokio::task::yield_now().await;
             }
@@ -226,19 +230,34 @@ impl Driver {
             }
             return;
         }
-        if self.left.gathers(busy, &self.pile, std::time::Instant::now()) {
+        if self.left.is_dear() && (self.pile.has(Wait::Others) || self.left.is_hurried()) {
+            self.submit_for(Wait::Others);
+            self.step(Input::Close);
+            self.left.closed();
+        }
+        if self.left.gathers(busy, behind, &self.pile, std::time::Instant::now()) {
             if self.engine.is_waited_for() {
                 self.step(Input::Close);
                 self.left.closed();
             }
             return;
         }
-        let begun = Instant::now();
+        let before = self.frames.len();
         for group in self.left.take(behind) {
             self.submit(group);
         }
         self.step(Input::Close);
-        self.left.gone(begun.elapsed());
+        self.left.gone(self.frames.len() - before);
+        self.relax();
+    }
+
+    /// Where batches are far apart acknowledgements wait for the next one.
+    fn relax(&mut self) {
+        let patience = self.left.patience();
+        if patience.abs_diff(self.relaxed) > self.relaxed / 4 {
+            self.relaxed = patience;
+            self.step(Input::Relax { acks: patience.as_micros() as Micros });
+        }
     }
 
     /// Submits for the groups in which that is waited for.
@@ -255,8 +274,8 @@ impl Driver {
     /// wait a little: most of it is acknowledgements, and they ride on the batch that comes.
     fn tick(&mut self, busy: bool) {
         let Some(due) = self.engine.deadline() else { return };
-        let patience = if busy || self.left.is_gathering() { LATE } else { 0 };
-        if due + patience <= self.clock.now() {
+        let patience = if busy || self.left.is_gathering() { LATE } else { Duration::ZERO };
+        if due + patience.as_micros() as Micros <= self.clock.now() {
             self.step(Input::Tick);
         }
     }
@@ -268,7 +287,8 @@ impl Driver {
     fn wake_at(&self, full: bool) -> Option<Instant> {
         let deadline = self.engine.deadline().map(|at| self.clock.instant(at));
         let look = full.then(|| Instant::now() + LOOK_AGAIN);
-        [deadline, look, self.alarm_at()].into_iter().flatten().min()
+        let gathered = self.left.due().map(Instant::from_std);
+        [deadline, look, self.alarm_at(), gathered].into_iter().flatten().min()
     }
 
     fn event(&mut self, event: Event) {

@@ -16,6 +16,11 @@ impl Frames {
         self.list.push((peer, class(traffic), frame));
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Sends them all, in order.
     pub(crate) fn ship(&mut self, transport: &dyn Transport) {
         for (peer, class, frame) in self.list.drain(..) {

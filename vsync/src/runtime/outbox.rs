@@ -36,7 +36,7 @@ pub(crate) struct Parcel {
     pub(crate) count: u64,
     /// Who waits for an answer: index of the update within this parcel, in rising order.
     pub(crate) waiters: Vec<(u64, Waiter)>,
-    /// Whether somebody waits for stability.
+    /// Whether somebody waits for others: for a position, or for stability.
     pub(crate) urgent: bool,
     /// What is waited for.
     pub(crate) wait: Wait,
@@ -297,10 +297,11 @@ impl State {
         let before = parcel.wait;
         let turn = match tell {
             Some(Tell::Answer(waiter)) => {
-                parcel.urgent |= waiter.urgent();
                 // What was sent before and needs a position comes first.
                 let after = parcel.runs.iter().any(|run| run.class == Class::Total);
                 let wait = if after { Wait::Others } else { wait(method, &waiter) };
+                // A position is waited for, too: the sequencer must know that somebody does.
+                parcel.urgent |= wait == Wait::Others;
                 parcel.wait = parcel.wait.max(wait);
                 parcel.waiters.push((index, waiter));
                 None

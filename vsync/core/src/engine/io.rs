@@ -165,6 +165,13 @@ pub enum Input {
         /// The group.
         group: GroupId,
     },
+    /// From now on acknowledgements that nobody waits for may be owed for so much longer than
+    /// [`EngineConfig::ack_delay`]: where an application lets updates gather for long, they ride on
+    /// its batches. At most `change_retry`: members that hear nothing for longer send again.
+    Relax {
+        /// So much longer.
+        acks: Micros,
+    },
     /// The application cannot keep up with what is delivered (`on`), or can again. Until then
     /// nothing that comes is acknowledged, so the others' windows fill and they wait. What is here
     /// counts in view changes, and others' updates become stable with the acknowledgements of a

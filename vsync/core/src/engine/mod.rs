@@ -36,7 +36,10 @@ const NAMED: usize = 64;
 /// All groups of one node.
 #[derive(Clone, Debug)]
 pub struct Engine {
+    /// With how long an acknowledgement may be owed at present.
     config: EngineConfig,
+    /// How long it may be owed otherwise.
+    ack_delay: Micros,
     groups: BTreeMap<GroupId, Group>,
     /// Of groups that this node has left: the latest view known to be decided.
     left: BTreeMap<(GroupId, u32), ViewNumber>,
@@ -81,6 +84,7 @@ impl Engine {
         let detector = Detector::new(&config);
         Engine {
             changes: Changes::new(config.changes),
+            ack_delay: config.ack_delay,
             config,
             groups: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -120,6 +124,9 @@ impl Engine {
                 }
             }
             Input::Tick => self.tick(now, out),
+            Input::Relax { acks } => {
+                self.config.ack_delay = self.ack_delay + acks.min(self.config.change_retry);
+            }
             input => self.command(now, input, out),
         }
         loop {
@@ -215,6 +222,7 @@ impl Engine {
             | Input::Disconnected { .. }
             | Input::Ended { .. }
             | Input::Frame { .. }
+            | Input::Relax { .. }
             | Input::Close
             | Input::Tick => {}
         }

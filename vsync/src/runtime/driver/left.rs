@@ -18,33 +18,42 @@ const SPREAD: usize = 64;
 const TURNS: u32 = 32;
 /// Nor for longer, where turns take their time.
 const LONGEST: Duration = Duration::from_millis(1);
-/// What the last batches took to go out is taken for a measure, where that is much: updates in a
-/// thousand groups are a thousand batches, and nothing but batches would go out if each of them
-/// were not given the time to fill. Gathering takes so many times as long,
-const SHARE: u32 = 4;
+/// Updates in a thousand groups are a thousand batches, and nothing but batches would go out if each
+/// of them were not given the time to fill. So many frames as went out last take so much of
+/// gathering each: a node that sends one takes in those of all others, and what is said of them, at
+/// five to ten microseconds each, and most of the time must be left for the updates themselves. It
+/// is frames that are counted: a clock would also count what other processes took,
+const FRAME: Duration = Duration::from_micros(64);
 /// and no longer than this.
-const FULL: Duration = Duration::from_millis(20);
+const FULL: Duration = Duration::from_millis(200);
+/// What is given less time is no reason to let those wait who have no more to send.
+const DEAR: Duration = Duration::from_millis(4);
+/// A node that is behind with what it receives sends no dear batches, for no longer than this: the
+/// others would be behind, too, and all would have time for nothing but frames.
+const CALM: Duration = Duration::from_secs(1);
 /// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
 /// task go first once.
 const IDLE: u32 = 2;
 /// Groups that are submitted for in one turn while frames wait to be taken in: what one of them
-/// sends brings back more frames than one, so a node that sends to a thousand groups would fall
+/// sends brings back more frames than one, so a node that sends to ten thousand groups would fall
 /// behind what comes in until it hears nobody in time. Those that wait gather more meanwhile, for
-/// the same cost.
-const CROWDED: usize = 4;
+/// the same cost. Not fewer: what is said of others' batches in the other groups goes out with
+/// each turn, and would go alone.
+const CROWDED: usize = 1024;
 
 /// Groups whose callers have left updates that are not submitted yet.
 #[derive(Default)]
 pub(super) struct Left {
     groups: BTreeSet<GroupId>,
-    /// The last of them that was taken, where others had to wait.
+    /// The last of them that was taken.
     served: Option<GroupId>,
     /// How it is waited for more; `None` if it is not.
     gathered: Option<Gathered>,
-    /// Some of those whose turn it was had to wait: nothing gathers before they have gone out.
-    crowded: bool,
-    /// How long the last batches took to go out.
-    cost: Duration,
+    /// So many of those whose turn it was had to wait: nothing gathers before they have gone out.
+    crowded: usize,
+    /// How many frames went out the last time, and in this round so far.
+    frames: u32,
+    begun: u32,
     /// Bytes that were submitted and have not gone out yet.
     open: usize,
     /// Somebody waits who has left nothing.
@@ -70,7 +79,7 @@ impl Left {
         self.groups.insert(group);
     }
 
-    /// Whether more is waited for, for no longer than a few turns.
+    /// Whether more is waited for.
     pub(super) fn is_gathering(&self) -> bool {
         self.gathered.is_some()
     }
@@ -78,7 +87,32 @@ impl Left {
     /// Whether the next turn comes at once, whatever happens: something gathers, or is still to be
     /// submitted and there is room for it.
     pub(super) fn goes_on(&self, full: bool) -> bool {
-        self.is_gathering() || !(full || self.groups.is_empty())
+        match self.gathered {
+            Some(gathered) => gathered.idle < IDLE,
+            None => !(full || self.groups.is_empty()),
+        }
+    }
+
+    /// When what gathers goes at the latest, though no more comes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let gathered = self.gathered.filter(|gathered| gathered.idle >= IDLE)?;
+        Some(gathered.since? + self.owed())
+    }
+
+    /// By how much acknowledgements that nobody waits for may be late: batches on which they could
+    /// ride are so far apart.
+    pub(super) fn patience(&self) -> Duration {
+        if self.is_dear() { self.owed() } else { Duration::ZERO }
+    }
+
+    /// Whether batches are dear, so that those who are waited for go alone.
+    pub(super) fn is_dear(&self) -> bool {
+        self.owed() >= DEAR
+    }
+
+    /// How long gathering takes at least.
+    fn owed(&self) -> Duration {
+        FRAME.saturating_mul(self.frames).min(FULL)
     }
 
     /// There is no room for what gathers: no turn is taken for it until there is.
@@ -106,27 +140,38 @@ impl Left {
         self.hurried = true;
     }
 
-    /// All that was submitted has gone out; what callers have left gathers on.
-    pub(super) fn closed(&mut self) {
-        self.open = 0;
+    /// Whether somebody waits for others who has left nothing here.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.hurried
     }
 
-    /// All that was submitted has gone out, which took so long.
-    pub(super) fn gone(&mut self, took: Duration) {
+    /// All that was submitted has gone out; what callers have left gathers on.
+    pub(super) fn closed(&mut self) {
         (self.open, self.hurried) = (0, false);
-        self.cost = if self.crowded { self.cost + took } else { took };
+    }
+
+    /// All that was submitted has gone out, in so many frames.
+    pub(super) fn gone(&mut self, frames: usize) {
+        (self.open, self.hurried) = (0, false);
+        self.begun = self.begun.saturating_add(u32::try_from(frames).unwrap_or(u32::MAX));
+        if self.crowded == 0 {
+            self.frames = std::mem::take(&mut self.begun);
+        }
     }
 
     /// Whether to let callers leave more before their updates go out: not where one of them waits
     /// for others, and only as long as more comes. What a batch costs is then shared by all of it
     /// (Nagle's idea, without his timer: an idle sender's update goes out after two turns of the
-    /// others).
+    /// others). Where batches are dear they are given their time whether more comes or not: who
+    /// sends to a thousand groups may stand before one of them that has no credit, and what is said
+    /// of others' batches can go with the own ones.
     ///
-    /// `pile` is what callers have left.
-    pub(super) fn gathers(&mut self, busy: bool, pile: &Pile, now: Instant) -> bool {
+    /// `pile` is what callers have left; `behind` whether there is more to take in.
+    pub(super) fn gathers(&mut self, busy: bool, behind: bool, pile: &Pile, now: Instant) -> bool {
         let before = self.gathered.take().unwrap_or_default();
         let Gathered { bytes: before, idle, turns, since } = before;
-        if self.hurried || self.crowded || pile.has(Wait::Others) {
+        let awaited = pile.has(Wait::Others) && !self.is_dear();
+        if self.hurried || self.crowded > 0 || awaited {
             return false;
         }
         let bytes = self.open + pile.bytes();
@@ -134,40 +179,46 @@ impl Left {
         let most = GATHER * self.groups.len().clamp(1, SPREAD);
         let since = since.unwrap_or(now);
         let gathering = now.duration_since(since);
-        let paid = gathering >= (self.cost * SHARE).min(FULL);
+        let paid = gathering >= self.owed();
         let long = (turns >= TURNS || gathering > LONGEST) && paid;
-        let more = bytes > 0 && bytes < most && idle < IDLE && !long;
+        let more = match self.is_dear() {
+            true => !paid || (behind && gathering < CALM),
+            false => bytes > 0 && idle < IDLE && !long,
+        };
+        let more = more && bytes < most;
         self.gathered =
             more.then_some(Gathered { bytes, idle, turns: turns + 1, since: Some(since) });
         more
     }
 
     /// Takes the groups whose turn it is: all of them, or where the node is behind with what it
-    /// receives, a few, and the next ones the next time.
+    /// receives, some, and the next ones the next time, until all have had theirs.
     pub(super) fn take(&mut self, behind: bool) -> Vec<GroupId> {
         self.gathered = None;
-        self.crowded = behind && self.groups.len() > CROWDED;
-        if !self.crowded {
-            return std::mem::take(&mut self.groups).into_iter().collect();
+        if self.crowded == 0 {
+            self.crowded = self.groups.len();
         }
+        let slice = if behind { CROWDED } else { self.crowded };
         let after = self.served.map_or(Bound::Unbounded, Bound::Excluded);
         let beyond = self.groups.range((after, Bound::Unbounded)).chain(&self.groups);
-        let next: Vec<GroupId> = beyond.take(CROWDED).copied().collect();
+        let count = slice.min(self.crowded).min(self.groups.len());
+        let next: Vec<GroupId> = beyond.take(count).copied().collect();
         for group in &next {
             self.groups.remove(group);
             self.served = Some(*group);
         }
+        self.crowded = if self.groups.is_empty() { 0 } else { self.crowded - next.len() };
         next
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use vsync_core::wire::GroupId;
 
-    use super::{CROWDED, FULL, GATHER, IDLE, LONGEST, Left, TURNS};
+    use super::{CALM, CROWDED, FRAME, FULL, GATHER, IDLE, LONGEST, Left, TURNS};
     use crate::runtime::outbox::Wait;
     use crate::runtime::pile::Pile;
 
@@ -178,23 +229,24 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_behind_submits_for_a_few_groups_in_turn() {
-        let mut left = left(10);
-        let first = left.take(true);
-        assert_eq!(first, (1..=CROWDED as u64).map(GroupId).collect::<Vec<_>>());
+    fn whoever_is_behind_submits_for_some_in_turn() {
+        const SOME: u64 = CROWDED as u64;
+        let ids = |numbers: std::ops::RangeInclusive<u64>| numbers.map(GroupId).collect::<Vec<_>>();
+        let mut left = left(2 * SOME + 2);
+        assert_eq!(left.take(true), ids(1..=SOME));
         left.add(GroupId(1));
-        let second = left.take(true);
-        assert_eq!(second, (5..=8).map(GroupId).collect::<Vec<_>>());
-        // Round the corner.
-        (2..=4).for_each(|group| left.add(GroupId(group)));
-        assert_eq!(left.take(true), [9, 10, 1, 2].map(GroupId));
-        assert_eq!(left.take(true), [3, 4].map(GroupId), "all that is left");
+        assert_eq!(left.take(true), ids(SOME + 1..=2 * SOME));
+        let now = Instant::now();
+        assert!(!left.gathers(true, true, &pile(100, Wait::Nobody), now), "others wait");
+        assert_eq!(left.take(true), ids(2 * SOME + 1..=2 * SOME + 2), "the round is over");
+        assert!(left.gathers(true, false, &pile(100, Wait::Nobody), now));
+        assert_eq!(left.take(true), ids(1..=1), "round the corner");
         assert!(left.take(false).is_empty());
     }
 
     #[test]
     fn whoever_is_not_behind_submits_for_all() {
-        assert_eq!(left(10).take(false).len(), 10);
+        assert_eq!(left(2 * CROWDED as u64).take(false).len(), 2 * CROWDED);
     }
 
     /// Callers have left so many bytes, and somebody waits for that.
@@ -209,16 +261,16 @@ mod tests {
         let (mut left, now) = (left(1), Instant::now());
         let pile = pile(100, Wait::Nobody);
         for _ in 0..IDLE {
-            assert!(left.gathers(false, &pile, now));
+            assert!(left.gathers(false, false, &pile, now));
         }
-        assert!(!left.gathers(false, &pile, now));
+        assert!(!left.gathers(false, false, &pile, now));
         assert!(!left.is_gathering());
     }
 
     #[test]
     fn what_gathers_takes_no_turn_while_there_is_no_room() {
         let (mut left, now) = (left(1), Instant::now());
-        assert!(left.gathers(true, &pile(100, Wait::Nobody), now));
+        assert!(left.gathers(true, false, &pile(100, Wait::Nobody), now));
         assert!(left.goes_on(false));
         left.has_no_room();
         assert!(!left.goes_on(true), "the driver would spin");
@@ -227,7 +279,7 @@ mod tests {
 
     #[test]
     fn nobody_who_waits_waits_for_others() {
-        assert!(!left(2).gathers(true, &pile(100, Wait::Others), Instant::now()));
+        assert!(!left(2).gathers(true, false, &pile(100, Wait::Others), Instant::now()));
     }
 
     #[test]
@@ -237,7 +289,7 @@ mod tests {
         let mut turns = 0;
         loop {
             pile.left(10, Wait::Nobody, Wait::Nobody);
-            if !left.gathers(true, &pile, now) {
+            if !left.gathers(true, false, &pile, now) {
                 break;
             }
             turns += 1;
@@ -245,27 +297,64 @@ mod tests {
         assert_eq!(turns, TURNS);
     }
 
-    #[test]
-    fn what_takes_long_to_go_out_gathers_for_longer() {
-        let (mut left, now) = (left(1), Instant::now());
-        left.gone(Duration::from_secs(1));
-        let pile = pile(100, Wait::Nobody);
-        for _ in 0..=TURNS {
-            assert!(left.gathers(true, &pile, now + LONGEST * 2));
-        }
-        assert!(!left.gathers(true, &pile, now + LONGEST * 2 + FULL * 2), "that is long enough");
-        left.gone(Duration::from_secs(1));
-        pile.left(GATHER, Wait::Nobody, Wait::Nobody);
-        assert!(!left.gathers(true, &pile, now), "that is enough for a batch");
+    /// A node whose last batches were so many frames.
+    fn after(frames: usize) -> Left {
+        let mut left = left(1);
+        left.gone(frames);
+        left
     }
 
     #[test]
-    fn nothing_gathers_while_others_wait_for_their_turn() {
-        let (mut left, now) = (left(10), Instant::now());
+    fn what_goes_out_in_many_frames_gathers_for_longer_and_takes_no_turns_meanwhile() {
+        let (mut left, now) = (after(3_000), Instant::now());
+        let pile = pile(100, Wait::Nobody);
+        for _ in 0..=TURNS {
+            assert!(left.gathers(false, false, &pile, now + LONGEST * 2));
+        }
+        assert!(!left.goes_on(false), "nothing more comes");
+        assert_eq!(left.due(), Some(now + LONGEST * 2 + 3_000 * FRAME));
+        assert!(!left.gathers(false, false, &pile, now + LONGEST * 2 + FULL), "long enough");
+        left.gone(3);
+        assert!(!left.is_dear() && left.patience().is_zero());
+    }
+
+    #[test]
+    fn what_is_dear_and_full_goes_at_once() {
+        let (mut left, now) = (after(3_000), Instant::now());
+        assert!(!left.gathers(false, true, &pile(GATHER, Wait::Nobody), now));
+    }
+
+    #[test]
+    fn whoever_is_behind_sends_nothing_dear_but_not_for_ever() {
+        let (mut left, now) = (after(3_000), Instant::now());
+        let pile = pile(100, Wait::Nobody);
+        assert!(left.gathers(true, true, &pile, now));
+        assert!(left.gathers(true, true, &pile, now + FULL));
+        assert!(left.gathers(true, true, &pile, now + CALM / 2));
+        assert!(!left.gathers(true, true, &pile, now + CALM));
+        assert!(left.gathers(true, true, &pile, now));
+        assert!(!left.gathers(true, false, &pile, now + FULL), "no longer behind");
+    }
+
+    #[test]
+    fn whoever_is_waited_for_goes_alone_where_batches_are_dear() {
+        let (mut left, now) = (after(3_000), Instant::now());
+        assert!(left.gathers(true, false, &pile(100, Wait::Others), now));
+        left.hurry();
+        assert!(left.is_hurried());
+        left.closed();
+        assert!(left.gathers(true, false, &pile(100, Wait::Nobody), now));
+    }
+
+    #[test]
+    fn the_frames_of_a_round_are_counted_together() {
+        let mut left = left(CROWDED as u64 + 1);
         left.take(true);
-        assert!(!left.gathers(true, &pile(100, Wait::Nobody), now));
-        left.take(false);
-        assert!(left.gathers(true, &pile(100, Wait::Nobody), now));
+        left.gone(3_000);
+        assert!(!left.is_dear(), "it is not over");
+        left.take(true);
+        left.gone(3);
+        assert_eq!(left.owed(), FULL.min(3_003 * FRAME));
     }
 
     #[test]
@@ -275,15 +364,15 @@ mod tests {
         left.submitted(100);
         // What was submitted is no longer with its callers, and gathers all the same.
         let pile = pile(100, Wait::Nobody);
-        assert!(left.gathers(true, &pile, now));
+        assert!(left.gathers(true, false, &pile, now));
         left.submitted(2 * GATHER);
-        assert!(!left.gathers(true, &pile, now), "that is enough for a batch");
+        assert!(!left.gathers(true, false, &pile, now), "that is enough for a batch");
         assert_eq!(left.take(false), [GroupId(2)]);
-        left.gone(Duration::ZERO);
+        left.gone(3);
         let empty = Pile::default();
-        assert!(!left.gathers(true, &empty, now), "there is nothing");
+        assert!(!left.gathers(true, false, &empty, now), "there is nothing");
         left.submitted(100);
         left.hurry();
-        assert!(!left.gathers(true, &empty, now), "a flush waits");
+        assert!(!left.gathers(true, false, &empty, now), "a flush waits");
     }
 }
