@@ -18,8 +18,8 @@ const SPREAD: usize = 64;
 const TURNS: u32 = 32;
 /// Nor for longer, where turns take their time.
 const LONGEST: Duration = Duration::from_millis(1);
-/// Updates in a thousand groups are a thousand batches, and nothing but batches would go out if each
-/// of them were not given the time to fill. So many frames as went out last take so much of
+/// Updates in a thousand groups are a thousand batches, and nothing but batches would go out if
+/// each of them were not given the time to fill. So many frames as went out last take so much of
 /// gathering each: a node that sends one takes in those of all others, and what is said of them, at
 /// five to ten microseconds each, and most of the time must be left for the updates themselves. It
 /// is frames that are counted: a clock would also count what other processes took,
