@@ -69,7 +69,7 @@ async fn senders_wait_for_a_replica_that_falls_behind_and_other_groups_do_not() 
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(browsing.await.unwrap().unwrap(), 0, "nothing changes while it is read");
-    // One or two, if it waited until the replica was back; how many more there are is the machine's.
+    // One or two, if it waited until the replica was back; how many more is the machine's affair.
     assert!(bumps > 5, "the other group waited: {bumps} updates");
     assert!(most > LIMIT, "it did not fall behind: {most} bytes");
     assert!(most < LIMIT + 16 * 1024 * 1024, "nobody waited: {most} bytes");

@@ -179,24 +179,27 @@ fn groups(quick: bool, seconds: u64) -> Vec<Run> {
 }
 
 fn ratios(quick: bool, rounds: u32, seconds: u64) -> Vec<Run> {
-    // Slower and slower, as far as it was known when this was written.
+    // Slower and slower, as far as it was known when this was written. Twice where there is also a
+    // run behind the same encryption as ours.
     let all = [
-        System::Quinn,
-        System::Omnipaxos,
-        System::Openraft,
-        System::Udp,
-        System::Etcd,
-        System::Postgres,
-        System::Corosync,
+        (System::Quinn, ""),
+        (System::Omnipaxos, ""),
+        (System::Openraft, ""),
+        (System::Udp, ""),
+        (System::Omnipaxos, " --encrypted"),
+        (System::Openraft, " --encrypted"),
+        (System::Etcd, ""),
+        (System::Postgres, ""),
+        (System::Corosync, ""),
     ];
-    let one = |system: System| {
+    let one = |(system, how): (System, &str)| {
         // Awaited calls are compared where they are answered as ours are: in memory, by a quorum.
         let awaited = match system {
             System::Omnipaxos | System::Openraft => "--awaited 1024",
             _ => "--stream-only",
         };
         let line = format!(
-            "compare --json --against {system} {awaited} --rounds {rounds} --seconds {seconds}"
+            "compare --json --against {system} {awaited}{how} --rounds {rounds} --seconds {seconds}"
         );
         bench(system, 4 * u64::from(rounds) * (seconds + 5), &line)
     };

@@ -26,15 +26,25 @@ struct Comparison {
     ratio: Spread,
 }
 
+impl Document {
+    /// What stands below its point.
+    fn name(&self) -> String {
+        match self.streaming.workload.encrypted {
+            true => format!("{}, encrypted", self.against),
+            false => self.against.to_string(),
+        }
+    }
+}
+
 /// A point for each system, with the spread of the pairs.
 pub(super) fn plot(documents: &[Value]) -> Result<Plot, String> {
     let all: Vec<Document> = find(documents, "of `compare`", |fields| {
         fields.contains_key("against") && fields.contains_key("ratio")
     })?;
-    let mut systems: Vec<System> = Vec::new();
+    let mut systems: Vec<String> = Vec::new();
     let mut curves: BTreeMap<usize, BTreeMap<usize, Vec<Spread>>> = BTreeMap::new();
     for document in &all {
-        let system = document.against;
+        let system = document.name();
         let known = systems.iter().position(|known| *known == system);
         let place = known.unwrap_or_else(|| {
             systems.push(system);
@@ -62,10 +72,7 @@ pub(super) fn plot(documents: &[Value]) -> Result<Plot, String> {
     Ok(Plot {
         title: "Updates of ours applied at every member, for one of theirs".to_owned(),
         said: format!("{said}(median of the pairs; bars: least and most)"),
-        x: Side {
-            name: "against",
-            unit: Unit::Names(systems.iter().map(System::to_string).collect()),
-        },
+        x: Side { name: "against", unit: Unit::Names(systems) },
         y: Side { name: "ours ÷ theirs", unit: Unit::Factor },
         series: series.collect(),
         line: Some(1.0),
@@ -94,13 +101,16 @@ mod tests {
             document["awaited"] = awaited.into();
             document
         };
-        let documents = [document("quinn", 0.5, &[]), document("omnipaxos", 0.75, &[side(1, 0.5)])];
+        let mut encrypted = document("omnipaxos", 1.5, &[]);
+        encrypted["workload"]["encrypted"] = true.into();
+        let plain = document("omnipaxos", 0.75, &[side(1, 0.5)]);
+        let documents = [document("quinn", 0.5, &[]), plain, encrypted];
         let plot = plot(&documents).unwrap();
         assert!(plot.said.starts_with("4 members, all send, total, 100 bytes ("), "{}", plot.said);
         let [streaming, awaited] = &plot.series[..] else { panic!("two loads") };
-        assert_eq!(streaming.points.len(), 2);
+        assert_eq!(streaming.points.len(), 3);
         assert_eq!(awaited.label, "1 awaited in flight per sender");
         assert_eq!(awaited.points, [Point { x: 1.0, y: 0.5, low: 0.25, high: 1.0 }]);
-        assert!(draw::svg(&[plot]).unwrap().contains("omnipaxos"));
+        assert!(draw::svg(&[plot]).unwrap().contains("omnipaxos, encrypted"));
     }
 }
