@@ -495,7 +495,7 @@ impl Driver {
             let mut out = std::mem::take(&mut self.out);
             self.engine.handle(now, input, &mut out);
             for output in out.drain() {
-                self.output(now, output);
+                self.heard(now, output);
             }
             self.out = out;
             self.activated();
@@ -516,8 +516,7 @@ impl Driver {
     /// Counts anew who is in sight where there is no quorum: callers are told when they give up.
     fn look_around(&mut self) {
         self.blocked.retain(|group| {
-            let slot = self.slots.get(group).filter(|slot| slot.counts.blocked);
-            slot.is_some_and(|slot| {
+            self.slots.get(group).is_some_and(|slot| {
                 slot.seat.status().blocked = self.engine.in_sight(*group).map(Sight::from);
                 true
             })

@@ -15,7 +15,30 @@ use crate::runtime::slot::{Held, Record, Slot};
 use crate::runtime::{Command, Notice, Outcome, Point, Progress};
 
 impl Driver {
-    pub(super) fn output(&mut self, now: u64, output: Output) {
+    /// Takes what the engine says just now.
+    pub(super) fn heard(&mut self, now: u64, output: Output) {
+        self.see(&output);
+        self.output(now, output);
+    }
+
+    /// Whether a group has a quorum is known at once, also while its replica is away: who gives up
+    /// meanwhile is told what is so then.
+    fn see(&mut self, output: &Output) {
+        let (group, blocked) = match output {
+            Output::Blocked { group } => (*group, true),
+            Output::Resumed { group } | Output::Excluded { group, .. } => (*group, false),
+            _ => return,
+        };
+        let Some(slot) = self.slots.get(&group) else { return };
+        let sight = blocked.then(|| self.engine.in_sight(group).unwrap_or_default().into());
+        slot.seat.status().blocked = sight;
+        match blocked {
+            true => self.blocked.insert(group),
+            false => self.blocked.remove(&group),
+        };
+    }
+
+    fn output(&mut self, now: u64, output: Output) {
         let mut record = Record { writer: self.history.as_mut(), now };
         let group = group_of(&output);
         let slot = self.slots.get_mut(&group);
@@ -75,11 +98,6 @@ impl Driver {
                 Ok(())
             }
             (other, Some(slot)) => {
-                if matches!(other, Output::Blocked { .. }) {
-                    let sight = self.engine.in_sight(group).unwrap_or_default();
-                    slot.seat.status().blocked = Some(sight.into());
-                    self.blocked.insert(group);
-                }
                 let excluded = matches!(other, Output::Excluded { .. });
                 let before = if excluded { slot.nodes() } else { Vec::new() };
                 let notice = lifecycle(slot, other, &mut record);
@@ -425,7 +443,6 @@ fn lifecycle(slot: &mut Slot, output: Output, record: &mut Record<'_>) -> After 
         Output::Resumed { .. } => {
             slot.counts.blocked = false;
             slot.note(|_| Line::Resumed { reason: "a quorum is in sight".into() }, record);
-            slot.seat.status().blocked = None;
             slot.seat.event(GroupEvent::Resumed);
         }
         Output::Excluded { view, decided, .. } => {

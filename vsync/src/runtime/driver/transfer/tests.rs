@@ -75,7 +75,7 @@ impl Joiner {
     }
 
     fn told(&mut self, output: Output) {
-        self.driver.output(0, output);
+        self.driver.heard(0, output);
         while let Some(input) = self.driver.later.pop_front() {
             self.driver.step(input);
         }
@@ -288,4 +288,23 @@ async fn a_joiner_that_is_too_old_is_told_so_by_the_head() {
         other => panic!("{other:?}"),
     }
     assert!(!joiner.driver.slots.contains_key(&GROUP), "its membership has ended");
+}
+
+/// The engine's word on the quorum waits for the replica, but what callers are told does not.
+#[tokio::test]
+async fn who_gives_up_while_the_replica_is_away_is_told_whether_there_is_a_quorum() {
+    let mut joiner = Joiner::new();
+    joiner.load(1, 0, checkpoint(1).slice(..10));
+    let blocked = |joiner: &Joiner| {
+        let slot = joiner.driver.slots.get(&GROUP).expect("it joins");
+        assert!(slot.held.is_some(), "it is away");
+        slot.seat.status().blocked.is_some()
+    };
+    joiner.told(Output::Blocked { group: GROUP });
+    assert!(blocked(&joiner));
+    joiner.driver.look_around();
+    assert!(!joiner.driver.blocked.is_empty(), "it is counted anew");
+    joiner.told(Output::Resumed { group: GROUP });
+    joiner.driver.look_around();
+    assert!(!blocked(&joiner) && joiner.driver.blocked.is_empty());
 }
