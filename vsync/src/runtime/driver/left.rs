@@ -28,9 +28,9 @@ const FRAME: Duration = Duration::from_micros(64);
 const FULL: Duration = Duration::from_millis(200);
 /// What is given less time is no reason to let those wait who have no more to send.
 const DEAR: Duration = Duration::from_millis(4);
-/// A node that is behind with what it receives sends no dear batches, for no longer than this: the
-/// others would be behind, too, and all would have time for nothing but frames.
-const CALM: Duration = Duration::from_secs(1);
+/// A node that is behind with what it receives sends no dear batches, for no longer than so many
+/// times as long: the others would be behind, too, and all would have time for nothing but frames.
+const CALM: u32 = 5;
 /// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
 /// task go first once.
 const IDLE: u32 = 2;
@@ -182,7 +182,7 @@ impl Left {
         let paid = gathering >= self.owed();
         let long = (turns >= TURNS || gathering > LONGEST) && paid;
         let more = match self.is_dear() {
-            true => !paid || (behind && gathering < CALM),
+            true => !paid || (behind && gathering < self.owed() * CALM),
             false => bytes > 0 && idle < IDLE && !long,
         };
         let more = more && bytes < most;
@@ -326,14 +326,14 @@ mod tests {
 
     #[test]
     fn whoever_is_behind_sends_nothing_dear_but_not_for_ever() {
-        let (mut left, now) = (after(3_000), Instant::now());
-        let pile = pile(100, Wait::Nobody);
+        let (mut left, now) = (after(100), Instant::now());
+        let (pile, owed) = (pile(100, Wait::Nobody), 100 * FRAME);
         assert!(left.gathers(true, true, &pile, now));
-        assert!(left.gathers(true, true, &pile, now + FULL));
-        assert!(left.gathers(true, true, &pile, now + CALM / 2));
-        assert!(!left.gathers(true, true, &pile, now + CALM));
+        assert!(left.gathers(true, true, &pile, now + owed));
+        assert!(left.gathers(true, true, &pile, now + owed * (CALM - 1)));
+        assert!(!left.gathers(true, true, &pile, now + owed * CALM));
         assert!(left.gathers(true, true, &pile, now));
-        assert!(!left.gathers(true, false, &pile, now + FULL), "no longer behind");
+        assert!(!left.gathers(true, false, &pile, now + owed), "no longer behind");
     }
 
     #[test]
