@@ -216,19 +216,23 @@ async fn a_member_that_lags_answers_when_it_has_seen_what_its_client_has() {
     assert_eq!(raw.value(slow, None).await, 5, "and never goes back");
 }
 
+/// A query whose answer is about as long as one may be.
+fn longest() -> Ask {
+    let mut query = Vec::new();
+    let many = CounterQuery::Many { bytes: LONGEST - 64 };
+    Counter::encode_query(&many, &mut query).expect("encoded");
+    let (group, schema) = ("counter".to_owned(), schema::<Counter>());
+    let line = line(&query, |id| Card::of::<Counter>().query(id));
+    Ask::Query(ClientQuery { group, schema, line, query, seen: None, by: By::Any(None) })
+}
+
 #[tokio::test]
 async fn a_client_that_never_reads_holds_a_bounded_number_of_bytes() {
     let (cluster, members) = members(2, NOBODY).await;
     let mute = Raw::new(&cluster, false);
     let peer = mute.connect(&cluster, 0).await;
     mute.rpc.up(peer);
-    let bytes = LONGEST - 64;
-    let mut query = Vec::new();
-    Counter::encode_query(&CounterQuery::Many { bytes }, &mut query).expect("encoded");
-    let (group, schema) = ("counter".to_owned(), schema::<Counter>());
-    let line = line(&query, |id| Card::of::<Counter>().query(id));
-    let by = By::Any(None);
-    let ask = Ask::Query(ClientQuery { group, schema, line, query, seen: None, by });
+    let ask = longest();
     for _ in 0..8 {
         let (rpc, ask) = (Arc::clone(&mute.rpc), ask.clone());
         tokio::spawn(async move { drop(rpc.ask(peer, ask).await) });
@@ -251,13 +255,7 @@ async fn answers_wait_for_a_client_to_read_those_before() {
     let raw = Raw::new(&cluster, false);
     let peer = raw.connect(&cluster, 0).await;
     raw.rpc.up(peer);
-    let bytes = LONGEST - 64;
-    let mut query = Vec::new();
-    Counter::encode_query(&CounterQuery::Many { bytes }, &mut query).expect("encoded");
-    let (group, schema) = ("counter".to_owned(), schema::<Counter>());
-    let line = line(&query, |id| Card::of::<Counter>().query(id));
-    let by = By::Any(None);
-    let ask = Ask::Query(ClientQuery { group, schema, line, query, seen: None, by });
+    let ask = longest();
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..ANSWERS {
         let (rpc, ask) = (Arc::clone(&raw.rpc), ask.clone());
@@ -283,7 +281,7 @@ async fn answers_wait_for_a_client_to_read_those_before() {
     while let Some(answer) = asking.join_next().await {
         let answer = answer.expect("not cancelled");
         assert!(
-            matches!(&answer, Ok(Answer::Result { bytes: read, .. }) if read.len() >= bytes),
+            matches!(&answer, Ok(Answer::Result { bytes: read, .. }) if read.len() >= LONGEST - 64),
             "it is answered"
         );
         assert!(held() <= UNREAD, "{} bytes are on their way", held());
