@@ -44,8 +44,8 @@ use crate::report::GroupReport;
 const BURST: usize = 64;
 /// A peer whose backlog is below this has room for the next batch.
 const ROOM: usize = 256 * 1024;
-/// By how much what is due may be late at a node that is busy.
-const LATE: Duration = Duration::from_millis(4);
+/// Microseconds by which what is due may be late at a node that is busy.
+const LATE: Micros = 4_000;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
@@ -274,8 +274,8 @@ impl Driver {
     /// wait a little: most of it is acknowledgements, and they ride on the batch that comes.
     fn tick(&mut self, busy: bool) {
         let Some(due) = self.engine.deadline() else { return };
-        let patience = if busy || self.left.is_gathering() { LATE } else { Duration::ZERO };
-        if due + patience.as_micros() as Micros <= self.clock.now() {
+        let patience = if busy || self.left.is_gathering() { LATE } else { 0 };
+        if due + patience <= self.clock.now() {
             self.step(Input::Tick);
         }
     }
@@ -408,6 +408,7 @@ impl Driver {
         }
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
         slot.submitted(&parcel.runs, &mut record);
+        let urgent = parcel.urgent();
         slot.callers.submitted(parcel.count, parcel.waiters);
         self.left.submitted(parcel.body.len());
         self.step(Input::Submit {
@@ -415,7 +416,7 @@ impl Driver {
             runs: parcel.runs,
             body: Bytes::from(parcel.body),
             wall: wall(),
-            urgent: parcel.urgent,
+            urgent,
         });
     }
 

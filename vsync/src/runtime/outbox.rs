@@ -36,10 +36,16 @@ pub(crate) struct Parcel {
     pub(crate) count: u64,
     /// Who waits for an answer: index of the update within this parcel, in rising order.
     pub(crate) waiters: Vec<(u64, Waiter)>,
-    /// Whether somebody waits for others: for a position, or for stability.
-    pub(crate) urgent: bool,
     /// What is waited for.
     pub(crate) wait: Wait,
+}
+
+impl Parcel {
+    /// Whether somebody waits for others: for stability, or for a position, which the sequencer
+    /// must know.
+    pub(crate) fn urgent(&self) -> bool {
+        self.wait == Wait::Others
+    }
 }
 
 /// Who is told about an update.
@@ -300,8 +306,6 @@ impl State {
                 // What was sent before and needs a position comes first.
                 let after = parcel.runs.iter().any(|run| run.class == Class::Total);
                 let wait = if after { Wait::Others } else { wait(method, &waiter) };
-                // A position is waited for, too: the sequencer must know that somebody does.
-                parcel.urgent |= wait == Wait::Others;
                 parcel.wait = parcel.wait.max(wait);
                 parcel.waiters.push((index, waiter));
                 None
@@ -460,9 +464,24 @@ mod tests {
         assert_eq!(leave(&outbox, "c"), Left::Taken { wake: false });
         let parcel = outbox.take();
         assert_eq!(names(&parcel), "abc");
-        assert!(parcel.urgent);
+        assert!(parcel.urgent());
         assert_eq!(parcel.waiters.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
         assert!(unpolled.try_recv().is_err(), "its answer is still to come");
+    }
+
+    /// An optimistic call, too, waits for the sequencer where its update needs a position.
+    #[test]
+    fn a_position_that_is_waited_for_is_urgent() {
+        let outbox = Outbox::default();
+        outbox.grant(1000);
+        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
+        assert!(!outbox.take().urgent(), "nobody waits");
+        let (tell, _listen) = oneshot::channel();
+        let who = |_| Some(Tell::Answer(Waiter::Applied(tell)));
+        outbox.leave::<Directory>(&update("b"), 100, who);
+        let parcel = outbox.take();
+        assert_eq!(parcel.runs[0].class, Class::Total);
+        assert!(parcel.urgent());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What callers have left for the driver, and when it goes: gathered as long as nobody waits, a few
-//! groups at a time where the node is behind.
+//! What callers have left for the driver, and when it goes: gathered as long as nobody waits, and
+//! for longer where it is spread over many groups.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

@@ -188,7 +188,8 @@ impl<S: Replicated> World<'_, S> {
     }
 
     fn submit_parcel(&mut self, host: usize, parcel: Parcel) -> Result<(), Failure> {
-        let Parcel { runs, body, waiters, urgent, .. } = parcel;
+        let urgent = parcel.urgent();
+        let Parcel { runs, body, waiters, .. } = parcel;
         let (mut rest, mut draws) = (&body[..], Vec::new());
         for level in runs.iter().flat_map(|run| (0..run.count).map(|_| run.level)) {
             let Some((update, more)) = split(rest) else { break };
