@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::member::{Ending, Leaving, Membership};
 use super::pending::Pending;
-use super::times::Times;
+use super::times::{ONCE, Times};
 use super::transfer::{Loading, Outgoing};
 use super::viewchange::want;
 use super::{Early, Incoming, Turn};
@@ -331,7 +331,6 @@ impl Membership {
 
     /// Bounds answers to one per peer and short time: one serves a burst.
     fn may_answer(&mut self, now: Micros, peer: NodeId) -> bool {
-        const ONCE: Micros = 20_000;
         if self.answered.get(peer).is_some_and(|at| now < at + ONCE) {
             return false;
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::install::Closed;
 use super::pending::Pending;
-use super::times::Times;
+use super::times::{ONCE, Times};
 use super::transfer::{Loading, Outgoing};
 use super::{Early, Header, Incoming, Turn};
 use crate::bugs::Bug;
@@ -441,7 +441,6 @@ impl Membership {
 
     /// Something of `peer`'s lane was lost: tell it what is here.
     fn ask_resend(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
-        const ONCE: Micros = 20_000;
         if self.answered.get(peer).is_some_and(|at| turn.now < at + ONCE) {
             return;
         }

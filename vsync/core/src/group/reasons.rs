@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::Turn;
 use super::member::{Ending, Leaving, Membership};
+use super::times::ONCE;
 use super::viewchange::want;
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{DropReason, Refusal, Traffic};
@@ -280,11 +281,13 @@ impl Membership {
         }
         let current = self.view().number;
         // One that has left the view, and asks what became of it, names no entry.
-        if view == current && entry > 0 {
+        if view == current && entry > 0 && self.superseded.is_some() {
+            // What was said before that is known proves nothing.
             self.abreast.insert(peer, turn.now);
         } else {
             self.abreast.remove(peer);
         }
+        self.answered.forget(turn.now.saturating_sub(ONCE));
         if view < current {
             // Whoever has decided tells everybody: only who has not heard it by now must be told
             // again. In a large view nobody else gets through otherwise.

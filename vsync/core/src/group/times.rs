@@ -4,6 +4,9 @@ use alloc::vec::Vec;
 
 use crate::wire::{Micros, NodeId};
 
+/// One answer serves all that is asked in so short a time.
+pub(crate) const ONCE: Micros = 20_000;
+
 /// A time for some of a view's nodes. A list: there are few, it is small, and empty it is nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
@@ -30,6 +33,16 @@ impl Times {
         self.list.retain(|(known, _)| *known != node);
     }
 
+    /// Forgets what was no later than `at`.
+    pub(crate) fn forget(&mut self, at: Micros) {
+        if !self.list.is_empty() {
+            self.list.retain(|(_, known)| *known > at);
+            if self.list.is_empty() {
+                self.list = Vec::new();
+            }
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.list = Vec::new();
     }
@@ -49,6 +62,11 @@ mod tests {
         assert_eq!((times.get(NodeId(1)), times.get(NodeId(2))), (Some(7), Some(6)));
         times.remove(NodeId(1));
         assert_eq!((times.get(NodeId(1)), times.get(NodeId(2))), (None, Some(6)));
+        times.forget(5);
+        assert_eq!(times.get(NodeId(2)), Some(6));
+        times.forget(6);
+        assert_eq!(times.list.capacity(), 0);
+        times.insert(NodeId(2), 6);
         times.clear();
         assert_eq!(times.get(NodeId(2)), None);
     }

@@ -53,7 +53,7 @@ impl Membership {
 
     fn own_promise(&self) -> Promise {
         Promise {
-            accepted: self.change.accepted.clone(),
+            accepted: self.change.accepted.as_deref().cloned(),
             received: self.multicast.received(),
             loaded: self.loading.is_done(),
             leaving: self.leaving == Leaving::Asking,

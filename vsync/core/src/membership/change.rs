@@ -23,7 +23,7 @@ pub(crate) struct Change {
     /// Whether the application was told that this member has stopped.
     pub(crate) told: bool,
     /// The proposal of the highest ballot accepted.
-    pub(crate) accepted: Option<Acceptance>,
+    pub(crate) accepted: Option<Box<Acceptance>>,
     /// The highest ballot number seen.
     pub(crate) highest: u64,
     /// The ballot that this member leads.
@@ -84,7 +84,7 @@ impl Change {
 
     /// Records that this member holds a proposal and has accepted it.
     pub(crate) fn accept(&mut self, ballot: Ballot, proposal: Bytes) {
-        self.accepted = Some(Acceptance { ballot, proposal });
+        self.accepted = Some(Box::new(Acceptance { ballot, proposal }));
     }
 }
 

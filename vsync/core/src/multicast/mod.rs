@@ -38,7 +38,8 @@ pub(crate) struct Multicast {
     pub(crate) stable: Walk,
     /// Sequencer: what has been considered for a position.
     numbered: Walk,
-    /// What each member has acknowledged; without counts before its first word.
+    /// What each member has acknowledged; without counts before its first word, and nothing at all
+    /// before anybody's.
     acks: Vec<Cut>,
     /// What was last acknowledged by this member.
     acked: Cut,
@@ -61,7 +62,7 @@ pub(crate) struct Multicast {
     /// Only with S10's planted bug: the stamp of the moment when the batch opened.
     opened_at: Option<Box<(Vec<u64>, u64)>>,
     /// Only with the planted bug: records that wait, and for how much of lane 0.
-    late: VecDeque<(u64, Records)>,
+    late: Option<Box<VecDeque<(u64, Records)>>>,
     /// Own batches not yet held by all: end and bytes, for flow control.
     own: VecDeque<(u64, usize)>,
     own_bytes: usize,
@@ -92,8 +93,8 @@ impl Multicast {
             delivered: Walk::new(n),
             stable: Walk::new(n),
             numbered: Walk::new(if me == 0 { n } else { 0 }),
-            acks: alloc::vec![Cut::default(); n],
-            acked: Cut::new(n),
+            acks: Vec::new(),
+            acked: Cut::default(),
             ack_due: None,
             unacked_bytes: 0,
             urgent: Vec::new(),
@@ -102,7 +103,7 @@ impl Multicast {
             announced: 0,
             hurry: Hurry::No,
             opened_at: None,
-            late: VecDeque::new(),
+            late: None,
             own: VecDeque::new(),
             own_bytes: 0,
             pace: Pace::new(config.window, engine.least_window),
@@ -305,9 +306,10 @@ impl Multicast {
     /// Only with the planted bug: records wait until what the sequencer sent before them is
     /// delivered.
     fn late_records(&mut self) {
-        while let Some((after, _)) = self.late.front()
+        while let Some(late) = &mut self.late
+            && let Some((after, _)) = late.front()
             && *after <= self.delivered.counts[0]
-            && let Some((_, records)) = self.late.pop_front()
+            && let Some((_, records)) = late.pop_front()
         {
             self.log.receive(&records);
         }
@@ -320,7 +322,8 @@ impl Multicast {
             return Err(DropReason::Invalid);
         }
         if self.bugs.has(Bug::RecordsOnDelivery) {
-            self.late.push_back((self.lanes[0].end(), records.clone()));
+            let late = self.late.get_or_insert_default();
+            late.push_back((self.lanes[0].end(), records.clone()));
             return Ok(());
         }
         if self.log.receive(records) { Ok(()) } else { Err(DropReason::Gap) }

@@ -16,7 +16,12 @@ impl Multicast {
         if !self.is_possible(received) {
             return false;
         }
+        let nothing = received.extent == 0 && received.counts.iter().all(|&count| count == 0);
+        if nothing && self.acks.is_empty() {
+            return true;
+        }
         let slowest = self.held_of_own();
+        self.acks.resize(self.lanes.len(), Cut::default());
         self.acks[rank].counts.resize(received.counts.len(), 0);
         self.acks[rank].raise(received);
         if self.held_of_own() > slowest {
@@ -36,6 +41,12 @@ impl Multicast {
 
     /// What is here counts as acknowledged here.
     fn acknowledge_own(&mut self) {
+        if self.acks.is_empty() {
+            if self.log.extent() == 0 && self.lanes.iter().all(|lane| lane.closed() == 0) {
+                return;
+            }
+            self.acks.resize(self.lanes.len(), Cut::default());
+        }
         let own = &mut self.acks[self.me];
         own.counts.resize(self.lanes.len(), 0);
         for (count, lane) in own.counts.iter_mut().zip(&self.lanes) {
@@ -58,7 +69,8 @@ impl Multicast {
             need -= 1;
         }
         let tie = voters % 2 == 0 && need == voters / 2 + 1;
-        let acks = &self.acks[..voters];
+        // Of nobody, where nobody has acknowledged anything.
+        let acks = self.acks.get(..voters).unwrap_or_default();
         let mut column: Vec<u64> = Vec::with_capacity(voters);
         let lanes = self.stable.counts.iter().enumerate();
         let counts = lanes.map(|(lane, &stable)| match self.lanes[lane].end() <= stable {
@@ -165,7 +177,11 @@ impl Multicast {
             return false;
         }
         self.log.extent() > self.acked.extent
-            || self.lanes.iter().zip(&self.acked.counts).any(|(lane, &acked)| lane.closed() > acked)
+            || self
+                .lanes
+                .iter()
+                .enumerate()
+                .any(|(rank, lane)| lane.closed() > self.acked.count(rank))
     }
 
     /// Arms or clears the timer of the acknowledgement.
@@ -223,17 +239,24 @@ impl Multicast {
     /// waits for its stability.
     pub(crate) fn laggards(&self) -> Vec<Rank> {
         let received = self.received();
-        self.others().filter(|&rank| !self.acks[rank].covers(&received)).collect()
+        let nothing = Cut::default();
+        let acked = |rank: Rank| self.acks.get(rank).unwrap_or(&nothing);
+        self.others().filter(|&rank| !acked(rank).covers(&received)).collect()
     }
 
     /// How much of the own lane all others have acknowledged.
     fn held_of_own(&self) -> u64 {
-        self.others().map(|rank| self.acks[rank].count(self.me)).min().unwrap_or(u64::MAX)
+        self.others().map(|rank| self.acked_by(rank)).min().unwrap_or(u64::MAX)
     }
 
     /// The other member that has acknowledged least of the own lane.
     pub(crate) fn slowest(&self) -> Option<Rank> {
-        self.others().min_by_key(|&rank| (self.acks[rank].count(self.me), rank))
+        self.others().min_by_key(|&rank| (self.acked_by(rank), rank))
+    }
+
+    /// How much of the own lane a member has acknowledged.
+    fn acked_by(&self, rank: Rank) -> u64 {
+        self.acks.get(rank).map_or(0, |ack| ack.count(self.me))
     }
 
     fn others(&self) -> impl Iterator<Item = Rank> {
@@ -251,7 +274,9 @@ fn mark(
     of: impl Fn(&Cut) -> u64,
 ) -> u64 {
     let ahead = acks.iter().filter(|ack| of(ack) > stable).count();
-    if ahead < need && !(tie && ahead >= acks.len() / 2 && of(&acks[0]) > stable) {
+    if ahead < need
+        && !(tie && ahead >= acks.len() / 2 && acks.first().is_some_and(|ack| of(ack) > stable))
+    {
         return stable;
     }
     column.clear();

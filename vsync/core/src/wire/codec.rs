@@ -62,7 +62,10 @@ fn bodies_length(frame: &Frame) -> Option<usize> {
 
 /// The bytes of a proposal, as they are agreed on.
 pub(crate) fn encode_proposal(proposal: &Proposal) -> Bytes {
-    Bytes::from(encode_into(proposal, Vec::new()))
+    let mut bytes = encode_into(proposal, Vec::new());
+    // It is kept as long as the view that it makes.
+    bytes.shrink_to_fit();
+    Bytes::from(bytes)
 }
 
 /// Reads a proposal and checks what every receiver relies on.
