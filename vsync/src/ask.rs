@@ -209,7 +209,7 @@ impl Asker {
     /// Asks a member once.
     async fn once(&self, member: MemberId, share: (u32, u32)) -> Told {
         let ask = ToMember {
-            group: self.seat.name.clone(),
+            group: self.seat.name.to_string(),
             schema: self.answering.schema(),
             member,
             share,
@@ -387,12 +387,12 @@ mod tests {
     #[tokio::test]
     async fn an_order_that_cannot_be_kept_is_not_dropped() {
         let (driver, mut commands) = mpsc::unbounded_channel();
-        let seat = Arc::new(Seat::new("group".to_owned(), 100, driver));
+        let seat = Arc::new(Seat::new("group".into(), 100, driver));
         seat.begin(GroupId(1), 1);
         let me = MemberId { node: NodeId(1), entry: 1 };
         let member = wire::Member { id: me, meta: bytes::Bytes::new(), nonce: 0, transfer: None };
         let view = wire::View { number: 1, active: 1, members: vec![member] };
-        seat.installed(View::new(&view, &[], &[], &[]), Some(me), 1);
+        seat.installed(View::new(&view, &[], &[], &[]), Some(me));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
         for excluded in [false, true] {
             let mut asker = Asker::new(Arc::clone(&seat), Arc::clone(&shared) as _, &[], None);

@@ -105,7 +105,7 @@ async fn excluded(seat: &Seat, me: MemberId) -> GroupError {
 async fn far(seat: &Seat, member: MemberId) -> Option<Seen> {
     let asking = async {
         loop {
-            let ask = Ask::Seen { group: seat.name.clone(), member };
+            let ask = Ask::Seen { group: seat.name.to_string(), member };
             let answer = match seat.rpc.get() {
                 Some(rpc) => rpc.ask(PeerId(member.node.0), ask).await.ok(),
                 None => None,

@@ -12,6 +12,7 @@ use vsync_core::wire::{GroupId, MemberId, NodeId};
 use crate::error::NotApplied;
 use crate::events::Emits;
 use crate::rng::{Rng, Words};
+use crate::runtime::seldom::Seldom;
 use crate::runtime::timers::{Saved, Timer, Timers};
 use crate::timer::{TimerError, TimerId};
 use crate::view::Time;
@@ -39,7 +40,7 @@ pub struct Ctx<S> {
     kept: RefCell<Vec<Kept>>,
     /// Whether it is a total.
     total: bool,
-    timers: RefCell<Timers>,
+    timers: RefCell<Seldom<Timers>>,
     /// When the view was installed here: it differs between replicas, and is for timers only.
     began: Time,
     /// The version of the type that is active; 0 for the type's own.
@@ -103,7 +104,7 @@ impl<S> Ctx<S> {
     }
 
     /// These timers are set; the view is installed here at `now`.
-    pub(crate) fn begin(&mut self, timers: Timers, now: Time) {
+    pub(crate) fn begin(&mut self, timers: Seldom<Timers>, now: Time) {
         self.timers = RefCell::new(timers);
         self.began = now;
     }
@@ -131,7 +132,7 @@ impl<S> Ctx<S> {
     }
 
     /// The timers, for the next view.
-    pub(crate) fn into_timers(self) -> Timers {
+    pub(crate) fn into_timers(self) -> Seldom<Timers> {
         self.timers.into_inner()
     }
 
@@ -147,12 +148,12 @@ impl<S> Ctx<S> {
 
     /// The next timer that is due, and whether it is stable: it is asked for now.
     pub(crate) fn ask(&mut self, now: Time) -> Option<(u64, bool)> {
-        self.timers.get_mut().ask(now)
+        self.timers.get_mut().made()?.ask(now)
     }
 
     /// The update of a timer that fires.
     pub(crate) fn fire(&self, timer: u64) -> Option<Vec<u8>> {
-        self.timers.borrow_mut().take(TimerId(timer))
+        self.timers.borrow_mut().made()?.take(TimerId(timer))
     }
 
     /// The update's number in its sender's lane.

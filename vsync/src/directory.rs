@@ -4,10 +4,12 @@
 //! their seeds. What it says of a group's members may lag behind: a joiner asks again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vsync_core::wire::NodeId;
 
+use crate::alike::Latest;
 use crate::runtime::rpc::Contact;
 use crate::{Ctx, replicated};
 
@@ -20,7 +22,53 @@ pub(crate) struct Kind {
     /// Identity of the type.
     pub(crate) schema: u64,
     /// The type in words.
-    pub(crate) name: String,
+    #[serde(with = "words")]
+    pub(crate) name: Arc<str>,
+}
+
+/// The type in words: most groups have the same few.
+mod words {
+    use super::{Arc, Deserialize, Deserializer, Latest, Serializer};
+
+    pub(super) static LATEST: Latest<str> = Latest::new();
+
+    pub(super) fn serialize<S: Serializer>(name: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(name)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(|name| LATEST.share(name))
+    }
+}
+
+impl Kind {
+    pub(crate) fn new(schema: u64, name: &str) -> Kind {
+        Kind { schema, name: words::LATEST.share(name) }
+    }
+}
+
+/// The active members of a group. Thousands of groups on the same nodes share one list.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Contact>", into = "Vec<Contact>")]
+pub(crate) struct Contacts(Arc<[Contact]>);
+
+impl From<Vec<Contact>> for Contacts {
+    fn from(list: Vec<Contact>) -> Contacts {
+        static LATEST: Latest<[Contact]> = Latest::new();
+        Contacts(LATEST.share(list))
+    }
+}
+
+impl Contacts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Contacts> for Vec<Contact> {
+    fn from(contacts: Contacts) -> Vec<Contact> {
+        contacts.0.to_vec()
+    }
 }
 
 /// A group, as the directory knows it.
@@ -37,7 +85,7 @@ pub(crate) struct Entry {
     /// The view that `members` is from; 0 until the creator has installed its first one.
     pub(crate) view: u64,
     /// The active members.
-    pub(crate) members: Vec<Contact>,
+    pub(crate) members: Contacts,
 }
 
 impl Entry {
@@ -99,7 +147,8 @@ impl Directory {
         }
         self.last += 1;
         let group = self.last;
-        let entry = Entry { group, generation, kind, creator, view: 0, members: Vec::new() };
+        let entry =
+            Entry { group, generation, kind, creator, view: 0, members: Contacts::default() };
         self.groups.insert(name, entry.clone());
         Ok(entry)
     }
@@ -112,7 +161,7 @@ impl Directory {
             && entry.view < view
         {
             entry.view = view;
-            entry.members = members;
+            entry.members = members.into();
         }
     }
 
@@ -160,7 +209,7 @@ mod tests {
     }
 
     fn kind() -> Kind {
-        Kind { schema: 1, name: "Bank version 1".to_owned() }
+        Kind::new(1, "Bank version 1")
     }
 
     fn contact(node: u64) -> Contact {
@@ -187,7 +236,7 @@ mod tests {
         assert!(!directory.find("bank".into()).expect("there").confirmed());
         directory.record("bank".into(), second.group, 1, vec![contact(2)]);
         let taken = directory.create(&ctx(&[3]), "bank".into(), kind(), 3);
-        assert_eq!(taken.expect_err("confirmed").members, [contact(2)]);
+        assert_eq!(taken.expect_err("confirmed").members, vec![contact(2)].into());
     }
 
     #[test]
@@ -197,7 +246,7 @@ mod tests {
         let made = directory.create(&ctx, "bank".into(), kind(), 1).expect("free");
         directory.record("bank".into(), made.group, 3, vec![contact(1), contact(2)]);
         directory.record("bank".into(), made.group, 2, vec![contact(1)]);
-        assert_eq!(directory.find("bank".into()).expect("there").members.len(), 2);
+        assert_eq!(directory.find("bank".into()).expect("there").members.0.len(), 2);
         directory.remove("bank".into(), made.group + 1);
         assert!(directory.lookup("bank".into()).is_some());
         directory.remove("bank".into(), made.group);

@@ -56,6 +56,7 @@
 #[path = "private.rs"]
 pub mod __private;
 mod activation;
+mod alike;
 mod ask;
 mod asked;
 mod asking;

@@ -238,7 +238,7 @@ impl Node {
         let end = Instant::now() + deadline;
         let groups: Vec<GroupId> = {
             let registry = self.core.registry();
-            let named = registry.iter().filter(|(name, _)| *name != directory::NAME);
+            let named = registry.iter().filter(|(name, _)| ***name != *directory::NAME);
             named.filter_map(|(_, registered)| registered.seat.status().group).collect()
         };
         let leaves: Vec<_> = groups.into_iter().map(|group| self.leave(group)).collect();

@@ -272,7 +272,7 @@ async fn events(registered: &Registered, line: u64, position: Option<Position>) 
 
 /// Does a share of a query that another member asks for.
 async fn share(core: &Core, node: bool, ask: &ToMember) -> Answer {
-    let here = core.registry().get(&ask.group).cloned();
+    let here = core.registry().get(&*ask.group).cloned();
     match here {
         _ if !node => Answer::BadQuery("only members ask for a share".to_owned()),
         Some(Registered { seat, answering }) => asked::answer(&seat, &*answering, ask).await,
@@ -387,11 +387,13 @@ async fn local(
 /// Where a group is that this node is no member of.
 async fn elsewhere(core: &Core, group: &str, schema: u64) -> Answer {
     match core.find(group).await {
-        Ok(Some(entry)) if entry.kind.schema != schema => Answer::Type { there: entry.kind.name },
+        Ok(Some(entry)) if entry.kind.schema != schema => {
+            Answer::Type { there: entry.kind.name.to_string() }
+        }
         Ok(Some(entry)) if entry.members.is_empty() => {
             Answer::Unavailable("the group has no active member yet".to_owned())
         }
-        Ok(Some(entry)) => Answer::Elsewhere(entry.members),
+        Ok(Some(entry)) => Answer::Elsewhere(entry.members.into()),
         Ok(None) if core.directory.get().is_none() => {
             Answer::Unavailable("this node is in no cluster yet".to_owned())
         }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 pub use vsync_core::wire::MemberId;
 use vsync_core::wire::{self, LeftReason, Micros, NodeId};
+
+use crate::alike::Latest;
 
 /// One view of a group: an agreed list of its members, by rank.
 ///
@@ -18,11 +20,10 @@ pub struct View {
     together: Arc<[MemberId]>,
 }
 
-/// The lists of members that were built last. Thousands of groups on the same nodes have the same
-/// few: they share them.
-static LISTS: Mutex<Vec<Weak<[Member]>>> = Mutex::new(Vec::new());
-/// Most lists to look through.
-const LATEST: usize = 32;
+// Thousands of groups on the same nodes have the same few: they share them.
+static BODIES: Latest<Body> = Latest::new();
+static MEMBERS: Latest<[Member]> = Latest::new();
+static TOGETHER: Latest<[MemberId]> = Latest::new();
 
 #[derive(PartialEq, Eq)]
 struct Body {
@@ -118,12 +119,12 @@ impl View {
         });
         let body = Body {
             number: view.number,
-            members: shared(members.collect()),
+            members: MEMBERS.share(members.collect::<Vec<_>>()),
             active: view.active,
             joined: joined.to_vec(),
             left: left.iter().map(|l| Left { id: l.id, reason: l.reason.into() }).collect(),
         };
-        View { body: Arc::new(body), together: together.into() }
+        View { body: BODIES.share(body), together: TOGETHER.share(together) }
     }
 
     /// The view as replicated code may know it: what all members agree on, and nothing else.
@@ -224,22 +225,6 @@ pub(crate) fn portion(index: usize, parts: usize, items: Range<usize>) -> Range<
     let count = items.len() as u128;
     let begin = |index: usize| items.start + (index as u128 * count / parts as u128) as usize;
     begin(index)..begin(index + 1)
-}
-
-/// This list, or an equal one that is there already.
-fn shared(list: Vec<Member>) -> Arc<[Member]> {
-    let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
-    lists.retain(|known| known.strong_count() > 0);
-    let mut known = lists.iter().rev().filter_map(Weak::upgrade);
-    if let Some(known) = known.find(|known| **known == *list) {
-        return known;
-    }
-    let list: Arc<[Member]> = list.into();
-    if lists.len() == LATEST {
-        lists.remove(0);
-    }
-    lists.push(Arc::downgrade(&list));
-    list
 }
 
 /// Its number, and the names of its members: `view 7: one, two; joining: three`.

@@ -18,6 +18,7 @@ use super::inner::Inner;
 use super::replica::panic_text;
 use super::requests;
 use super::seat::Seat;
+use super::seldom::Seldom;
 use super::sessions::Sessions;
 use super::verdicts::{Place, Verdict};
 use crate::Ctx;
@@ -76,7 +77,7 @@ impl<'a> Walk<'a> {
         ctx: &mut Ctx<S>,
         mut takes: Option<&mut dyn Takes>,
         seat: &Seat,
-        sessions: &mut Sessions,
+        sessions: &mut Seldom<Sessions>,
     ) -> Result<(), String> {
         while self.next < self.end {
             let run = AssertUnwindSafe(|| self.run(state, ctx, &mut takes, sessions));
@@ -111,7 +112,7 @@ impl<'a> Walk<'a> {
         state: &mut S,
         ctx: &mut Ctx<S>,
         takes: &mut Option<&mut dyn Takes>,
-        sessions: &mut Sessions,
+        sessions: &mut Seldom<Sessions>,
     ) -> Result<(), Stop> {
         let mut wanted = takes.as_ref().and_then(|t| t.wanted(self.view, self.next));
         while self.next < self.end {
@@ -143,7 +144,7 @@ impl<'a> Walk<'a> {
         ctx: &Ctx<S>,
         update: &[u8],
         reply: &mut Reply<'_>,
-        sessions: &mut Sessions,
+        sessions: &mut Seldom<Sessions>,
     ) -> Result<(), Stop> {
         let Err(error) = state.apply(ctx, update, reply) else { return Ok(()) };
         match Inner::read(update) {
@@ -170,7 +171,7 @@ pub(crate) fn carry_out<S: Replicated>(
     ctx: &Ctx<S>,
     inner: Inner,
     reply: &mut Reply<'_>,
-    sessions: &mut Sessions,
+    sessions: &mut Seldom<Sessions>,
 ) -> Result<(), Stop> {
     match inner {
         Inner::Fire(timer) => {

@@ -5,7 +5,7 @@
 //! says whether it was the first. Whoever is no longer chosen, or whose request is over, is
 //! stopped.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -38,7 +38,7 @@ const AROUND: usize = 512;
 /// The handlers that run at this member.
 pub(crate) struct Attempts<S: Replicated> {
     shared: Weak<Shared<S>>,
-    running: HashMap<Name, Attempt>,
+    running: BTreeMap<Name, Attempt>,
     /// Where they are left for somebody else to run; nowhere: they are tasks of the runtime.
     stand: Option<Arc<Stand>>,
 }
@@ -89,7 +89,7 @@ impl Drop for Attempt {
 
 impl<S: Replicated> Attempts<S> {
     pub(crate) fn new(shared: &Arc<Shared<S>>) -> Attempts<S> {
-        Attempts { shared: Arc::downgrade(shared), running: HashMap::new(), stand: None }
+        Attempts { shared: Arc::downgrade(shared), running: BTreeMap::new(), stand: None }
     }
 
     /// Handlers are left there.
@@ -162,10 +162,11 @@ impl<S: Replicated> Attempts<S> {
         seat.desk.stable(&stable);
     }
 
-    /// A view has begun: requests of who is gone go to others.
-    pub(crate) fn hand_over(&mut self, pending: &mut Pending, seat: &Seat, view: &View) {
-        pending.installed(coordination::<S>, view);
+    /// A view has begun: requests of who is gone go to others, if there ever were any.
+    pub(crate) fn hand_over(&mut self, pending: Option<&mut Pending>, seat: &Seat, view: &View) {
         seat.desk.installed();
+        let Some(pending) = pending else { return self.stop() };
+        pending.installed(coordination::<S>, view);
         seat.desk.loaded(pending.loads(), pending.len());
         let me = seat.status().me;
         self.installed(pending, me, view);

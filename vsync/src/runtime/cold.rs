@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_counted_and_nothing_besides_is_held() {
-        let seat = Arc::new(Seat::new("group".to_owned(), 100, mpsc::unbounded_channel().0));
+        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
         let mut cold = Cold::new(Typed::new(Arc::clone(&shared), 0), shared, 10_000);
         cold.create();

@@ -1,7 +1,7 @@
 //! [`Desk`]: what this node's handles and clients know of the group's requests.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::oneshot;
 use vsync_core::wire::Cut;
@@ -14,10 +14,14 @@ use crate::view::MemberId;
 /// Who waits at this node for which requests, and how many each member coordinates.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
-    state: Mutex<State>,
-    /// The session in which this node's own handles ask.
-    pub(crate) session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    /// Once there is something to know.
+    state: Mutex<Option<Box<State>>>,
+    /// The session in which this node's own handles ask, once one does.
+    session: OnceLock<Box<Asking>>,
 }
+
+/// A session that is opened when it is needed.
+type Asking = tokio::sync::Mutex<Option<Arc<Session>>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -48,7 +52,12 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Desk {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// The session in which this node's own handles ask.
+    pub(crate) fn session(&self) -> &Asking {
+        self.session.get_or_init(Box::default)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<State>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,35 +65,38 @@ impl Desk {
     pub(crate) fn wait(&self, name: Name) -> Waiting<'_> {
         let (tell, outcome) = oneshot::channel();
         let mut state = self.lock();
-        state.next += 1;
-        let number = state.next;
-        state.waiting.entry(name.clone()).or_default().push((number, tell));
+        let known = state.get_or_insert_default();
+        known.next += 1;
+        let number = known.next;
+        known.waiting.entry(name.clone()).or_default().push((number, tell));
         drop(state);
         Waiting { desk: self, name, number, outcome }
     }
 
     /// A request is over, by an update that is not stable yet.
     pub(crate) fn ended(&self, rank: usize, seq: u64, name: Name, recorded: Recorded) {
-        let mut state = self.lock();
-        if state.waiting.contains_key(&name) {
+        if let Some(state) = &mut *self.lock()
+            && state.waiting.contains_key(&name)
+        {
             state.unstable.push_back(Outcome { rank, seq, name, recorded });
         }
     }
 
     /// Whether anybody waits for what becomes of a request.
     pub(crate) fn is_waited_for(&self) -> bool {
-        !self.lock().waiting.is_empty()
+        self.lock().as_ref().is_some_and(|state| !state.waiting.is_empty())
     }
 
     /// Whether an outcome waits to be stable.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.lock().unstable.is_empty()
+        self.lock().as_ref().is_some_and(|state| !state.unstable.is_empty())
     }
 
     /// The stable cut has grown.
     pub(crate) fn stable(&self, stable: &Cut) {
-        let mut state = self.lock();
-        if !state.unstable.is_empty() {
+        if let Some(state) = &mut *self.lock()
+            && !state.unstable.is_empty()
+        {
             let inside = |outcome: &Outcome| outcome.seq < stable.count(outcome.rank);
             let (told, left) = std::mem::take(&mut state.unstable).into_iter().partition(inside);
             state.unstable = left;
@@ -94,29 +106,33 @@ impl Desk {
 
     /// A view was installed: all that was delivered before is stable.
     pub(crate) fn installed(&self) {
-        let mut state = self.lock();
-        let told = std::mem::take(&mut state.unstable);
-        state.tell(told);
+        if let Some(state) = &mut *self.lock() {
+            let told = std::mem::take(&mut state.unstable);
+            state.tell(told);
+        }
     }
 
     /// There is no membership any more: whoever waits learns nothing here.
     pub(crate) fn forget(&self) {
-        let mut state = self.lock();
-        let next = state.next;
-        *state = State { next, ..State::default() };
+        if let Some(state) = &mut *self.lock() {
+            **state = State { next: state.next, ..State::default() };
+        }
     }
 
     /// So many does each member coordinate, of so many that are pending.
     pub(crate) fn loaded(&self, loads: &BTreeMap<MemberId, usize>, pending: usize) {
         let mut state = self.lock();
-        state.loads.clone_from(loads);
-        state.pending = pending;
+        if pending > 0 || state.is_some() {
+            let state = state.get_or_insert_default();
+            state.loads.clone_from(loads);
+            state.pending = pending;
+        }
     }
 
     /// How many each member coordinates, and how many are pending.
     pub(crate) fn loads(&self) -> (BTreeMap<MemberId, usize>, usize) {
         let state = self.lock();
-        (state.loads.clone(), state.pending)
+        state.as_ref().map_or_else(Default::default, |state| (state.loads.clone(), state.pending))
     }
 }
 
@@ -141,6 +157,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.desk.lock();
+        let Some(state) = &mut *state else { return };
         if let Some(waiting) = state.waiting.get_mut(&self.name) {
             waiting.retain(|(number, _)| *number != self.number);
             if waiting.is_empty() {
@@ -175,6 +192,7 @@ mod tests {
         drop((one, two, other, last));
         desk.ended(0, 1, name, Recorded::Late);
         let state = desk.lock();
+        let state = state.as_ref().expect("there were some");
         assert!(state.waiting.is_empty() && state.unstable.is_empty(), "nothing for nobody");
     }
 }

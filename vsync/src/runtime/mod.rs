@@ -30,6 +30,7 @@ pub(crate) mod ring;
 pub(crate) mod room;
 pub(crate) mod rpc;
 pub(crate) mod seat;
+pub(crate) mod seldom;
 pub(crate) mod sessions;
 mod slot;
 pub(crate) mod stability;

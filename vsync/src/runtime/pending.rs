@@ -185,7 +185,7 @@ pub(crate) struct Saved {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Pending {
     saved: Saved,
     bytes: usize,
@@ -196,6 +196,15 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// None.
+    pub(super) const NONE: Pending = Pending {
+        saved: Saved { entries: BTreeMap::new() },
+        bytes: 0,
+        deadlines: BTreeSet::new(),
+        loads: BTreeMap::new(),
+        news: Vec::new(),
+    };
+
     pub(crate) fn get(&self, name: &Name) -> Option<&Entry> {
         self.saved.entries.get(name)
     }

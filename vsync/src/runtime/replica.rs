@@ -116,8 +116,6 @@ pub(crate) struct Installed {
     pub(crate) me: Option<MemberId>,
     /// This node's rank.
     pub(crate) rank: usize,
-    /// How many members there are, those that are still joining included.
-    pub(crate) members: usize,
     /// Whether the state does not know it yet.
     pub(crate) told: bool,
 }
@@ -432,7 +430,7 @@ impl<S: Replicated> Shared<S> {
                 guarded(|| local.restore(&mut CheckpointReader::whole(bytes.into())))
         {
             // The group's first view finds no state.
-            tracing::error!(group = self.seat.name, %error, "what was brought does not load");
+            tracing::error!(group = &*self.seat.name, %error, "what was brought does not load");
             return;
         }
         if let Cell::Local(initial) = std::mem::replace(&mut *state, Cell::Void) {

@@ -48,7 +48,8 @@ struct Places {
 /// Who waits for the answers to their updates, in one group.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
-    places: Mutex<Places>,
+    /// Made for the first who comes.
+    places: Mutex<Option<Box<Places>>>,
 }
 
 impl Places {
@@ -69,7 +70,7 @@ impl Places {
 }
 
 impl Room {
-    fn lock(&self) -> MutexGuard<'_, Places> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Places>>> {
         // Nothing panics while it is held.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,6 +78,7 @@ impl Room {
     /// Takes a place.
     pub(crate) fn enter(&self) -> Ticket {
         let mut places = self.lock();
+        let places = places.get_or_insert_default();
         places.turns += 1;
         let (turn, what) = (places.turns, What::Waits(None));
         let place = match places.free.pop() {
@@ -98,6 +100,9 @@ impl Room {
         // task, and another call of this group in that.
         let _before;
         let mut places = self.lock();
+        let Some(places) = &mut *places else {
+            return Poll::Ready(Err(GroupError::Unknown(Unknown::Closed)));
+        };
         if let Some(What::Waits(waker)) = places.of(ticket) {
             let same = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             _before = if same { None } else { waker.replace(cx.waker().clone()) };
@@ -112,7 +117,7 @@ impl Room {
 
     /// The caller waits no longer: what it would be told is dropped.
     pub(crate) fn leave(&self, ticket: Ticket) {
-        let what = self.lock().vacate(ticket);
+        let what = self.lock().as_mut().and_then(|places| places.vacate(ticket));
         // Not under the lock: an answer is the user's, and so is what dropping it does.
         drop(what);
     }
@@ -127,7 +132,7 @@ impl Room {
         let mut unheard = Vec::new();
         let mut places = self.lock();
         for (ticket, told) in words.drain(..) {
-            match places.of(ticket) {
+            match places.as_mut().and_then(|places| places.of(ticket)) {
                 Some(what @ What::Waits(_)) => {
                     if let What::Waits(Some(waker)) = mem::replace(what, What::Told(told)) {
                         woken.push(waker);
@@ -145,7 +150,7 @@ impl Room {
     /// Nobody is left who could answer: whoever waits is told that the outcome is not known.
     pub(crate) fn close(&self) {
         let mut words: Vec<(Ticket, Told)> = Vec::new();
-        for (place, of) in (0..).zip(&self.lock().all) {
+        for (place, of) in (0..).zip(self.lock().iter().flat_map(|places| &places.all)) {
             if let What::Waits(_) = of.what {
                 let closed = Err(GroupError::Unknown(Unknown::Closed));
                 words.push((Ticket { place, turn: of.turn }, closed));
@@ -196,7 +201,7 @@ mod tests {
         for (&ticket, value) in tickets.iter().zip(10..) {
             assert_eq!(poll(&room, ticket, &bell), Poll::Ready(Some(value)));
         }
-        assert_eq!(room.lock().free.len(), 3);
+        assert_eq!(room.lock().as_ref().expect("somebody came").free.len(), 3);
     }
 
     /// Of a task that drops another call of the same group when it is dropped.
@@ -220,7 +225,11 @@ mod tests {
         assert!(room.poll(mine, &Context::from_waker(&last)).is_pending());
         drop(last);
         assert!(room.poll(mine, &Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(room.lock().free.len(), 1, "the other one has left");
+        assert_eq!(
+            room.lock().as_ref().expect("somebody came").free.len(),
+            1,
+            "the other one has left"
+        );
     }
 
     #[test]
@@ -254,9 +263,9 @@ mod tests {
         let tickets: Vec<_> = (0..2 * KEPT).map(|_| room.enter()).collect();
         let last = tickets[2 * KEPT - 1];
         tickets.into_iter().for_each(|ticket| room.leave(ticket));
-        assert!(room.lock().all.is_empty());
+        assert!(room.lock().as_ref().expect("somebody came").all.is_empty());
         room.leave(last);
-        assert!(room.lock().free.is_empty(), "given back twice");
+        assert!(room.lock().as_ref().expect("somebody came").free.is_empty(), "given back twice");
         let (bell, mut next) = (Arc::new(Bell::default()), room.enter());
         while next.place < last.place {
             next = room.enter();

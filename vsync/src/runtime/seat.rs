@@ -27,7 +27,7 @@ const EVENTS: usize = 32;
 /// What the handles of a group share with the driver, whatever the type of its state.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) outbox: Outbox,
     /// Requests that this node waits for.
     pub(crate) desk: Desk,
@@ -112,7 +112,11 @@ impl Drop for Ordered<'_> {
 }
 
 impl Seat {
-    pub(crate) fn new(name: String, limit: usize, driver: mpsc::UnboundedSender<Command>) -> Seat {
+    pub(crate) fn new(
+        name: Arc<str>,
+        limit: usize,
+        driver: mpsc::UnboundedSender<Command>,
+    ) -> Seat {
         Seat {
             name,
             outbox: Outbox::default(),
@@ -293,8 +297,10 @@ impl Seat {
     /// How far what is applied here goes; `None` while there is no membership.
     pub(crate) fn seen(&self) -> Option<Seen> {
         let status = self.status();
-        let view = status.view.as_ref()?.number();
-        Some(Seen::new(status.generation, view, status.delivered.clone()))
+        let view = status.view.as_ref()?;
+        let mut delivered = status.delivered.clone();
+        delivered.counts.resize(view.members().len(), 0);
+        Some(Seen::new(status.generation, view.number(), delivered))
     }
 
     /// Waits until what is applied here has all of `seen` in it.
@@ -325,15 +331,16 @@ impl Seat {
         status.generation = generation;
     }
 
-    /// A view of `members` members was installed: nothing is delivered in it yet, and everything
+    /// A view was installed: nothing is delivered in it yet, and everything
     /// before it is stable.
-    pub(crate) fn installed(&self, view: View, me: Option<MemberId>, members: usize) {
+    pub(crate) fn installed(&self, view: View, me: Option<MemberId>) {
         let mut status = self.status();
         status.view = Some(view);
         status.me = me;
         status.blocked = None;
-        status.delivered = Cut::new(members);
-        status.stable = Cut::new(members);
+        // Nobody has a count yet.
+        status.delivered = Cut::default();
+        status.stable = Cut::default();
         drop(status);
         self.tell_of_more();
     }
@@ -349,7 +356,7 @@ impl Seat {
     /// An update failed at this replica.
     pub(crate) fn failed(&self, why: &GroupError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(group = self.name, %why, "an update failed");
+        tracing::error!(group = &*self.name, %why, "an update failed");
     }
 
     /// How many updates have failed at this replica.
@@ -360,7 +367,7 @@ impl Seat {
     /// A replica is not like the others.
     pub(crate) fn differs(&self, difference: &Difference) {
         self.differences.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(group = self.name, %difference, "replicas differ");
+        tracing::error!(group = &*self.name, %difference, "replicas differ");
         self.event(GroupEvent::Differs(difference.clone()));
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use vsync_core::wire::Micros;
 
 use super::pending::{ANSWER, Name, Pending};
+use super::seldom::Blank;
 
 /// Most sessions of a group, and most keys.
 pub(crate) const SESSIONS: usize = 65_536;
@@ -179,7 +180,7 @@ struct Done {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Sessions {
     saved: Saved,
     bytes: usize,
@@ -190,6 +191,21 @@ pub(crate) struct Sessions {
     key_ends: BTreeSet<(Micros, Vec<u8>)>,
     /// This node has asked for what is over to be forgotten.
     asked: bool,
+}
+
+static NONE: Sessions = Sessions {
+    saved: Saved { last: 0, sessions: BTreeMap::new(), keys: BTreeMap::new() },
+    bytes: 0,
+    pending: Pending::NONE,
+    ends: BTreeSet::new(),
+    key_ends: BTreeSet::new(),
+    asked: false,
+};
+
+impl Blank for Sessions {
+    fn blank() -> &'static Self {
+        &NONE
+    }
 }
 
 impl Sessions {
@@ -366,8 +382,8 @@ impl Session {
 }
 
 impl Saved {
-    /// The table of a checkpoint.
-    pub(crate) fn sessions(self) -> Sessions {
+    /// The table of a checkpoint, with the requests that were under way.
+    pub(crate) fn sessions(self, pending: Pending) -> Sessions {
         let sessions = self.sessions.iter();
         let ends = sessions.map(|(number, session)| (session.ends, *number)).collect();
         let keys = self.keys.iter();
@@ -375,7 +391,6 @@ impl Saved {
         let keyed = |(key, keyed): (&Vec<u8>, &Keyed)| keyed.done.recorded.bytes() + key.len();
         let bytes = self.sessions.values().map(Session::bytes).sum::<usize>()
             + self.keys.iter().map(keyed).sum::<usize>();
-        let pending = Pending::default();
         Sessions { saved: self, bytes, ends, key_ends, pending, asked: false }
     }
 }

@@ -58,12 +58,12 @@ pub(crate) struct Slot {
     /// Copies of the state that are being encoded beside delivery.
     pub(crate) encoding: BTreeSet<u64>,
     /// The checkpoint that is on its way to this member.
-    pub(crate) incoming: Option<Incoming>,
+    pub(crate) incoming: Option<Box<Incoming>>,
     standing: Option<Standing>,
     /// The state knows of all views up to this one: the checkpoint was taken after their install.
     label: u64,
     /// History: how lines of this membership begin, and the names in its view.
-    subject: Option<Subject>,
+    subject: Option<Box<Subject>>,
     names: Names,
 }
 
@@ -200,14 +200,14 @@ impl Slot {
     pub(crate) fn submitted(&self, runs: &[Run], record: &mut Record<'_>) {
         if record.on() {
             for run in runs.chunk_by(|one, other| one.class == other.class) {
-                record.write(self.subject.as_ref(), || history::submit(run));
+                record.write(self.subject.as_deref(), || history::submit(run));
             }
         }
     }
 
     /// Own updates got their numbers.
     pub(crate) fn sent(&mut self, view: u64, seq: u64, run: Run, record: &mut Record<'_>) {
-        record.write(self.subject.as_ref(), || history::send(view, seq, run));
+        record.write(self.subject.as_deref(), || history::send(view, seq, run));
         self.counts.sent += u64::from(run.count);
         self.callers.sent(view, seq, run.count.into());
     }
@@ -231,7 +231,7 @@ impl Slot {
 
     /// A range is about to be applied; whether it is this member's own.
     fn begin(&mut self, range: &Delivery, record: &mut Record<'_>) -> bool {
-        record.write(self.subject.as_ref(), || history::deliver(range, &self.names));
+        record.write(self.subject.as_deref(), || history::deliver(range, &self.names));
         self.counts.applied += u64::from(range.count);
         self.callers.flush_anew();
         self.rank() == Some(range.rank)
@@ -288,17 +288,16 @@ impl Slot {
         let me = install.view.members.get(install.rank).map(|member| member.id);
         if record.on() {
             let names = Names::new(&install.view);
-            self.subject = me.map(|me| self.subject_of(me, &names));
+            self.subject = me.map(|me| Box::new(self.subject_of(me, &names)));
             let event = history::view(&install, &names, &self.names);
-            record.write(self.subject.as_ref(), || event);
+            record.write(self.subject.as_deref(), || event);
             self.names = names;
         }
         self.counts.installed(install.view.number);
         self.callers.installed(install.view.number);
-        let members = install.view.members.len();
         let told = install.view.number > self.label;
         self.standing = Some(Standing { view: install.view, rank: install.rank });
-        Installed { group: install.group, view, me, rank: install.rank, members, told }
+        Installed { group: install.group, view, me, rank: install.rank, told }
     }
 
     /// Whether the replica had better be told of a view away from the driver: that takes long, or
@@ -352,7 +351,7 @@ impl Slot {
 
     fn subject_of(&self, me: MemberId, names: &Names) -> Subject {
         Subject {
-            group: self.seat.name.as_str().into(),
+            group: Arc::clone(&self.seat.name),
             generation: self.config.generation,
             me: names.id(me),
         }
@@ -360,7 +359,7 @@ impl Slot {
 
     /// The stable cut has grown.
     pub(crate) fn stable(&mut self, view: u64, cut: Cut, record: &mut Record<'_>) {
-        record.write(self.subject.as_ref(), || history::stable(view, &cut, &self.names));
+        record.write(self.subject.as_deref(), || history::stable(view, &cut, &self.names));
         if let Some(rank) = self.rank() {
             self.callers.stable(view, cut.count(rank));
         }
@@ -393,7 +392,7 @@ impl Slot {
         joiners: Vec<MemberId>,
     ) -> impl FnOnce(Handing) -> Outcome + Send + 'static {
         let delivered = self.seat.status().delivered.counts.iter().sum();
-        let group = self.seat.name.as_str();
+        let group = &*self.seat.name;
         let span = tracing::info_span!("save_checkpoint", group, view = label);
         let point = Point { label, delivered, joiners, begun: Instant::now(), span };
         let save = self.replica.saving();
@@ -413,7 +412,7 @@ impl Slot {
         }
         let hash = history::hash(sealed.hash);
         for joiner in &point.joiners {
-            record.write(self.subject.as_ref(), || Event::Checkpoint {
+            record.write(self.subject.as_deref(), || Event::Checkpoint {
                 view: point.label,
                 delivered: Some(point.delivered),
                 bytes,
@@ -439,8 +438,8 @@ impl Slot {
             && let Some((me, view)) = of.status()
         {
             let names = Names::new(view);
-            self.subject = Some(self.subject_of(*me, &names));
-            record.write(self.subject.as_ref(), || Event::Loaded {
+            self.subject = Some(Box::new(self.subject_of(*me, &names)));
+            record.write(self.subject.as_deref(), || Event::Loaded {
                 view: of.label(),
                 bytes: opened.bytes,
                 hash: history::hash(opened.hash),
@@ -454,7 +453,7 @@ impl Slot {
     /// Writes a line that says only that something happened.
     pub(crate) fn note(&mut self, event: impl FnOnce(u64) -> Event, record: &mut Record<'_>) {
         let number = self.view().map_or(0, |view| view.number);
-        record.write(self.subject.as_ref(), || event(number));
+        record.write(self.subject.as_deref(), || event(number));
     }
 
     /// A proposal is held and accepted.
@@ -466,7 +465,7 @@ impl Slot {
         cut: &Cut,
         record: &mut Record<'_>,
     ) {
-        record.write(self.subject.as_ref(), || {
+        record.write(self.subject.as_deref(), || {
             history::accepted(view, ballot, proposal, cut, &self.names)
         });
     }
@@ -474,7 +473,7 @@ impl Slot {
     /// The others went on without this node: callers are told, the state is void, and the slot is
     /// ready to join again.
     pub(crate) fn excluded(&mut self, view: u64, decided: Option<u64>, record: &mut Record<'_>) {
-        record.write(self.subject.as_ref(), || Event::Excluded { view, own: decided });
+        record.write(self.subject.as_deref(), || Event::Excluded { view, own: decided });
         self.counts.excluded();
         self.seat.outbox.reset(&NotApplied::Excluded);
         self.callers.end(Ending::Excluded { decided });
@@ -495,12 +494,12 @@ impl Slot {
         if decided.is_some() && record.on() {
             if let Ok(bytes) = self.replica.save() {
                 let cut = self.seat.status().delivered.clone();
-                record.write(self.subject.as_ref(), || {
+                record.write(self.subject.as_deref(), || {
                     history::state(number, &cut, &bytes, &self.names)
                 });
             }
             let event = || Event::Closed { view: number, own: decided };
-            record.write(self.subject.as_ref(), event);
+            record.write(self.subject.as_deref(), event);
         }
         self.seat.close();
         self.seat.outbox.reset(&NotApplied::Closed);

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use vsync_core::wire::Micros;
 
+use super::seldom::Blank;
 use crate::timer::{BYTES, TIMERS, TimerError, TimerId};
 
 /// The timers of a group that are set and have not fired.
@@ -22,6 +23,14 @@ pub(crate) struct Timers {
     set: BTreeMap<u64, Timer>,
     /// Those that this node has not asked for, by when they are due here.
     waiting: BTreeSet<(Micros, u64)>,
+}
+
+static NONE: Timers = Timers { next: 0, bytes: 0, set: BTreeMap::new(), waiting: BTreeSet::new() };
+
+impl Blank for Timers {
+    fn blank() -> &'static Self {
+        &NONE
+    }
 }
 
 /// An update that is to come.

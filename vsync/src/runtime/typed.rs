@@ -16,6 +16,7 @@ use super::compare::{self, Comparison, Digest};
 use super::emitted::Unstable;
 use super::inner::{Inner, Sending};
 use super::replica::{Broken, Cell, Installed, Loading, Replica, Saving, Shared};
+use super::seldom::Seldom;
 use super::sessions::Sessions;
 use super::timers::Timers;
 use super::verdicts::{Place, Verdicts};
@@ -32,8 +33,8 @@ pub(crate) struct Typed<S: Replicated> {
     /// Once a view is installed.
     ctx: Option<Ctx<S>>,
     /// Until then: the timers that were loaded.
-    timers: Timers,
-    sessions: Sessions,
+    timers: Seldom<Timers>,
+    sessions: Seldom<Sessions>,
     /// The handlers of requests that run here.
     attempts: Attempts<S>,
     /// How many events the view's beginning has emitted.
@@ -58,8 +59,8 @@ impl<S: Replicated> Typed<S> {
         Typed {
             shared,
             ctx: None,
-            timers: Timers::default(),
-            sessions: Sessions::default(),
+            timers: Seldom::default(),
+            sessions: Seldom::default(),
             attempts,
             emitted: 0,
             coordinates: false,
@@ -91,7 +92,7 @@ impl<S: Replicated> Typed<S> {
         if let Some(version) = before.next_version()
             && lacking(view, version).is_empty()
         {
-            tracing::info!(group = self.shared.seat.name, version, "a version is active");
+            tracing::info!(group = &*self.shared.seat.name, version, "a version is active");
             self.activated(version);
         }
     }
@@ -175,8 +176,7 @@ impl<S: Replicated> Typed<S> {
     }
 
     fn show(&self, installed: &Installed) {
-        let Installed { view, me, members, .. } = installed;
-        self.shared.seat.installed(view.clone(), *me, *members);
+        self.shared.seat.installed(installed.view.clone(), installed.me);
     }
 
     /// A view has begun, with `told` in which the state is that of the view before.
@@ -272,7 +272,9 @@ impl<S: Replicated> Replica for Typed<S> {
         ctx.begin(timers, wall());
         ctx.has_version(self.active);
         ctx.read(self.shared.feed.is_read());
-        self.sessions.installed();
+        if let Some(sessions) = self.sessions.made() {
+            sessions.installed();
+        }
         self.unstable.release_all(&self.shared.feed);
         let index = if told { 0 } else { self.emitted };
         self.shared.feed.begin(Cursor { view: view.number(), index });
@@ -290,7 +292,8 @@ impl<S: Replicated> Replica for Typed<S> {
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
         self.ctx = Some(ctx);
-        self.attempts.hand_over(&mut self.sessions.pending, &self.shared.seat, view);
+        let pending = self.sessions.made().map(|sessions| &mut sessions.pending);
+        self.attempts.hand_over(pending, &self.shared.seat, view);
         self.begin_comparison(view, told);
         done.and(agreed.map_err(Broken))
     }
@@ -314,9 +317,9 @@ impl<S: Replicated> Replica for Typed<S> {
     fn loaded(&mut self, beside: Beside) {
         self.activated(beside.active);
         self.emitted = beside.emitted;
-        self.timers = beside.timers.timers(wall());
-        self.sessions = beside.sessions.sessions();
-        self.sessions.pending = beside.pending.pending();
+        self.timers = beside.timers.timers(wall()).into();
+        let pending = beside.pending.pending();
+        self.sessions = beside.sessions.sessions(pending).into();
     }
 
     fn stabilised(&mut self) {
@@ -346,7 +349,7 @@ impl<S: Replicated> Replica for Typed<S> {
         if let Some((timer, stable)) = ctx.ask(now) {
             return Inner::Fire(timer).sending(stable);
         }
-        self.sessions.ask(now).then_some(Inner::Expire)?.sending(false)
+        self.sessions.made()?.ask(now).then_some(Inner::Expire)?.sending(false)
     }
 
     fn wants_view(&mut self) -> bool {
@@ -363,8 +366,8 @@ impl<S: Replicated> Replica for Typed<S> {
     fn void(&mut self) {
         self.shared.void();
         self.ctx = None;
-        self.timers = Timers::default();
-        self.sessions = Sessions::default();
+        self.timers = Seldom::default();
+        self.sessions = Seldom::default();
         self.attempts.stop();
         self.emitted = 0;
         self.coordinates = false;
@@ -395,7 +398,7 @@ mod tests {
 
     #[test]
     fn who_is_excluded_before_it_has_a_state_can_still_load_one() {
-        let seat = Arc::new(Seat::new("group".to_owned(), 100, mpsc::unbounded_channel().0));
+        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
         let shared = || Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
         let mut donor = Typed::new(shared(), 0);
         donor.create();

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use vsync_core::wire::MemberId;
 
 use super::inner::{Inner, Sending};
+use super::seldom::{Blank, Seldom};
 use crate::view::View;
 
 /// What failed: an update by its place, or the beginning of a view.
@@ -45,6 +46,12 @@ pub(crate) struct Verdicts {
     /// The first view whose updates were applied here.
     since: u64,
     view: Option<View>,
+    cases: Seldom<Cases>,
+}
+
+/// All that was said, and what there is to say.
+#[derive(Debug, Default, PartialEq)]
+struct Cases {
     /// What failed here.
     failed: BTreeSet<Place>,
     /// What somebody has spoken of, until all have who can.
@@ -56,8 +63,22 @@ pub(crate) struct Verdicts {
     sending: VecDeque<Inner>,
 }
 
+static NONE: Cases = Cases {
+    failed: BTreeSet::new(),
+    open: BTreeMap::new(),
+    ahead: BTreeSet::new(),
+    said: BTreeSet::new(),
+    sending: VecDeque::new(),
+};
+
+impl Blank for Cases {
+    fn blank() -> &'static Self {
+        &NONE
+    }
+}
+
 /// What was said of one update.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Case {
     votes: BTreeMap<MemberId, Verdict>,
     /// Whether it failed, once that is decided.
@@ -72,23 +93,23 @@ impl Verdicts {
 
     /// The next verdict to send.
     pub(crate) fn send(&mut self) -> Option<Sending> {
-        self.sending.pop_front()?.sending(false)
+        self.cases.made()?.sending.pop_front()?.sending(false)
     }
 
     /// Whether there is one to send.
     pub(crate) fn is_sending(&self) -> bool {
-        !self.sending.is_empty()
+        !self.cases.sending.is_empty()
     }
 
     /// Whether something waits to be applied here.
     pub(crate) fn is_open(&self) -> bool {
-        !self.ahead.is_empty()
+        !self.cases.ahead.is_empty()
     }
 
     /// It failed here.
     pub(crate) fn failed(&mut self, place: Place) -> Result<(), String> {
-        self.failed.insert(place);
-        self.ahead.remove(&place);
+        self.cases.failed.insert(place);
+        self.cases.ahead.remove(&place);
         self.say(place, Verdict::Failed);
         self.compare(place)
     }
@@ -102,17 +123,17 @@ impl Verdicts {
         applied: bool,
     ) -> Result<(), String> {
         let number = self.view.as_ref().map_or(0, View::number);
-        let late = verdict == Verdict::Absent && !self.open.contains_key(&place);
+        let late = verdict == Verdict::Absent && !self.cases.open.contains_key(&place);
         if late || old(place, number) {
             return Ok(());
         }
-        self.open.entry(place).or_default().votes.insert(from, verdict);
+        self.cases.open.entry(place).or_default().votes.insert(from, verdict);
         if place.view < self.since {
             self.say(place, Verdict::Absent);
         } else if applied || place.view < number || place.update.is_none() {
             self.tell(place);
         } else {
-            self.ahead.insert(place);
+            self.cases.ahead.insert(place);
         }
         self.judge(place)
     }
@@ -121,7 +142,8 @@ impl Verdicts {
     pub(crate) fn applied(&mut self, rank: usize, end: u64) -> Result<(), String> {
         let reached =
             |place: &Place| place.update.is_some_and(|(of, seq)| of as usize == rank && seq < end);
-        for place in self.ahead.extract_if(.., reached).collect::<Vec<_>>() {
+        let Some(cases) = self.cases.made() else { return Ok(()) };
+        for place in cases.ahead.extract_if(.., reached).collect::<Vec<_>>() {
             self.tell(place);
             self.compare(place)?;
         }
@@ -132,15 +154,16 @@ impl Verdicts {
     pub(crate) fn installed(&mut self, view: View) -> Result<(), String> {
         let number = view.number();
         self.view = Some(view);
-        for place in std::mem::take(&mut self.ahead) {
+        let Some(cases) = self.cases.made() else { return Ok(()) };
+        for place in std::mem::take(&mut cases.ahead) {
             self.tell(place);
             self.compare(place)?;
         }
-        self.open.retain(|place, _| !old(*place, number));
-        let open = &self.open;
-        self.said.retain(|place| !old(*place, number) || open.contains_key(place));
-        self.failed.retain(|place| !old(*place, number) || open.contains_key(place));
-        for place in self.open.keys().copied().collect::<Vec<_>>() {
+        let Cases { open, said, failed, .. } = &mut *self.cases;
+        open.retain(|place, _| !old(*place, number));
+        said.retain(|place| !old(*place, number) || open.contains_key(place));
+        failed.retain(|place| !old(*place, number) || open.contains_key(place));
+        for place in self.cases.open.keys().copied().collect::<Vec<_>>() {
             self.judge(place)?;
         }
         Ok(())
@@ -148,20 +171,20 @@ impl Verdicts {
 
     /// Says how it went here, which is known.
     fn tell(&mut self, place: Place) {
-        let failed = self.failed.contains(&place);
+        let failed = self.cases.failed.contains(&place);
         self.say(place, if failed { Verdict::Failed } else { Verdict::Sound });
     }
 
     fn say(&mut self, place: Place, verdict: Verdict) {
-        if self.said.insert(place) {
-            self.sending.push_back(Inner::Verdict(place, verdict));
+        if self.cases.said.insert(place) {
+            self.cases.sending.push_back(Inner::Verdict(place, verdict));
         }
     }
 
     /// Decides what the verdicts heard so far decide. When all have spoken who can, it is over, and
     /// nothing is kept of it. A member that is joining can: it will when it is active.
     fn judge(&mut self, place: Place) -> Result<(), String> {
-        let (Some(view), Some(case)) = (&self.view, self.open.get_mut(&place)) else {
+        let (Some(view), Some(case)) = (&self.view, self.cases.open.get_mut(&place)) else {
             return Ok(());
         };
         let voters = view.members().iter().map(|member| member.id);
@@ -182,19 +205,19 @@ impl Verdicts {
         };
         case.outcome = case.outcome.or(outcome);
         self.compare(place)?;
-        if over && !self.ahead.contains(&place) {
-            self.open.remove(&place);
-            self.failed.remove(&place);
-            self.said.remove(&place);
+        if over && !self.cases.ahead.contains(&place) {
+            self.cases.open.remove(&place);
+            self.cases.failed.remove(&place);
+            self.cases.said.remove(&place);
         }
         Ok(())
     }
 
     /// Whether this replica is as was decided, if it was.
     fn compare(&self, place: Place) -> Result<(), String> {
-        let known = place.view >= self.since && !self.ahead.contains(&place);
-        match self.open.get(&place).and_then(|case| case.outcome) {
-            Some(failed) if known && failed != self.failed.contains(&place) => {
+        let known = place.view >= self.since && !self.cases.ahead.contains(&place);
+        match self.cases.open.get(&place).and_then(|case| case.outcome) {
+            Some(failed) if known && failed != self.cases.failed.contains(&place) => {
                 Err(DIFFERS.to_owned())
             }
             _ => Ok(()),
@@ -238,19 +261,19 @@ mod tests {
     }
 
     fn outcome(verdicts: &Verdicts) -> Option<bool> {
-        verdicts.open.get(&PLACE).expect("open").outcome
+        verdicts.cases.open.get(&PLACE).expect("open").outcome
     }
 
     /// Whether nothing is kept.
     fn is_empty(verdicts: &Verdicts) -> bool {
-        let Verdicts { failed, open, ahead, said, .. } = verdicts;
+        let Cases { failed, open, ahead, said, .. } = &*verdicts.cases;
         failed.is_empty() && open.is_empty() && ahead.is_empty() && said.is_empty()
     }
 
     const PLACE: Place = Place { view: 9, update: Some((0, 5)) };
 
     fn said(verdicts: &mut Verdicts) -> Vec<Verdict> {
-        let inner = verdicts.sending.drain(..).map(|inner| match inner {
+        let inner = verdicts.cases.sending.drain(..).map(|inner| match inner {
             Inner::Verdict(_, verdict) => verdict,
             other => panic!("{other:?}"),
         });

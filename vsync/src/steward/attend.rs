@@ -31,7 +31,7 @@ pub(crate) async fn attend(core: Arc<Core>, mut notices: mpsc::UnboundedReceiver
         match notice {
             Notice::Coordinates { seat, view } => {
                 let group = seat.status().group.unwrap_or(GroupId(0));
-                drop(record.send((seat.name.clone(), group.0, view)));
+                drop(record.send((seat.name.to_string(), group.0, view)));
             }
             Notice::Excluded(seat) => {
                 joins.spawn(enter_again(Arc::clone(&core), seat));
@@ -61,9 +61,9 @@ async fn remove(core: &Core, seat: &Seat) -> bool {
     let group = seat.status().group;
     if let (Some(directory), Some(group)) = (core.directory.get(), group)
         && group != GroupId(0)
-        && let Err(error) = directory.remove(seat.name.clone(), group.0).timeout(ATTEMPT).await
+        && let Err(error) = directory.remove(seat.name.to_string(), group.0).timeout(ATTEMPT).await
     {
-        tracing::warn!(group = seat.name, %error, "the directory still lists an empty group");
+        tracing::warn!(group = &*seat.name, %error, "the directory still lists an empty group");
         return directory.group().shared.seat.status().closed.is_some();
     }
     true

@@ -27,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) rpc: Arc<Rpc>,
     pub(crate) driver: mpsc::UnboundedSender<Command>,
     pub(crate) meta: Meta,
+    /// The same as it goes out, for each version of a type that there is.
+    metas: Mutex<BTreeMap<u32, Bytes>>,
     pub(crate) seeds: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) directory: OnceLock<DirectoryHandle>,
@@ -37,7 +39,7 @@ pub(crate) struct Core {
     pub(crate) votes: Votes,
     /// Who is in another cluster.
     pub(crate) strangers: Strangers,
-    registry: Mutex<BTreeMap<String, Registered>>,
+    registry: Mutex<BTreeMap<Arc<str>, Registered>>,
     /// Who was in the directory's last view: asked as the seeds are.
     known: Mutex<Vec<Contact>>,
 }
@@ -95,6 +97,7 @@ impl Core {
             rpc,
             driver,
             meta,
+            metas: Mutex::default(),
             seeds,
             limits,
             directory: OnceLock::new(),
@@ -107,7 +110,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn registry(&self) -> MutexGuard<'_, BTreeMap<String, Registered>> {
+    pub(crate) fn registry(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Registered>> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,7 +135,9 @@ impl Core {
 
     /// What this node says of itself in a group with this version of its type.
     pub(super) fn meta_of(&self, version: u32) -> Bytes {
-        Meta { version, ..self.meta.clone() }.encode()
+        let mut metas = self.metas.lock().unwrap_or_else(PoisonError::into_inner);
+        let meta = || Meta { version, ..self.meta.clone() }.encode();
+        metas.entry(version).or_insert_with(meta).clone()
     }
 
     /// The active members of the directory's view that is installed here.

@@ -46,7 +46,7 @@ impl From<Entry> for Place {
             group: GroupId(entry.group),
             generation: entry.generation,
             kind: Some(entry.kind),
-            contacts: entry.members,
+            contacts: entry.members.into(),
         }
     }
 }
@@ -93,7 +93,8 @@ impl Entering {
         Manner { compare, cold }: Manner,
     ) -> Result<(Entering, Group<S>), JoinError> {
         let (tell, progress) = mpsc::unbounded_channel();
-        let seat = Seat::new(name.to_owned(), core.limits.update, core.driver.clone());
+        let name: Arc<str> = name.into();
+        let seat = Seat::new(Arc::clone(&name), core.limits.update, core.driver.clone());
         let seat = Arc::new(seat);
         // A new seat has none.
         drop(seat.rpc.set(Arc::clone(&core.rpc)));
@@ -109,17 +110,17 @@ impl Entering {
         let answering: Arc<dyn Answering> = Arc::clone(&shared) as _;
         {
             let mut registry = core.registry();
-            if registry.contains_key(name) {
-                return Err(JoinError::AlreadyMember { name: name.to_owned() });
+            if registry.contains_key(&name) {
+                return Err(JoinError::AlreadyMember { name: name.to_string() });
             }
             let answering = Arc::clone(&answering);
             let registered = Registered { seat: Arc::clone(&seat), answering };
-            registry.insert(name.to_owned(), registered);
+            registry.insert(name, registered);
         }
         let entering = Entering {
             core: Arc::clone(core),
             seat,
-            kind: Kind { schema: schema::<S>(), name: S::NAME.to_owned() },
+            kind: Kind::new(schema::<S>(), S::NAME),
             answering,
             config: core.config::<S>(1),
             replica: Some(replica),
@@ -138,8 +139,7 @@ impl Entering {
         let status = seat.status().clone();
         let (tell, progress) = mpsc::unbounded_channel();
         let answering = registered.answering;
-        let name = answering.card().name().to_owned();
-        let kind = Kind { schema: answering.schema(), name };
+        let kind = Kind::new(answering.schema(), answering.card().name());
         // The driver keeps the configuration and the replica of a group that was excluded.
         let config = GroupConfig {
             generation: status.generation,
@@ -165,7 +165,7 @@ impl Entering {
     }
 
     fn name(&self) -> String {
-        self.seat.name.clone()
+        self.seat.name.to_string()
     }
 
     /// Hands the group to the driver, or tells it whom to ask now. Without contacts it is made.
@@ -209,7 +209,7 @@ impl Entering {
             Ok(Some(Progress::Broken(why))) => Err(JoinError::Ended { name, why }),
             Ok(Some(Progress::Refused(Refusal::Schema { theirs }))) => Err(JoinError::Type {
                 name,
-                here: self.kind.name.clone(),
+                here: self.kind.name.to_string(),
                 there: format!("a type with identity {theirs:016x}"),
             }),
             Ok(Some(Progress::Refused(why))) => {
@@ -223,7 +223,7 @@ impl Entering {
         if let Some(kind) = &place.kind
             && kind.schema != self.kind.schema
         {
-            let (here, there) = (self.kind.name.clone(), kind.name.clone());
+            let (here, there) = (self.kind.name.to_string(), kind.name.to_string());
             return Err(JoinError::Type { name: self.name(), here, there });
         }
         if place.contacts.is_empty() {
@@ -323,7 +323,7 @@ impl Entering {
             match attempt {
                 Attempt::Active => break,
                 Attempt::Again(why) => {
-                    tracing::debug!(group = self.seat.name, why, "not a member yet");
+                    tracing::debug!(group = &*self.seat.name, why, "not a member yet");
                     self.seat.status().waiting = why;
                 }
             }
@@ -472,11 +472,11 @@ pub(crate) async fn enter_directory(
 /// Joins a group again after an exclusion, until it succeeds or is pointless.
 pub(super) async fn enter_again(core: Arc<Core>, seat: Arc<Seat>) {
     let Some(mut entering) = Entering::again(&core, Arc::clone(&seat)) else { return };
-    let entered = match seat.name == directory::NAME {
+    let entered = match *seat.name == *directory::NAME {
         true => entering.enter_directory(&mut BTreeMap::new()).await,
         false => entering.enter(How::Join).await,
     };
     if let Err(error) = entered {
-        tracing::warn!(group = seat.name, %error, "could not join again");
+        tracing::warn!(group = &*seat.name, %error, "could not join again");
     }
 }

@@ -58,7 +58,7 @@ impl<S: Replicated> Stage<S> {
         stage.view = other.view.clone();
         (stage.sent, stage.time) = (other.sent.clone(), other.time);
         stage.ctx = Ctx::new(GROUP, stage.view.clone());
-        stage.ctx.begin(other.ctx.saved_timers().timers(other.time), other.time);
+        stage.ctx.begin(other.ctx.saved_timers().timers(other.time).into(), other.time);
         stage
     }
 

@@ -305,7 +305,7 @@ impl Driver {
             return self.quarantine(group, why);
         }
         if let Some(slot) = self.slots.get(&group) {
-            tracing::error!(group = slot.seat.name, why, "this node's membership ends");
+            tracing::error!(group = &*slot.seat.name, why, "this node's membership ends");
         }
         if let Some(slot) = self.slots.get_mut(&group)
             && let Some(progress) = slot.progress.take()
@@ -320,7 +320,7 @@ impl Driver {
     /// donor's state.
     fn quarantine(&mut self, group: GroupId, why: &str) {
         let Some(slot) = self.slots.get_mut(&group) else { return };
-        tracing::error!(group = slot.seat.name, why, "this node joins again");
+        tracing::error!(group = &*slot.seat.name, why, "this node joins again");
         let before = slot.nodes();
         let view = slot.view().map_or(0, |view| view.number);
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };

@@ -54,7 +54,7 @@ impl Driver {
         // Nothing else has this name.
         self.work += 1;
         let incoming = Incoming::new(self.work, Arc::clone(&slot.seat), group, of);
-        let before = slot.incoming.replace(incoming);
+        let before = slot.incoming.replace(Box::new(incoming));
         if before.is_some_and(|before| before.holds) {
             self.later.push_back(Input::HoldTransfer { group, on: false });
         }
@@ -111,7 +111,7 @@ impl Driver {
     /// instead; `false` where it is not so.
     pub(super) fn load_instead(&mut self, group: GroupId, held: &mut Option<Box<Held>>) -> bool {
         let incoming = self.slots.get(&group).and_then(|slot| slot.incoming.as_ref());
-        if !incoming.is_some_and(Incoming::is_waiting) {
+        if !incoming.is_some_and(|incoming| incoming.is_waiting()) {
             return false;
         }
         self.begin_load(group);

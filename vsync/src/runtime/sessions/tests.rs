@@ -110,7 +110,7 @@ fn a_checkpoint_holds_all_of_it() {
     let session = opened(&mut sessions, 100, 0);
     commit(&mut sessions, &numbered(session, 1, 0), 1, result(1, 5), 0);
     commit(&mut sessions, &RequestId::Key(b"key".to_vec()), 2, Recorded::TooLarge(9), 0);
-    let mut loaded = sessions.saved().sessions();
+    let mut loaded = sessions.saved().sessions(Pending::default());
     assert_eq!(loaded.saved, sessions.saved);
     assert_eq!((loaded.bytes, loaded.due()), (sessions.bytes, sessions.due()));
     let known = commit(&mut loaded, &numbered(session, 1, 0), 1, result(2, 5), 0);

@@ -22,7 +22,7 @@ impl Slot {
         drop(status);
         let counts = &self.counts;
         GroupReport {
-            name: self.seat.name.clone(),
+            name: self.seat.name.to_string(),
             standing,
             view: view.map_or(0, |view| view.number),
             members: view.map_or(0, |view| view.members.len()),

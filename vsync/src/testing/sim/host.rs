@@ -17,6 +17,7 @@ use crate::runtime::apply::{self, Stop};
 use crate::runtime::callers::Answer;
 use crate::runtime::checkpoint::{self, Beside, Opened};
 use crate::runtime::inner::{Inner, Sending};
+use crate::runtime::seldom::Seldom;
 use crate::runtime::sessions::Sessions;
 use crate::runtime::timers::{Saved, Timers};
 use crate::testing::check::{Draw, Failure, Kind};
@@ -75,10 +76,10 @@ pub(super) struct Replica<S: Replicated> {
     /// Where requests are asked for: who runs them and waits for them here.
     pub(super) serving: Option<Serving<S>>,
     /// What was asked for and what came of it, as all agree.
-    sessions: Sessions,
+    sessions: Seldom<Sessions>,
     ctx: Option<Ctx<S>>,
     /// Until there is a view: the timers of the checkpoint.
-    timers: Timers,
+    timers: Seldom<Timers>,
     /// How many events the beginning of the view has emitted, as the checkpoint says.
     emitted: u64,
     /// The view of the checkpoint that the state was loaded from.
@@ -134,9 +135,9 @@ impl<S: Replicated> Replica<S> {
             pending: VecDeque::new(),
             blocked: false,
             serving: None,
-            sessions: Sessions::default(),
+            sessions: Seldom::default(),
             ctx: None,
-            timers: Timers::default(),
+            timers: Seldom::default(),
             emitted: 0,
             label: 0,
             pieces: Vec::new(),
@@ -356,9 +357,8 @@ impl<S: Replicated> Replica<S> {
             );
             return Err(Failure::new(Kind::Checkpoint, report));
         }
-        (self.emitted, self.timers) = (beside.emitted, beside.timers.timers(desk.wall));
-        self.sessions = beside.sessions.sessions();
-        self.sessions.pending = beside.pending.pending();
+        (self.emitted, self.timers) = (beside.emitted, beside.timers.timers(desk.wall).into());
+        self.sessions = beside.sessions.sessions(beside.pending.pending()).into();
         desk.inspect(&state, || format!("in the checkpoint of view {label}"))?;
         (self.state, self.label) = (Some(state), label);
         Ok(())

@@ -138,7 +138,7 @@ impl<S: Replicated> Serving<S> {
     /// At a node that brings `local`.
     pub(super) fn new(local: S) -> Serving<S> {
         let (driver, commands) = mpsc::unbounded_channel();
-        let seat = Arc::new(Seat::new("simulated".to_owned(), LIMIT, driver));
+        let seat = Arc::new(Seat::new("simulated".into(), LIMIT, driver));
         seat.begin(GROUP, 1);
         // What may be sent is looked at when it is.
         seat.outbox.grant(u64::from(u32::MAX));
@@ -163,8 +163,8 @@ impl<S: Replicated> Serving<S> {
     ) {
         self.stand.is(wall);
         self.callers.installed(view.number());
-        self.shared.seat.installed(view.clone(), me, view.size());
-        self.attempts.hand_over(pending, &self.shared.seat, view);
+        self.shared.seat.installed(view.clone(), me);
+        self.attempts.hand_over(Some(pending), &self.shared.seat, view);
     }
 
     /// A range was applied.

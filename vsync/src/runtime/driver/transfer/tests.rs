@@ -53,7 +53,7 @@ impl Joiner {
             history: None,
             dropped: Arc::new(Dropped::default()),
         });
-        let seat = Arc::new(Seat::new("group".to_owned(), 100, commands.clone()));
+        let seat = Arc::new(Seat::new("group".into(), 100, commands.clone()));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::formed_by(0)));
         let (tell, progress) = mpsc::unbounded_channel();
         driver.open(Opening {
