@@ -82,6 +82,9 @@ impl Intake {
     }
 }
 
+/// Room for so many events stays when there are none.
+const KEPT: usize = 256;
+
 enum Queued {
     Frame { intake: Arc<Intake>, class: Class, frame: Bytes },
     News(Event),
@@ -191,6 +194,11 @@ impl Inbox {
             closed = state.closed;
         }
         let queued = taken.pop_front();
+        if queued.is_none() && taken.capacity() > KEPT {
+            // What a burst took is not needed any more.
+            taken.shrink_to(KEPT);
+            lock(&self.state).queue.shrink_to(KEPT);
+        }
         drop(taken);
         let event = queued.map(|queued| match queued {
             Queued::News(event) => event,

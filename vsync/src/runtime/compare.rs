@@ -18,6 +18,7 @@ use vsync_core::wire::MemberId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::inner::{Inner, Sending};
+use super::seldom::{Blank, Seldom};
 use super::sessions::Saved;
 use super::timers;
 use super::verdicts::Place;
@@ -73,6 +74,22 @@ fn range(bytes: usize) -> usize {
     bytes.div_ceil(RANGES).max(SHORTEST)
 }
 
+/// The points to compare at.
+#[derive(Debug, Default, PartialEq)]
+struct Points {
+    /// What was heard of each.
+    open: BTreeMap<Place, BTreeMap<MemberId, Digest>>,
+    sending: VecDeque<Inner>,
+}
+
+static NONE: Points = Points { open: BTreeMap::new(), sending: VecDeque::new() };
+
+impl Blank for Points {
+    fn blank() -> &'static Self {
+        &NONE
+    }
+}
+
 /// The comparisons of one membership.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
@@ -83,9 +100,7 @@ pub(crate) struct Comparison {
     /// Whether this member has asked for one that it has not come to yet.
     asked: bool,
     view: Option<View>,
-    /// What was heard of each point.
-    open: BTreeMap<Place, BTreeMap<MemberId, Digest>>,
-    sending: VecDeque<Inner>,
+    points: Seldom<Points>,
     /// How many are complete, and not counted yet.
     complete: u64,
 }
@@ -112,8 +127,7 @@ impl Comparison {
 
     /// A view begins.
     pub(crate) fn installed(&mut self, view: View) {
-        self.open.clear();
-        self.sending.clear();
+        self.points = Seldom::default();
         self.asked = false;
         self.since = 0;
         self.view = Some(view);
@@ -124,14 +138,14 @@ impl Comparison {
         self.since += updates;
         if self.is_on() && leads && self.since >= self.every && !self.asked && only_totals::<S>() {
             self.asked = true;
-            self.sending.push_back(Inner::Compare);
+            self.points.sending.push_back(Inner::Compare);
         }
     }
 
     /// The state was this at a point to compare at.
     pub(crate) fn took(&mut self, place: Place, digest: Digest) {
         (self.asked, self.since) = (false, 0);
-        self.sending.push_back(Inner::Digest(place, digest));
+        self.points.sending.push_back(Inner::Digest(place, digest));
     }
 
     /// A member tells what it has. Returns who differs, once all have told.
@@ -144,13 +158,13 @@ impl Comparison {
         let Some(view) = self.view.as_ref().filter(|view| view.number() == place.view) else {
             return Vec::new();
         };
-        let heard = self.open.entry(place).or_default();
+        let heard = self.points.open.entry(place).or_default();
         heard.insert(from, digest);
         let active = view.active().iter();
         // Who became active by this view brought its state with it.
         let all = active.map(|member| heard.get(&member.id).map(|digest| (member.id, *digest)));
         let Some(all) = all.collect::<Option<Vec<_>>>() else { return Vec::new() };
-        self.open.remove(&place);
+        self.points.open.remove(&place);
         self.complete += 1;
         let right = right(&all);
         all.iter().filter_map(|(member, digest)| digest.difference(*member, &right)).collect()
@@ -159,12 +173,12 @@ impl Comparison {
     /// The next of what is to be sent.
     pub(crate) fn send(&mut self) -> Option<Sending> {
         // Stable: so that it makes a range of its own.
-        self.sending.pop_front()?.sending(true)
+        self.points.made()?.sending.pop_front()?.sending(true)
     }
 
     /// Whether there is something to send.
     pub(crate) fn is_sending(&self) -> bool {
-        !self.sending.is_empty()
+        !self.points.sending.is_empty()
     }
 }
 

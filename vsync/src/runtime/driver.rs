@@ -366,7 +366,7 @@ impl Driver {
         if contacts.is_none() {
             slot.create();
         }
-        let config = slot.config.clone();
+        let config = GroupConfig::clone(&slot.config);
         self.slots.insert(now, slot);
         self.begin(now, config, contacts);
     }

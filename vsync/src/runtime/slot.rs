@@ -25,14 +25,18 @@ use super::room::Room;
 use super::seat::Seat;
 use super::transfer::{Handing, Incoming};
 use super::{Opening, Outcome, Point, Progress};
+use crate::alike::Latest;
 use crate::error::NotApplied;
 use crate::group::GroupEvent;
 use crate::view::View;
 
+/// Most groups of a type are configured alike.
+static CONFIGS: Latest<GroupConfig> = Latest::new();
+
 /// One group at the driver: its replica, who waits for it, and where this node stands in it.
 pub(crate) struct Slot {
     pub(crate) seat: Arc<Seat>,
-    pub(crate) config: GroupConfig,
+    pub(crate) config: Arc<GroupConfig>,
     pub(crate) callers: Callers,
     _last: Last,
     /// What it has gone through.
@@ -117,7 +121,7 @@ impl Slot {
         let (callers, last) = (Callers::new(Arc::clone(room)), Last(Arc::clone(room)));
         Slot {
             seat,
-            config,
+            config: CONFIGS.share(config),
             callers,
             _last: last,
             counts: Counts::default(),
@@ -511,7 +515,8 @@ impl Slot {
 
     /// The group is known under another number or generation now.
     pub(crate) fn renumber(&mut self, group: GroupId, generation: u32) {
-        self.config.generation = generation;
+        let config = GroupConfig { generation, ..GroupConfig::clone(&self.config) };
+        self.config = CONFIGS.share(config);
         self.seat.begin(group, generation);
     }
 }

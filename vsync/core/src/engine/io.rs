@@ -54,7 +54,7 @@ pub enum Traffic {
 }
 
 /// What a group is made with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
     /// Which incarnation of the group's name; frames of another generation are not for this group.
     pub generation: u32,

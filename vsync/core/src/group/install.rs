@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::member::{Ending, Leaving, Membership};
+use super::member::{Ending, Leaving, Membership, Terms};
 use super::pending::Pending;
 use super::times::{ONCE, Times};
-use super::transfer::{Loading, Outgoing};
+use super::transfer::Loading;
 use super::viewchange::want;
-use super::{Early, Incoming, Turn};
+use super::{Incoming, Turn};
 use crate::bugs::Bug;
 use crate::engine::{DropReason, GroupConfig, Install, Output, Traffic};
 use crate::membership::Change;
@@ -48,10 +48,12 @@ impl Membership {
         time: u64,
     ) -> Self {
         let view = SharedView::clone(&install.view);
-        let multicast = Multicast::new(view, install.rank, &config, turn.config, time);
+        let terms = Terms::of(&config);
+        let of = (terms.causal, terms.window);
+        let multicast = Multicast::new(view, install.rank, of, turn.config, time);
         Membership {
             id,
-            config,
+            terms,
             me,
             multicast,
             change: Change::default(),
@@ -59,7 +61,7 @@ impl Membership {
             install: None,
             closed: None,
             loading: Loading::Done,
-            outgoing: Outgoing::default(),
+            outgoing: None,
             pending: Pending::default(),
             joins: BTreeMap::new(),
             ended: BTreeSet::new(),
@@ -68,7 +70,7 @@ impl Membership {
             leaving: Leaving::No,
             evict: BTreeSet::new(),
             wished: false,
-            early: Early::default(),
+            early: None,
             progress: turn.now,
             retries: 0,
             led_since: 0,
@@ -199,7 +201,8 @@ impl Membership {
             self.finish_view(turn, &decided);
         }
         let view = SharedView::clone(&install.view);
-        let mut next = Multicast::new(view, rank, &self.config, turn.config, decided.time);
+        let of = (self.terms.causal, self.terms.window);
+        let mut next = Multicast::new(view, rank, of, turn.config, decided.time);
         next.holds = self.multicast.holds;
         let previous = core::mem::replace(&mut self.multicast, next);
         turn.marks.views += 1;
@@ -221,7 +224,7 @@ impl Membership {
         self.decision = Some(bytes);
         self.reset_for_view(turn, own, &old);
         self.settle(turn);
-        for incoming in self.early.take() {
+        for incoming in self.early.take().into_iter().flat_map(|mut early| early.take()) {
             if !self.is_over() {
                 self.message(turn, incoming);
             }
@@ -296,8 +299,8 @@ impl Membership {
     pub(crate) fn on_early(&mut self, turn: &mut Turn<'_>, incoming: Incoming) {
         let peer = incoming.peer;
         turn.marks.early += 1;
-        let limit = self.config.window * (self.view().members.len() + 1);
-        if let Err(reason) = self.early.push(incoming, limit) {
+        let limit = self.terms.window * (self.view().members.len() + 1);
+        if let Err(reason) = self.early.get_or_insert_default().push(incoming, limit) {
             turn.dropped(peer, reason);
         }
         if self.may_answer(turn.now, peer) {

@@ -42,10 +42,27 @@ pub(crate) enum Ending {
     Overtaken,
 }
 
+/// What matters of a group's configuration to who is in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) generation: u32,
+    pub(crate) causal: bool,
+    pub(crate) schema: u64,
+    pub(crate) window: usize,
+    pub(crate) join_buffer: usize,
+}
+
+impl Terms {
+    pub(crate) fn of(config: &GroupConfig) -> Terms {
+        let &GroupConfig { generation, causal, schema, window, join_buffer, .. } = config;
+        Terms { generation, causal, schema, window, join_buffer }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
     pub(crate) id: GroupId,
-    pub(crate) config: GroupConfig,
+    pub(crate) terms: Terms,
     pub(crate) me: MemberId,
     /// The installed view's multicast; the view is in it.
     pub(crate) multicast: Multicast,
@@ -57,7 +74,8 @@ pub(crate) struct Membership {
     /// The view before, as long as others may need it.
     pub(crate) closed: Option<Box<Closed>>,
     pub(crate) loading: Loading,
-    pub(crate) outgoing: Outgoing,
+    /// While this member has checkpoints to hand out.
+    pub(crate) outgoing: Option<Box<Outgoing>>,
     pub(crate) pending: Pending,
     pub(crate) joins: BTreeMap<NodeId, JoinRequest>,
     /// Nodes of the view that say they are not in it.
@@ -73,7 +91,7 @@ pub(crate) struct Membership {
     pub(crate) evict: BTreeSet<Rank>,
     /// Somebody's promise will tell a wish.
     pub(crate) wished: bool,
-    pub(crate) early: Early,
+    pub(crate) early: Option<Box<Early>>,
     /// When the change under way last made progress, and how often it was retried since.
     pub(crate) progress: Micros,
     pub(crate) retries: u64,
@@ -114,7 +132,7 @@ impl Membership {
     pub(crate) fn header(&self) -> Header {
         Header {
             group: self.id,
-            generation: self.config.generation,
+            generation: self.terms.generation,
             view: self.view().number,
             entry: self.me.entry,
         }
@@ -491,7 +509,9 @@ impl Membership {
             return;
         }
         self.sync(turn, peer, false);
-        self.outgoing.rewind(peer);
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.rewind(peer);
+        }
         self.send_chunks(turn);
         self.repeat(turn, Some(peer));
     }

@@ -272,7 +272,7 @@ impl Group {
     /// Takes a message in. `generation` is the frame's.
     pub(crate) fn message(&mut self, turn: &mut Turn<'_>, generation: u32, incoming: Incoming) {
         let ours = match (&self.member, &self.joining) {
-            (Some(member), _) => Some(member.config.generation),
+            (Some(member), _) => Some(member.terms.generation),
             (None, Some(joining)) => Some(joining.config.generation),
             (None, None) => None,
         };
@@ -396,7 +396,7 @@ impl Group {
     /// Moves a membership that is over to the departed, if others may still need it.
     fn retire(&mut self, turn: &mut Turn<'_>) {
         if let Some(member) = self.member.take() {
-            let generation = member.config.generation;
+            let generation = member.terms.generation;
             self.beyond = self.beyond_of(generation).max(member.last_view() + 1);
             self.generation = generation;
             if let Some(departed) = member.depart(turn) {
@@ -504,7 +504,7 @@ impl Group {
         };
         let view = member.view();
         let concerned = member.is_lost() || view.rank_of_node(peer).is_some();
-        concerned.then_some((self.id, member.config.generation, view.number, member.me.entry))
+        concerned.then_some((self.id, member.terms.generation, view.number, member.me.entry))
     }
 
     pub(crate) fn in_sight(&self, detector: &Detector) -> Option<(usize, usize)> {

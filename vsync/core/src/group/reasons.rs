@@ -138,8 +138,8 @@ impl Membership {
         if join.node != peer {
             return turn.dropped(peer, DropReason::Invalid);
         }
-        if join.schema != self.config.schema {
-            let reason = Refusal::Schema { theirs: self.config.schema };
+        if join.schema != self.terms.schema {
+            let reason = Refusal::Schema { theirs: self.terms.schema };
             let refused = Message::Refused { nonce: join.nonce, reason };
             return self.send(turn, [peer], Traffic::Control, refused);
         }
@@ -168,7 +168,7 @@ impl Membership {
             && !stale
             && !lapsed
             && join.node != self.me.node
-            && join.schema == self.config.schema
+            && join.schema == self.terms.schema
             && self.joins.len() + self.view().members.len() < MAX_MEMBERS
         {
             if current.is_some() && self.ended.insert(join.node) {
@@ -257,7 +257,7 @@ impl Membership {
         let stable = self.multicast.stable_cut().count(self.rank());
         let drained = !self.loading.is_done()
             || (self.pending.is_empty() && stable == self.multicast.own_end());
-        if !drained || self.outgoing.is_busy() {
+        if !drained || self.is_donating() {
             self.multicast.ask_acks();
             return;
         }
@@ -318,7 +318,7 @@ impl Membership {
             || self.wishes(bugs)
             || self.leaving != Leaving::No
             || !self.loading.is_done()
-            || self.outgoing.is_busy()
+            || self.is_donating()
             || self.closed.is_some()
             || !self.pending.is_empty()
             || self.pending.is_flushing()
@@ -347,7 +347,9 @@ impl Membership {
     /// Repeats what has found no answer.
     fn chores(&mut self, turn: &mut Turn<'_>) {
         self.late_checkpoint(turn);
-        self.outgoing.rewind_idle();
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.rewind_idle();
+        }
         self.send_chunks(turn);
         self.bound_joiner(turn);
         self.watch_quorum(turn);

@@ -147,6 +147,11 @@ impl Outgoing {
 }
 
 impl Membership {
+    /// Whether somebody still waits for a checkpoint of this member's.
+    pub(crate) fn is_donating(&self) -> bool {
+        self.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_busy())
+    }
+
     /// At an install: takes a checkpoint for the joiners whose donor this member is from now on,
     /// and forgets those whose transfer is over.
     pub(crate) fn plan_transfers(&mut self, turn: &mut Turn<'_>) {
@@ -158,7 +163,10 @@ impl Membership {
                 wanted.insert(member.id, transfer.label);
             }
         }
-        let outgoing = &mut self.outgoing;
+        if wanted.is_empty() && self.outgoing.is_none() {
+            return;
+        }
+        let outgoing = self.outgoing.get_or_insert_default();
         outgoing.to.retain(|id, progress| wanted.get(id) == Some(&progress.label));
         let mut fresh = Vec::new();
         for (id, label) in wanted {
@@ -170,10 +178,9 @@ impl Membership {
         let used = |label: &ViewNumber| outgoing.to.values().any(|p| p.label == *label);
         outgoing.checkpoints.retain(|label, _| used(label));
         outgoing.forget();
-        if outgoing.to.is_empty() {
-            // Emptied maps keep a node each: a kilobyte, in every group.
-            outgoing.to = BTreeMap::new();
-            outgoing.checkpoints = BTreeMap::new();
+        if outgoing.to.is_empty() && outgoing.late.is_none() {
+            self.outgoing = None;
+            return;
         }
         if fresh.is_empty() {
             return;
@@ -189,7 +196,7 @@ impl Membership {
 
     /// Only with the planted bug: takes the checkpoint from the state of the moment.
     pub(crate) fn late_checkpoint(&mut self, turn: &mut Turn<'_>) {
-        if let Some(late) = self.outgoing.late.take() {
+        if let Some(late) = self.outgoing.as_mut().and_then(|outgoing| outgoing.late.take()) {
             let (label, joiners) = *late;
             turn.out.push(Output::TakeCheckpoint { group: self.id, label, joiners });
         }
@@ -203,9 +210,11 @@ impl Membership {
         bytes: Bytes,
         last: bool,
     ) {
-        if let Some(checkpoint) = self.outgoing.checkpoints.get_mut(&label) {
+        if let Some(outgoing) = &mut self.outgoing
+            && let Some(checkpoint) = outgoing.checkpoints.get_mut(&label)
+        {
             checkpoint.add(bytes, last, turn.config.chunk.max(1));
-            self.outgoing.forget();
+            outgoing.forget();
             self.send_chunks(turn);
         }
     }
@@ -214,8 +223,10 @@ impl Membership {
     pub(crate) fn send_chunks(&mut self, turn: &mut Turn<'_>) {
         let window = WINDOW * turn.config.chunk.max(1) as u64;
         let header = self.header();
-        for (id, progress) in &mut self.outgoing.to {
-            let Some(checkpoint) = self.outgoing.checkpoints.get(&progress.label) else {
+        let outgoing = self.outgoing.as_deref_mut();
+        let (to, checkpoints) = outgoing.map(|it| (&mut it.to, &it.checkpoints)).unzip();
+        for (id, progress) in to.into_iter().flatten() {
+            let Some(checkpoint) = checkpoints.and_then(|all| all.get(&progress.label)) else {
                 continue;
             };
             // Before it has said anything.
@@ -247,15 +258,17 @@ impl Membership {
         next: Next,
     ) {
         let window = WINDOW * turn.config.chunk.max(1) as u64;
-        let Some((_, progress)) = self
-            .outgoing
+        let Some(outgoing) = &mut self.outgoing else {
+            return;
+        };
+        let Some((_, progress)) = outgoing
             .to
             .iter_mut()
             .find(|(id, progress)| id.node == peer && progress.label == label)
         else {
             return;
         };
-        let Some(checkpoint) = self.outgoing.checkpoints.get(&label) else {
+        let Some(checkpoint) = outgoing.checkpoints.get(&label) else {
             return;
         };
         if have > checkpoint.end() {
@@ -269,7 +282,7 @@ impl Membership {
             Next::Wait => {}
             Next::Enough => progress.done = true,
         }
-        self.outgoing.forget();
+        outgoing.forget();
         self.send_chunks(turn);
         self.settle(turn);
     }
@@ -387,7 +400,7 @@ impl Membership {
     /// A joiner that holds more than its bound starts over.
     pub(crate) fn bound_joiner(&mut self, turn: &mut Turn<'_>) {
         let held = self.loading.held_bytes() + self.multicast.retained();
-        let limit = self.config.join_buffer;
+        let limit = self.terms.join_buffer;
         if let Loading::Waiting(waiting) = &mut self.loading
             && held > limit
             && !waiting.restart

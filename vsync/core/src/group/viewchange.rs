@@ -338,11 +338,11 @@ impl Membership {
             &multicast.lanes,
             &multicast.log,
             &multicast.delivered,
-            self.config.causal,
+            self.terms.causal,
             turn.bugs(),
         );
         turn.marks.dropped_positions += choice.dropped_positions;
-        match self.config.causal {
+        match self.terms.causal {
             true => turn.marks.causal_gaps += choice.dropped_updates,
             false => turn.marks.order_gaps += choice.dropped_updates,
         }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::bugs::{Bug, Bugs};
-use crate::engine::{Class, Delivery, DropReason, EngineConfig, GroupConfig, Run};
+use crate::engine::{Class, Delivery, DropReason, EngineConfig, Run};
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
 use crate::wire::messages::{BatchHead, Data, Hurry, Record, Records};
 use crate::wire::{Cut, GroupId, Micros, Rank, SharedView, codec};
@@ -79,14 +79,14 @@ impl Multicast {
     pub(crate) fn new(
         view: SharedView,
         me: Rank,
-        config: &GroupConfig,
+        (causal, window): (bool, usize),
         engine: &EngineConfig,
         time: u64,
     ) -> Self {
         let n = view.members.len();
         Multicast {
             me,
-            causal: config.causal,
+            causal,
             bugs: engine.bugs,
             lanes: alloc::vec![Lane::default(); n],
             log: Log::new(time),
@@ -106,7 +106,7 @@ impl Multicast {
             late: None,
             own: VecDeque::new(),
             own_bytes: 0,
-            pace: Pace::new(config.window, engine.least_window),
+            pace: Pace::new(window, engine.least_window),
             progress: 0,
             holds: false,
             nag_due: None,

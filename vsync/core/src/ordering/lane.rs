@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use bytes::{Bytes, BytesMut};
 
@@ -39,8 +40,8 @@ pub(crate) struct Lane {
     batches: VecDeque<Batch>,
     /// Updates here, from the start of the view.
     end: u64,
-    /// Own lane: where the open batch begins.
-    open: Option<u64>,
+    /// Own lane: the number of the open batch's first update, counted from 1.
+    open: Option<NonZeroU64>,
     freed_totals: u64,
     bytes: usize,
 }
@@ -122,7 +123,12 @@ impl Lane {
 
     /// Updates here that are in closed batches: what others may know of.
     pub(crate) fn closed(&self) -> u64 {
-        self.open.unwrap_or(self.end)
+        self.open_first().unwrap_or(self.end)
+    }
+
+    /// The number of the open batch's first update.
+    fn open_first(&self) -> Option<u64> {
+        self.open.map(|first| first.get() - 1)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -131,7 +137,7 @@ impl Lane {
 
     /// The time of the open batch, where there is one.
     pub(crate) fn open_wall(&self) -> Option<u64> {
-        self.open.and_then(|first| self.at(first)).map(|batch| batch.wall)
+        self.open_first().and_then(|first| self.at(first)).map(|batch| batch.wall)
     }
 
     /// Whether a batch is kept that ends at or below `to`.
@@ -175,14 +181,15 @@ impl Lane {
 
     /// Own lane: appends to the open batch, opening one where there is none.
     pub(crate) fn push_open(&mut self, batch: Batch) {
-        self.open.get_or_insert(batch.first);
+        self.open = self.open.or(NonZeroU64::new(batch.first + 1));
         let pushed = self.push(batch);
         assert_eq!(pushed, Push::New, "an own batch starts where the lane ends");
     }
 
     /// Own lane: closes the open batch, with its stamp; returns it.
     pub(crate) fn close(&mut self, stamp: Option<Vec<u64>>, k: u64) -> Option<&Batch> {
-        let open = self.open.take()?;
+        let open = self.open_first()?;
+        self.open = None;
         let at = self.batches.partition_point(|batch| batch.first < open);
         if self.batches.len() - at > 1 {
             let pieces: Vec<Batch> = self.batches.drain(at..).collect();

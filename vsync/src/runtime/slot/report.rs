@@ -42,7 +42,7 @@ impl Slot {
             failures: self.seat.failures(),
             differences: self.seat.differences(),
             comparisons: self.seat.comparisons(),
-            changes: counts.changes.clone(),
+            changes: counts.spells(),
             saved: counts.saved.clone(),
             loaded: counts.loaded.clone(),
         }
