@@ -246,7 +246,8 @@ impl World {
             };
             let joining = &members[*active..];
             let donor = |donor: NodeId| donor == node;
-            let gives = joining.iter().any(|it| it.transfer.is_some_and(|t| donor(t.donor.node)));
+            let gives =
+                joining.iter().any(|it| it.transfer.as_ref().is_some_and(|t| donor(t.donor.node)));
             self.totals.donors += u64::from(gives);
             self.totals.joiners += u64::from(joining.iter().any(|it| it.id.node == node));
         }

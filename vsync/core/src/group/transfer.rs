@@ -68,7 +68,7 @@ impl Loading {
             return;
         };
         waiting.held.push(held);
-        let transfer = next.members[rank].transfer;
+        let transfer = next.members[rank].transfer.as_ref();
         if transfer.is_some_and(|transfer| transfer.label == next.number) {
             waiting.held.clear();
             waiting.restart = false;
@@ -159,7 +159,8 @@ impl Membership {
         let number = self.multicast.view.number;
         let mut wanted: BTreeMap<MemberId, ViewNumber> = BTreeMap::new();
         for member in &self.multicast.view.members {
-            if let Some(transfer) = member.transfer.filter(|transfer| transfer.donor == me) {
+            if let Some(transfer) = member.transfer.as_ref().filter(|transfer| transfer.donor == me)
+            {
                 wanted.insert(member.id, transfer.label);
             }
         }
@@ -289,7 +290,7 @@ impl Membership {
 
     /// Whether a piece belongs to the checkpoint that this member waits for.
     pub(crate) fn expects(&self, peer: NodeId, chunk: &Chunk) -> bool {
-        let transfer = self.view().members[self.rank()].transfer;
+        let transfer = self.view().members[self.rank()].transfer.as_ref();
         transfer
             .is_some_and(|transfer| transfer.donor.node == peer && transfer.label == chunk.label)
     }
@@ -308,7 +309,7 @@ impl Membership {
         chunk: &Chunk,
         mut body: Bytes,
     ) {
-        let Some(transfer) = self.view().members[self.rank()].transfer else {
+        let Some(transfer) = self.view().members[self.rank()].transfer.as_deref().copied() else {
             return;
         };
         let Loading::Waiting(waiting) = &mut self.loading else {

@@ -1,5 +1,6 @@
 //! Who is in the next view.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -78,12 +79,13 @@ fn assign_donors(
 ) {
     let donors: Vec<MemberId> = members[..active].iter().map(|member| member.id).collect();
     for (index, joiner) in members[active..].iter_mut().enumerate() {
-        let runs = joiner.transfer.is_some_and(|transfer| donors.contains(&transfer.donor));
+        let runs =
+            joiner.transfer.as_ref().is_some_and(|transfer| donors.contains(&transfer.donor));
         if loaded(joiner.id) || (runs && !restarts(joiner.id)) {
             continue;
         }
         let donor = if active == 1 { donors[0] } else { donors[1 + index % (active - 1)] };
-        joiner.transfer = Some(Transfer { donor, label: number });
+        joiner.transfer = Some(Box::new(Transfer { donor, label: number }));
     }
 }
 

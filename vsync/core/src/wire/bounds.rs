@@ -161,6 +161,7 @@ fn view(view: &View) -> bool {
             // Whoever comes in waits for a checkpoint first.
             let source = member
                 .transfer
+                .as_ref()
                 .is_some_and(|transfer| transfer.label <= number && transfer.donor.node != id.node);
             nodes.insert(id.node)
                 && (1..=number).contains(&id.entry)
@@ -171,6 +172,7 @@ fn view(view: &View) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -360,7 +362,7 @@ mod tests {
         let id = |node, entry| MemberId { node: NodeId(node), entry };
         let transfer = Some(Transfer { donor: id(1, 1), label: 3 });
         let member = |id, transfer| Member { id, meta: Bytes::new(), nonce: 1, transfer };
-        let members = vec![member(id(1, 1), None), member(id(2, 3), transfer)];
+        let members = vec![member(id(1, 1), None), member(id(2, 3), transfer.map(Box::new))];
         let left = vec![Left { id: id(3, 1), reason: LeftReason::Failed }];
         let tail = vec![Record { rank: 1, count: 2, time: 0 }];
         let view = View { number: 3, members, active: 1 };

@@ -1,5 +1,6 @@
 //! [`View`]: who is in a group, by rank.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -33,8 +34,8 @@ pub struct Member {
     pub meta: Bytes,
     /// The nonce of the join that let it in.
     pub nonce: u64,
-    /// For a joining member: where its checkpoint comes from.
-    pub transfer: Option<Transfer>,
+    /// For a joining member: where its checkpoint comes from. Boxed: few are joining.
+    pub transfer: Option<Box<Transfer>>,
 }
 
 /// Where a joining member gets its checkpoint.
