@@ -62,6 +62,7 @@ pub(crate) struct Multicast {
     /// Only with S10's planted bug: the stamp of the moment when the batch opened.
     opened_at: Option<Box<(Vec<u64>, u64)>>,
     /// Only with the planted bug: records that wait, and for how much of lane 0.
+    #[expect(clippy::box_collection, reason = "nobody has any: a pointer, not an empty queue")]
     late: Option<Box<VecDeque<(u64, Records)>>>,
     /// Own batches not yet held by all: end and bytes, for flow control.
     own: VecDeque<(u64, usize)>,
