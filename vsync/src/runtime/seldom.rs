@@ -53,6 +53,10 @@ impl<T: Blank> DerefMut for Seldom<T> {
 #[cfg(test)]
 mod tests {
     use super::{Blank, Seldom};
+    use crate::directory::Directory;
+    use crate::runtime::seat::Seat;
+    use crate::runtime::slot::Slot;
+    use crate::runtime::typed::Typed;
 
     #[derive(Debug, Default, PartialEq)]
     struct Count(u64);
@@ -74,5 +78,15 @@ mod tests {
         assert_eq!(other.made(), None);
         *other = Count(1);
         assert_eq!(other.made(), Some(&mut Count(1)));
+    }
+
+    /// A node may have ten thousand groups, and more of these is more in each of them: what most
+    /// groups never have belongs into a [`Seldom`].
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn what_there_is_of_each_group_stays_small() {
+        assert!(size_of::<Slot>() <= 576, "{}", size_of::<Slot>());
+        assert!(size_of::<Seat>() <= 592, "{}", size_of::<Seat>());
+        assert!(size_of::<Typed<Directory>>() <= 432, "{}", size_of::<Typed<Directory>>());
     }
 }
