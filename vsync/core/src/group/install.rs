@@ -73,7 +73,6 @@ impl Membership {
             early: None,
             progress: turn.now,
             retries: 0,
-            led_since: 0,
             chores_due: None,
             answered: Times::default(),
             blocked: None,
