@@ -427,6 +427,12 @@ impl Engine {
         self.waited_for
     }
 
+    /// Whether something that this node has submitted to `group` is not delivered here yet: what it
+    /// submits next comes after that.
+    pub fn has_undelivered(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(Group::has_undelivered)
+    }
+
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Micros> {
         self.agenda.first().into_iter().chain(self.beat_due).min()

@@ -168,6 +168,15 @@ impl Group {
         self.member.as_ref().is_some_and(|member| member.is_waited_for())
     }
 
+    /// Whether something submitted here is not delivered here yet.
+    pub(crate) fn has_undelivered(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| {
+            let multicast = &member.multicast;
+            let delivered = multicast.delivered.counts[multicast.me];
+            !member.pending.is_empty() || delivered < multicast.own_end()
+        })
+    }
+
     /// Nothing is under way: gives back the room of what is empty.
     pub(crate) fn rest(&mut self) {
         if let Some(member) = &mut self.member {
