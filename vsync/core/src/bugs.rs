@@ -53,6 +53,7 @@ pub const ALL: &[Bug] = &[
     Bug::IgnoreThePast,
     Bug::NeverForgive,
     Bug::NeverMakeRoom,
+    Bug::RelaxedForGood,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -154,6 +155,8 @@ pub enum Bug {
     NeverForgive,
     /// A view change that stands still keeps the changes of other groups from beginning.
     NeverMakeRoom,
+    /// What is acknowledged later where nobody waits is not acknowledged, not even if asked for.
+    RelaxedForGood,
 }
 
 #[cfg(feature = "bug-bank")]

@@ -178,6 +178,9 @@ impl Multicast {
             // At least what its sender has charged to the window: each may be a piece there.
             let charged = self.unacked_bytes + self.unacked * OVERHEAD;
             let waits = charged >= self.pace.floor() / SHARE || now < self.asked_until;
+            if relaxed > 0 && !waits && self.bugs.has(Bug::RelaxedForGood) {
+                return;
+            }
             let due = now + delay + if waits { 0 } else { relaxed };
             self.ack_due = Some(self.ack_due.map_or(due, |before| before.min(due)));
         }
