@@ -443,6 +443,8 @@ fn acknowledgements_that_nobody_waits_for_may_be_relaxed() {
     assert!(!acked(&mut net, false, 40_000));
     assert!(acked(&mut net, false, 60_000));
     assert!(acked(&mut net, true, 3_000), "somebody waits");
+    net.input(NodeId(2), Input::Relax { acks: u64::MAX });
+    assert!(acked(&mut net, false, 110_000), "not for ever");
     net.input(NodeId(2), Input::Relax { acks: 0 });
     assert!(acked(&mut net, false, 5_000));
 }

@@ -86,10 +86,17 @@ impl Driver {
     }
 
     pub(super) fn submit(&mut self, group: GroupId) {
-        let Some(slot) = self.slots.get_mut(&group) else { return };
+        if let Some(input) = self.submission(group) {
+            self.step(input);
+        }
+    }
+
+    /// What callers have left in a group, for the engine.
+    fn submission(&mut self, group: GroupId) -> Option<Input> {
+        let slot = self.slots.get_mut(&group)?;
         let parcel = slot.seat.outbox.take();
         if parcel.count == 0 {
-            return;
+            return None;
         }
         let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
         slot.submitted(&parcel.runs, &mut record);
@@ -101,13 +108,13 @@ impl Driver {
         }
         slot.callers.submitted(parcel.count, parcel.waiters);
         self.left.submitted(parcel.body.len());
-        self.step(Input::Submit {
+        Some(Input::Submit {
             group,
             runs: parcel.runs,
             body: Bytes::from(parcel.body),
             wall: wall(),
             urgent,
-        });
+        })
     }
 
     /// Lets the engine do what is due.

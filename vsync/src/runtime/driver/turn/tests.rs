@@ -1,9 +1,10 @@
 //! One node whose batches are dear: what waits for them, and what does not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use vsync_core::engine::{Class, EngineConfig, GroupConfig, Level};
+use vsync_core::engine::{Class, EngineConfig, GroupConfig, Input, Level};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_net::{MemoryNet, Transport};
 
@@ -150,6 +151,7 @@ async fn whoever_leaves_leaves_nothing_to_gather() {
     alone.turn();
     assert_eq!(alone.delivered(), 0);
     alone.driver.command(Command::Leave { group: GROUP, tell });
+    assert!(alone.driver.engine.has_undelivered(GROUP), "it goes before");
     alone.turn();
     assert!(alone.driver.slots.is_empty(), "it has left");
 }
@@ -205,13 +207,38 @@ async fn whoever_may_be_late_sleeps_until_then() {
     assert_eq!(alone.driver.wake_at(false), at(&alone, due + super::LATE));
 }
 
+/// Until what gathers has gone out, in few frames.
 #[tokio::test(start_paused = true)]
 async fn acknowledgements_are_relaxed_as_long_as_batches_are_dear() {
     let mut alone = Alone::after(MANY);
-    assert!(!alone.driver.relaxed.is_zero());
-    // As if that was long enough.
-    alone.driver.left.take(false);
-    alone.driver.left.gone(1);
-    alone.driver.relax();
-    assert!(alone.driver.relaxed.is_zero());
+    alone.leave(true, None);
+    for _ in 0..5 {
+        assert_eq!((alone.delivered(), alone.driver.relaxed.is_zero()), (0, false));
+        alone.turn();
+    }
+    tokio::time::advance(Duration::from_secs(1)).await;
+    alone.turn();
+    assert_eq!((alone.delivered(), alone.driver.relaxed.is_zero()), (1, true));
+}
+
+/// The sequencer, and whoever acknowledges, are told that somebody waits.
+#[tokio::test(start_paused = true)]
+async fn the_engine_is_told_who_waits() {
+    let mut alone = Alone::after(MANY);
+    let mut urgent = |total, tell| {
+        alone.leave(total, tell);
+        match alone.driver.submission(GROUP) {
+            Some(input @ Input::Submit { urgent, .. }) => {
+                alone.driver.step(input);
+                urgent
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!urgent(false, None));
+    assert!(!urgent(false, optimistic()), "it is applied here");
+    assert!(urgent(false, stable().0));
+    assert!(!urgent(true, None));
+    assert!(urgent(false, optimistic()), "after one that needs a position");
+    assert!(urgent(true, optimistic()));
 }
