@@ -529,6 +529,24 @@ fn what_comes_after_it_was_asked_for_is_acknowledged_at_once() {
     assert!(others.into_iter().any(|it| matches!(it, Output::Flushed { id: 1, .. })));
 }
 
+/// An application that lets its updates gather is told that a member waits for its own.
+#[test]
+fn whoever_has_what_its_sender_awaits_is_waited_for() {
+    let mut net = Net::form(2);
+    net.run(50_000);
+    for urgent in [false, true] {
+        let runs = vec![Run { class: Class::Fifo, level: Level::Optimistic, count: 1 }];
+        let body = update("x");
+        net.input(NodeId(1), Input::Submit { group: GROUP, runs, body, wall: 5, urgent });
+        net.input(NodeId(1), Input::Close);
+        while let Some((from, to, frame)) = net.frames.pop_front() {
+            net.input(to, Input::Frame { peer: from, frame });
+        }
+        assert_eq!(net.nodes[&NodeId(2)].is_waited_for(), urgent);
+        net.run(50_000);
+    }
+}
+
 /// All is stable where it is asked: who asks may not know.
 #[test]
 fn whoever_is_asked_for_what_is_stable_there_is_waited_for() {
