@@ -50,10 +50,10 @@ fn view_changes_follow_the_formulas() {
         near(kill.time_us, model.kill(members), 0.10, &format!("a kill, {members} members"));
         assert_eq!(kill.frames, model.kill_frames(members), "{members} members");
         let vanish = change(&report, Event::Vanish, members);
-        let Timers { heartbeat, retry } = Timers::default();
-        // Five heartbeats of silence, half as long for witnesses, a look at every heartbeat, and
-        // the time that the leader gives a member that may be back.
-        let (least, most) = (5 * heartbeat, 10 * heartbeat + retry);
+        let Timers { heartbeat, .. } = Timers::default();
+        // Five heartbeats of silence, of which up to one was before the end; others are asked
+        // meanwhile, from the first heartbeat on that finds two of them missing.
+        let (least, most) = (4 * heartbeat, 6 * heartbeat);
         assert!((least..=most).contains(&(vanish.time_us as u64 / 1000)), "{vanish:?}");
     }
     let (few, many) = (change(&report, Event::Leave, 8), change(&report, Event::Leave, 16));

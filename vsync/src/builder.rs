@@ -157,7 +157,9 @@ impl NodeBuilder {
         self
     }
 
-    /// How long a peer may be silent before it is suspected; 500 ms by default.
+    /// How long a peer may be silent before it is suspected, if nobody else hears it either; 500 ms
+    /// by default. Heartbeats are sent five times in that time, and others are asked about whoever
+    /// misses two of them.
     pub fn failure_timeout(mut self, silence: Duration) -> Self {
         self.silence = Some(silence);
         self

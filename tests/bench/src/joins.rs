@@ -235,7 +235,7 @@ fn play(options: &JoinsOptions, bytes: u64) -> Result<Round, String> {
         megabytes_per_second: bytes as f64 / join_ms / 1e3,
         quinn_megabytes_per_second: None,
         active_ms: active(&records, joiner).map(|at| millis(joined.called, at)),
-        checkpoints: saves(&records).filter(|(_, at)| *at >= joined.called).count(),
+        checkpoints: saves(&records[..joiner]).filter(|(_, at)| *at >= joined.called).count(),
         excluded,
         pauses: parts
             .filter(|_| options.load != Pressure::None)
@@ -281,8 +281,10 @@ fn parts(records: &[Record], joiner: usize, joined: &Joined) -> Option<Parts> {
         after.map(|mark| mark.at).next_back()
     };
     let (load, loaded) = (at(joiner, What::Load)?, at(joiner, What::Loaded)?);
-    // Of several checkpoints the last that was begun before the load.
-    let begun = saves(records).filter(|(_, at)| (joined.called..=load).contains(at));
+    // Of several checkpoints the last that was begun before the load. The joiner has written down
+    // the state that it would have begun with, which is none of them.
+    let begun = saves(&records[..joiner]);
+    let begun = begun.filter(|(_, at)| (joined.called..=load).contains(at));
     let (donor, save) = begun.max_by_key(|(_, at)| *at)?;
     let saved = at(donor, What::Saved)?;
     let copy = at(donor, What::Copy).unwrap_or(save);

@@ -54,6 +54,7 @@ pub const ALL: &[Bug] = &[
     Bug::NeverForgive,
     Bug::NeverMakeRoom,
     Bug::RelaxedForGood,
+    Bug::Impatient,
 ];
 
 /// A planted bug: each drops one rule of the protocol.
@@ -157,6 +158,8 @@ pub enum Bug {
     NeverMakeRoom,
     /// What is acknowledged later where nobody waits is not acknowledged, not even if asked for.
     RelaxedForGood,
+    /// At the end of a partition, whoever is heard last is let go.
+    Impatient,
 }
 
 #[cfg(feature = "bug-bank")]

@@ -260,7 +260,10 @@ async fn the_load_is_known_to_all() {
         for asked in asked {
             asked.await.expect("no panic").expect("answered");
         }
-        assert_eq!(members[0].group().load().pending, 0);
+        // An answer is stable before it goes out, which need not be applied everywhere by then.
+        while members[0].group().load().pending > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     })
     .await;
 }

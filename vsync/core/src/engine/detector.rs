@@ -1,8 +1,9 @@
 //! The failure detector: one per node, shared by all groups. It only suspects.
 //!
-//! Heartbeats with a timeout that adapts to what the link shows. A silence is looked into first:
-//! other nodes are asked whether they hear the silent one. A node that was itself paused suspects
-//! nobody until it has caught up.
+//! Heartbeats with a timeout that adapts to what the link shows. A silence is looked into before it
+//! is as long as that: other nodes are asked whether they hear the silent one, so that who has
+//! vanished is suspected when the timeout is over, and not when it is over and then asked about. A
+//! node that was itself paused suspects nobody until it has caught up.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -29,12 +30,40 @@ struct Peer {
     link_down: Option<Micros>,
 }
 
+impl Peer {
+    /// How long it may be silent: the longer the rarer it gives a sign of life.
+    fn timeout(&self, silence: Micros) -> Micros {
+        silence.max(self.gap * 6).min(silence * 8)
+    }
+
+    /// When it will be suspected, if nobody hears it until then; a witness's word is good for half
+    /// of a timeout.
+    fn verdict(&self, silence: Micros) -> Option<Micros> {
+        let asked = self.probing?;
+        Some((self.heard + self.timeout(silence)).max(asked + silence / 2) + 1)
+    }
+
+    fn is_fresh(&self, within: Micros, now: Micros) -> bool {
+        self.connected && !self.ended && now.saturating_sub(self.heard) < within
+    }
+}
+
+/// The silence after which others are asked: so early that whoever saw a node's last sign of life,
+/// too, no longer vouches for it half a timeout before the end.
+fn doubt(timeout: Micros) -> Micros {
+    timeout * 2 / 5
+}
+
 /// What this node thinks of the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Detector {
     peers: BTreeMap<NodeId, Peer>,
     silence: Micros,
     link_timeout: Micros,
+    /// When a suspicion last ended.
+    forgiven: Option<Micros>,
+    /// When to look at those who are asked about, if not before.
+    look: Option<Micros>,
     /// A gap between calls that can only be a pause of this node.
     pause: Micros,
     /// What of such a gap counts as silence all the same.
@@ -50,6 +79,8 @@ impl Detector {
             silence: config.silence,
             link_timeout: config.link_timeout,
             heartbeat: config.heartbeat,
+            forgiven: None,
+            look: None,
             pause: (config.silence / 2).max(config.heartbeat * 2),
             last_turn: 0,
             bugs: config.bugs,
@@ -94,7 +125,17 @@ impl Detector {
         peer.heard = now;
         peer.probing = None;
         peer.link_down = None;
-        core::mem::take(&mut peer.suspected) && !peer.ended
+        let back = core::mem::take(&mut peer.suspected) && !peer.ended;
+        if back {
+            self.forgiven = Some(now);
+        }
+        back
+    }
+
+    /// Whether a suspicion ended less than `time` ago: what cut this node off from one may have cut
+    /// it off from others, who will be heard next.
+    pub(crate) fn forgave_within(&self, time: Micros, now: Micros) -> bool {
+        self.forgiven.is_some_and(|at| now < at + time)
     }
 
     /// A connection came up: its process runs. Returns whether that ends a suspicion.
@@ -146,20 +187,18 @@ impl Detector {
 
     /// Whether `node` was heard lately: the answer to a probe.
     pub(crate) fn lately(&self, node: NodeId, now: Micros) -> bool {
-        self.peers.get(&node).is_some_and(|peer| {
-            !peer.ended && peer.connected && now.saturating_sub(peer.heard) < self.silence
-        })
+        self.peers.get(&node).is_some_and(|peer| peer.is_fresh(self.silence / 2, now))
     }
 
     /// Another node hears `node`: the link is down, not the node. Returns whether that ends a
     /// suspicion.
     pub(crate) fn vouched(&mut self, node: NodeId, now: Micros) -> bool {
-        let silence = self.silence;
+        let doubt = doubt(self.silence);
         let Some(peer) = self.peers.get_mut(&node) else {
             // Whoever was asked about is known.
             return false;
         };
-        if now.saturating_sub(peer.heard) < silence || peer.ended {
+        if now.saturating_sub(peer.heard) < doubt || peer.ended {
             return false;
         }
         peer.link_down.get_or_insert(now);
@@ -175,33 +214,21 @@ impl Detector {
         now: Micros,
     ) -> (Vec<(NodeId, NodeId)>, bool) {
         let mut probes = Vec::new();
-        let mut changed = false;
+        let mut changed = self.overdue(now);
+        let base = self.silence;
         for &node in watched {
-            let base = self.silence;
             let peer = self.peer(node, now);
-            let timeout = base.max(peer.gap * 6).min(base * 8);
-            if peer.ended || peer.suspected && peer.link_down.is_none() {
+            let settled = peer.ended || peer.suspected && peer.link_down.is_none();
+            if settled || now.saturating_sub(peer.heard) <= doubt(peer.timeout(base)) {
                 continue;
             }
-            if now.saturating_sub(peer.heard) <= timeout {
-                continue;
-            }
-            match peer.probing {
-                Some(since) if now.saturating_sub(since) > base / 2 => {
-                    // Nobody vouched for it in time, or not again.
-                    changed |= !peer.suspected;
-                    peer.suspected = true;
-                    peer.link_down = None;
-                    continue;
-                }
-                Some(_) => {}
-                None => peer.probing = Some(now),
-            }
+            peer.probing.get_or_insert(now);
             let asked = self.witnesses(node, now);
             if asked.is_empty() {
                 let peer = self.peer(node, now);
-                changed |= !peer.suspected;
-                peer.suspected = true;
+                let silent = now.saturating_sub(peer.heard) > peer.timeout(base);
+                changed |= silent && !peer.suspected;
+                peer.suspected |= silent;
             }
             probes.extend(asked.into_iter().map(|witness| (witness, node)));
         }
@@ -214,14 +241,140 @@ impl Detector {
             (peer.probing, peer.link_down) = (None, None);
         }
         self.peers.retain(|node, peer| peer.connected || peer.ended || watches(node));
+        self.look_again();
         (probes, changed)
+    }
+
+    /// When somebody who is asked about may have been silent for too long.
+    pub(crate) fn due(&self) -> Option<Micros> {
+        self.look
+    }
+
+    /// Suspects who has been silent for too long, and whom nobody vouched for in time, or not
+    /// again. Returns whether that is news.
+    pub(crate) fn overdue(&mut self, now: Micros) -> bool {
+        if self.look.is_none_or(|look| look > now) {
+            return false;
+        }
+        let mut changed = false;
+        for peer in self.peers.values_mut().filter(|peer| !peer.ended) {
+            if peer.verdict(self.silence).is_some_and(|due| due <= now) {
+                changed |= !peer.suspected;
+                peer.suspected = true;
+                peer.link_down = None;
+            }
+        }
+        self.look_again();
+        changed
+    }
+
+    /// A sign of life only puts it off, which is seen when it is due: nothing else need tell.
+    fn look_again(&mut self) {
+        let open = self.peers.values().filter(|peer| !peer.ended && !peer.suspected);
+        self.look = open.filter_map(|peer| peer.verdict(self.silence)).min();
     }
 
     fn witnesses(&self, about: NodeId, now: Micros) -> Vec<NodeId> {
         let fit = |(&node, peer): (&NodeId, &Peer)| {
-            let fresh = now.saturating_sub(peer.heard) < self.silence;
-            (node != about && peer.connected && !peer.ended && fresh).then_some(node)
+            (node != about && peer.is_fresh(self.silence / 2, now)).then_some(node)
         };
         self.peers.iter().filter_map(fit).take(PROBES).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::Detector;
+    use crate::engine::EngineConfig;
+    use crate::wire::{Micros, NodeId};
+
+    const BEAT: Micros = 100_000;
+    const SILENCE: Micros = 500_000;
+    const ALL: [NodeId; 2] = [NodeId(2), NodeId(3)];
+
+    /// Node 1, which has just heard nodes 2 and 3.
+    fn detector() -> Detector {
+        let config = EngineConfig::new(NodeId(1));
+        assert_eq!((config.heartbeat, config.silence), (BEAT, SILENCE));
+        let mut detector = Detector::new(&config);
+        detector.turn(1);
+        ALL.into_iter().for_each(|node| _ = detector.connected(node, 1));
+        detector
+    }
+
+    /// Heartbeats until `until`, of which node 3 sends all and node 2 none; a vouch for it comes
+    /// at each time in `vouches`. Returns when others were first asked, and when it was suspected.
+    fn silent(until: Micros, vouches: &[Micros]) -> (Option<Micros>, Option<Micros>) {
+        let (mut detector, mut now) = (detector(), 1);
+        let (mut asked, mut suspected) = (None, None);
+        while now < until {
+            let beat = now - now % BEAT + BEAT;
+            let vouch = vouches.iter().copied().find(|&at| at > now).unwrap_or(Micros::MAX);
+            now = beat.min(vouch).min(detector.due().unwrap_or(Micros::MAX));
+            detector.turn(now);
+            if now == vouch {
+                detector.vouched(NodeId(2), now);
+            }
+            if now == beat {
+                detector.heard(NodeId(3), now);
+                let (probes, _) = detector.tick(&ALL, now);
+                assert!(probes.iter().all(|&probe| probe == (NodeId(3), NodeId(2))), "{probes:?}");
+                asked = asked.or((!probes.is_empty()).then_some(now));
+            } else {
+                detector.overdue(now);
+            }
+            assert!(!detector.suspects(NodeId(3)));
+            suspected = suspected.or(detector.suspects(NodeId(2)).then_some(now));
+        }
+        (asked, suspected)
+    }
+
+    #[test]
+    fn the_silent_are_asked_about_before_their_time_is_over_and_suspected_then() {
+        let (asked, suspected) = silent(1_000_000, &[]);
+        assert_eq!(asked, Some(3 * BEAT));
+        // Half a timeout after the question, not at a heartbeat after that.
+        assert_eq!(suspected, Some(3 * BEAT + SILENCE / 2 + 1));
+    }
+
+    #[test]
+    fn who_is_vouched_for_is_suspected_half_a_timeout_later() {
+        // A witness that heard it when this node did says so until half a timeout after that.
+        assert_eq!(silent(1_000_000, &[240_000]).1, Some(1 + SILENCE + 1));
+        assert_eq!(silent(1_000_000, &[320_000]).1, Some(320_000 + SILENCE / 2 + 1));
+        let often: Vec<Micros> = (1..30).map(|beat| beat * BEAT + 2_000).collect();
+        assert_eq!(silent(3_000_000, &often).1, None);
+    }
+
+    #[test]
+    fn a_witness_does_not_vouch_for_whom_it_last_heard_when_all_did() {
+        let detector = detector();
+        assert!(detector.lately(NodeId(2), SILENCE / 2));
+        assert!(!detector.lately(NodeId(2), SILENCE / 2 + 1));
+    }
+
+    #[test]
+    fn without_witnesses_the_silent_are_suspected_when_their_time_is_over() {
+        let (mut detector, watched) = (detector(), &[NodeId(2)]);
+        detector.peers.remove(&NodeId(3));
+        for beat in 1..=5 {
+            detector.turn(beat * BEAT);
+            assert_eq!(detector.tick(watched, beat * BEAT), (Vec::new(), false), "{beat}");
+        }
+        detector.turn(5 * BEAT + 50_001);
+        assert!(detector.overdue(5 * BEAT + 50_001) && detector.suspects(NodeId(2)));
+    }
+
+    #[test]
+    fn the_end_of_a_suspicion_is_remembered_for_those_who_come_next() {
+        let (mut detector, now) = (detector(), 6 * BEAT);
+        (1..=6).for_each(|beat| _ = (detector.turn(beat * BEAT), detector.tick(&ALL, beat * BEAT)));
+        assert!(ALL.iter().all(|&node| detector.suspects(node)));
+        assert!(!detector.forgave_within(BEAT, now));
+        assert!(detector.heard(NodeId(3), now));
+        assert!(detector.suspects(NodeId(2)) && detector.forgave_within(BEAT, now));
+        assert!(!detector.forgave_within(BEAT, now + BEAT));
     }
 }

@@ -492,7 +492,8 @@ pub struct EngineConfig {
     pub node: NodeId,
     /// A heartbeat is sent to a peer that was sent nothing for this long.
     pub heartbeat: Micros,
-    /// Least silence after which a peer is looked into; the detector adapts upward from it.
+    /// Least silence after which a peer is suspected, if nobody else hears it either; the detector
+    /// adapts upward from it. Others are asked when two fifths of it are over.
     pub silence: Micros,
     /// How long a link between two members may stay broken, while others reach both, before the
     /// junior of the two is evicted.

@@ -368,6 +368,8 @@ impl Engine {
         if self.beat_due.is_some_and(|due| due <= now) {
             self.beat_due = None;
             self.beat(now, out);
+        } else if self.detector.overdue(now) {
+            self.suspicions(now, out);
         }
         for group in self.agenda.due(now) {
             self.one(now, out, group, Group::tick);
@@ -435,7 +437,7 @@ impl Engine {
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Micros> {
-        self.agenda.first().into_iter().chain(self.beat_due).min()
+        self.agenda.first().into_iter().chain(self.beat_due).chain(self.detector.due()).min()
     }
 
     /// What `group` looks like, if this node has to do with it.

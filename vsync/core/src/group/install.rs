@@ -71,7 +71,6 @@ impl Membership {
             early: Early::default(),
             progress: turn.now,
             retries: 0,
-            led_since: 0,
             chores_due: None,
             answered: Times::default(),
             blocked: None,

@@ -77,8 +77,6 @@ pub(crate) struct Membership {
     /// When the change under way last made progress, and how often it was retried since.
     pub(crate) progress: Micros,
     pub(crate) retries: u64,
-    /// When the ballot led here began.
-    pub(crate) led_since: Micros,
     /// When unfinished work is looked at again.
     pub(crate) chores_due: Option<Micros>,
     /// Old members answered lately: one answer serves a burst.

@@ -30,7 +30,6 @@ impl Membership {
         let evict: BTreeSet<Rank> = self.evict.iter().copied().filter(|&r| r != me).collect();
         let mut promises = BTreeMap::new();
         promises.insert(me, self.own_promise());
-        self.led_since = turn.now;
         let phase = Phase::Promising { promises };
         self.change.lead = Some(Box::new(Lead { ballot, evict, phase }));
         self.progress = turn.now;
@@ -250,10 +249,11 @@ impl Membership {
         }
     }
 
-    /// Whether a ballot led here goes on without a rank. One that is suspected, but connected (back
-    /// from a partition, say) gets the time to answer.
+    /// Whether a ballot led here goes on without a rank. One that is still suspected while another
+    /// is heard again, as at the end of a partition, gets the time to answer.
     fn is_absent(&self, turn: &Turn<'_>, rank: Rank) -> bool {
-        let patient = turn.now < self.led_since + turn.config.change_retry;
+        let patient = turn.detector.forgave_within(turn.config.change_retry, turn.now)
+            && !turn.bugs().has(Bug::Impatient);
         self.is_gone(turn, rank)
             && !(patient && turn.detector.is_connected(self.node(rank)) && !self.gave_up(rank))
     }
