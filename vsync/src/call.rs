@@ -317,7 +317,10 @@ impl<S: Replicated, V: Send + 'static, O: Outcome> Future for OptimisticCall<S, 
             return Poll::Ready(Err(error));
         }
         Poll::Ready(match ready!(self.progress.poll_told(cx, out_of_time)) {
-            Ok((answer, stability)) => Ok(Optimistic::new(declared::<V, O>(answer), stability)),
+            Ok((answer, stability)) => {
+                let stability = stability.unasked(&self.progress.group.shared.seat);
+                Ok(Optimistic::new(declared::<V, O>(answer), stability))
+            }
             Err(error) => Err(error),
         })
     }

@@ -72,6 +72,8 @@ pub(crate) enum Event {
     },
     /// Something goes wrong.
     Fault,
+    /// A node is told how late it may acknowledge.
+    Relax,
     /// The doomed minority goes.
     Doom,
     /// Somebody looks how far things are.

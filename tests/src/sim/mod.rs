@@ -14,6 +14,7 @@ mod links;
 mod plan;
 pub mod pool;
 mod record;
+mod relax;
 mod report;
 mod rest;
 pub(crate) mod seat;

@@ -81,6 +81,8 @@ totals! {
     slow: "slow links",
     /// Hosts to which everything was slow.
     slow_hosts: "slow members",
+    /// Times that a node was told how late it may acknowledge.
+    relaxed: "nodes told how late to acknowledge",
     /// Times that several joined and left at once.
     crowds: "crowds",
     /// Processes that joined, the first ones of a group included.

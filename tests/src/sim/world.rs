@@ -13,6 +13,7 @@ use super::event::Event;
 use super::fate::Fate;
 use super::host::{Books, Effect, Host, Run};
 use super::plan::{Mode, Plan};
+use super::relax;
 use super::report::Totals;
 use super::seat::Phase;
 use super::trace::Trace;
@@ -59,6 +60,8 @@ pub(crate) struct World {
     pub(crate) fate: Fate,
     /// Steps at which somebody will die.
     pub(crate) traps: Vec<Trap>,
+    /// What nodes are told that may acknowledge late, in a run that has such.
+    pub(crate) relaxing: Option<Dice>,
     /// Checkpoints take long: joiners stay joining.
     pub(crate) lazy: bool,
     pub(crate) nonce: u64,
@@ -91,6 +94,7 @@ impl World {
             totals: Totals { seeds: 1, large: u64::from(plan.large), ..Totals::default() },
             fate: Fate::new(seed, setting.only.clone()),
             traps: Vec::new(),
+            relaxing: relax::dice(seed),
             gone: HashSet::new(),
             marked: HashSet::new(),
             doomed: Vec::new(),
@@ -104,6 +108,7 @@ impl World {
         };
         world.books.trace.note(0, format_args!("{:?}", world.plan));
         world.boot();
+        world.relax();
         world
     }
 
@@ -217,6 +222,7 @@ impl World {
             Event::Mend { a, b } => self.mend(a, b),
             Event::Fault => self.fault(),
             Event::Doom => self.doom(),
+            Event::Relax => self.relax(),
             Event::Look => self.look(),
         }
     }

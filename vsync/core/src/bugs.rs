@@ -53,6 +53,7 @@ pub const ALL: &[Bug] = &[
     Bug::IgnoreThePast,
     Bug::NeverForgive,
     Bug::NeverMakeRoom,
+    Bug::RelaxedForGood,
     Bug::Impatient,
 ];
 
@@ -155,6 +156,8 @@ pub enum Bug {
     NeverForgive,
     /// A view change that stands still keeps the changes of other groups from beginning.
     NeverMakeRoom,
+    /// What is acknowledged later where nobody waits is not acknowledged, not even if asked for.
+    RelaxedForGood,
     /// At the end of a partition, whoever is heard last is let go.
     Impatient,
 }

@@ -14,14 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use vsync_core::wire::Micros;
 
+use super::callers::Waiter;
 use super::clock::wall;
 use super::inner::{Inner, Sending};
-use super::outbox::Left;
+use super::outbox::{Left, Tell};
 use super::pending::{Entry, Finish, Given, Name, News, Pending};
 use super::replica::Shared;
 use super::requests::{coordination, text};
@@ -286,8 +287,29 @@ fn leave(seat: &Seat, finish: Finish, stable: bool) {
     let Some(Sending { method, update }) = Inner::Finish(Box::new(finish)).sending(stable) else {
         return;
     };
+    // Whoever asked waits, perhaps at another member: it must not be left to gather.
+    let tell = Some(Tell::Answer(Waiter::Stable(oneshot::channel().0)));
     // Where it never goes, the membership is over: another member has the request then.
-    if let Left::Taken { wake: true } = seat.outbox.leave_inner(method, &update, None) {
+    if let Left::Taken { wake: true } = seat.outbox.leave_inner(method, &update, tell) {
         seat.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::runtime::outbox::Wait;
+
+    /// Nobody here waits for how a request ended, but whoever asked does.
+    #[test]
+    fn the_end_of_a_request_is_waited_for() {
+        let seat = Seat::new("group".into(), 100, mpsc::unbounded_channel().0);
+        seat.outbox.grant(1000);
+        let name = Name::Numbered(1, 1);
+        let given = Given::Answer(Vec::new());
+        leave(&seat, Finish { name, updates: Vec::new(), given }, false);
+        assert_eq!(seat.outbox.wait(), Wait::Others);
     }
 }

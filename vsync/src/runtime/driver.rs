@@ -13,12 +13,12 @@ mod alarms;
 mod left;
 mod outputs;
 mod transfer;
+mod turn;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use vsync_core::engine::{Engine, EngineConfig, GroupConfig, Input, Outputs};
@@ -27,11 +27,10 @@ use vsync_history::event::Event as Line;
 use vsync_net::{Event, PeerId, PeerInfo, Transport};
 
 use self::left::Left;
-use super::clock::{Clock, wall};
+use super::clock::Clock;
 use super::dropped::Dropped;
 use super::frames::Frames;
 use super::history::Writer;
-use super::outbox::Wait;
 use super::pile::Pile;
 use super::rpc::Rpc;
 use super::slot::{Record, Slot};
@@ -42,12 +41,6 @@ use crate::report::GroupReport;
 
 /// Most network events, and most commands, that are taken in before frames leave.
 const BURST: usize = 64;
-/// A peer whose backlog is below this has room for the next batch.
-const ROOM: usize = 256 * 1024;
-/// Microseconds by which what is due may be late at a node that is busy.
-const LATE: Micros = 4_000;
-/// How soon to look again when no peer has room.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
 /// more is acknowledged in the groups that have more to hold, so their senders wait.
 const HELD: usize = 64 * 1024 * 1024;
@@ -213,84 +206,6 @@ impl Driver {
         (behind, true)
     }
 
-    /// Submits what callers have left, and closes the open batches, where the network has room.
-    /// Where it has none, only what somebody waits for is submitted: the wait may be for no more
-    /// than that it is applied here.
-    fn let_out(&mut self, behind: bool, busy: bool) {
-        let room = self.has_room();
-        if self.pile.has(Wait::Here) {
-            self.submit_for(Wait::Here);
-        }
-        if !room {
-            self.left.has_no_room();
-            if self.pile.has(Wait::Others) {
-                self.submit_for(Wait::Others);
-                // It goes as soon as there is room, and gathers no more.
-                self.left.hurry();
-            }
-            return;
-        }
-        if self.left.is_dear() && (self.pile.has(Wait::Others) || self.left.is_hurried()) {
-            self.submit_for(Wait::Others);
-            self.step(Input::Close);
-            self.left.closed();
-        }
-        if self.left.gathers(busy, behind, &self.pile, std::time::Instant::now()) {
-            if self.engine.is_waited_for() {
-                self.step(Input::Close);
-                self.left.closed();
-            }
-            return;
-        }
-        let before = self.frames.len();
-        for group in self.left.take(behind) {
-            self.submit(group);
-        }
-        self.step(Input::Close);
-        self.left.gone(self.frames.len() - before);
-        self.relax();
-    }
-
-    /// Where batches are far apart acknowledgements wait for the next one.
-    fn relax(&mut self) {
-        let patience = self.left.patience();
-        if patience.abs_diff(self.relaxed) > self.relaxed / 4 {
-            self.relaxed = patience;
-            self.step(Input::Relax { acks: patience.as_micros() as Micros });
-        }
-    }
-
-    /// Submits for the groups in which that is waited for.
-    fn submit_for(&mut self, wait: Wait) {
-        let waits = |group: GroupId| {
-            self.slots.get(&group).is_some_and(|slot| slot.seat.outbox.wait() == wait)
-        };
-        for group in self.left.take_if(waits) {
-            self.submit(group);
-        }
-    }
-
-    /// Lets the engine do what is due. While updates gather, or there is more to take in, that may
-    /// wait a little: most of it is acknowledgements, and they ride on the batch that comes.
-    fn tick(&mut self, busy: bool) {
-        let Some(due) = self.engine.deadline() else { return };
-        let patience = if busy || self.left.is_gathering() { LATE } else { 0 };
-        if due + patience <= self.clock.now() {
-            self.step(Input::Tick);
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.peers.is_empty() || self.peers.iter().any(|peer| self.transport.backlog(*peer) < ROOM)
-    }
-
-    fn wake_at(&self, full: bool) -> Option<Instant> {
-        let deadline = self.engine.deadline().map(|at| self.clock.instant(at));
-        let look = full.then(|| Instant::now() + LOOK_AGAIN);
-        let gathered = self.left.due().map(Instant::from_std);
-        [deadline, look, self.alarm_at(), gathered].into_iter().flatten().min()
-    }
-
     fn event(&mut self, event: Event) {
         match event {
             Event::Up(PeerInfo { id, role, .. }) => {
@@ -398,26 +313,6 @@ impl Driver {
         opening.seat.outbox.count_in(&self.pile);
         self.slots.insert(group, Box::new(Slot::new(opening)));
         self.begin(group, config, contacts);
-    }
-
-    fn submit(&mut self, group: GroupId) {
-        let Some(slot) = self.slots.get_mut(&group) else { return };
-        let parcel = slot.seat.outbox.take();
-        if parcel.count == 0 {
-            return;
-        }
-        let mut record = Record { writer: self.history.as_mut(), now: self.clock.now() };
-        slot.submitted(&parcel.runs, &mut record);
-        let urgent = parcel.urgent();
-        slot.callers.submitted(parcel.count, parcel.waiters);
-        self.left.submitted(parcel.body.len());
-        self.step(Input::Submit {
-            group,
-            runs: parcel.runs,
-            body: Bytes::from(parcel.body),
-            wall: wall(),
-            urgent,
-        });
     }
 
     fn flush(&mut self, group: GroupId, tell: oneshot::Sender<Result<(), GroupError>>) {

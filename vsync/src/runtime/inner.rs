@@ -67,7 +67,7 @@ static STABLE: Method = method(Level::Stable);
 
 impl Inner {
     /// The method of updates of this level.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn method(level: Level) -> &'static Method {
         match level {
             Level::Optimistic => &OPTIMISTIC,

@@ -77,6 +77,8 @@ struct State {
     next: u64,
     /// Where what the batch holds is counted.
     pile: Arc<Pile>,
+    /// Some stand in line behind a batch that is not empty, and are counted there.
+    pressed: bool,
     /// Bytes that may still be left here. Below zero by one update at most.
     credit: i64,
     closed: bool,
@@ -133,6 +135,7 @@ impl Outbox {
             let place = state.next;
             state.next += 1;
             state.line.push_back(Letter { place, method, body, tell: who(true) });
+            state.press();
             return Left::InLine(place);
         }
         let size = match append::<S>(&mut state.parcel.body, update, method, limit) {
@@ -163,6 +166,7 @@ impl Outbox {
             let place = state.next;
             state.next += 1;
             state.line.push_back(Letter { place, method, body, tell });
+            state.press();
             return Left::InLine(place);
         }
         let wake = state.parcel.count == 0;
@@ -180,6 +184,7 @@ impl Outbox {
             return false;
         };
         let letter = state.line.remove(at);
+        state.press();
         drop(state);
         letter.is_some()
     }
@@ -192,6 +197,7 @@ impl Outbox {
         state.pile = Arc::clone(pile);
         state.pile.left(parcel.body.len(), Wait::Nobody, parcel.wait);
         state.parcel = parcel;
+        state.press();
     }
 
     /// Takes what callers have left.
@@ -208,6 +214,11 @@ impl Outbox {
     /// What is waited for.
     pub(crate) fn wait(&self) -> Wait {
         self.lock().parcel.wait
+    }
+
+    /// Whether updates wait for credit behind what has been left.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.lock().pressed
     }
 
     /// How many updates wait for credit.
@@ -228,6 +239,7 @@ impl Outbox {
             state.parcel.body.extend_from_slice(&letter.body);
             turns.extend(state.count(letter.method, letter.body.len(), letter.tell));
         }
+        state.press();
         let wake = was_empty && state.parcel.count > 0;
         drop(state);
         turns.into_iter().for_each(|turn| turn_has_come(Some(turn)));
@@ -256,6 +268,7 @@ impl Outbox {
         let mut state = self.lock();
         state.closed = true;
         let line = mem::take(&mut state.line);
+        state.press();
         drop(state);
         self.never_sent(line, &NotApplied::Closed);
     }
@@ -284,7 +297,16 @@ impl State {
     fn take(&mut self) -> Parcel {
         let parcel = mem::take(&mut self.parcel);
         self.pile.taken(parcel.body.len(), parcel.wait);
+        self.press();
         parcel
+    }
+
+    /// Keeps the count of those who stand in line behind a batch.
+    fn press(&mut self) {
+        let pressed = self.parcel.count > 0 && !self.line.is_empty();
+        if mem::replace(&mut self.pressed, pressed) != pressed {
+            self.pile.press(pressed);
+        }
     }
 
     /// The update at the end of the batch, `size` bytes with its length, is part of it. Returns who

@@ -13,6 +13,7 @@ pub(crate) struct Pile {
     bytes: AtomicUsize,
     here: AtomicUsize,
     others: AtomicUsize,
+    pressed: AtomicUsize,
 }
 
 impl Pile {
@@ -30,6 +31,19 @@ impl Pile {
     pub(super) fn taken(&self, bytes: usize, wait: Wait) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.waiting(wait).map(|count| count.fetch_sub(1, Ordering::Relaxed));
+    }
+
+    /// Somebody stands in line behind what was left in an outbox, or no longer does.
+    pub(super) fn press(&self, on: bool) {
+        match on {
+            true => self.pressed.fetch_add(1, Ordering::Relaxed),
+            false => self.pressed.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// Whether that is so of some outbox.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed) > 0
     }
 
     /// In how many outboxes that is waited for.
@@ -54,7 +68,14 @@ impl Pile {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use vsync_core::engine::Level;
+
     use super::*;
+    use crate::error::NotApplied;
+    use crate::runtime::inner::Inner;
+    use crate::runtime::outbox::{Left, Outbox};
 
     #[test]
     fn what_is_counted_in_is_counted_out() {
@@ -69,5 +90,35 @@ mod tests {
         assert_eq!((pile.bytes(), pile.has(Wait::Others)), (5, false));
         pile.taken(5, Wait::Here);
         assert_eq!((pile.bytes(), pile.has(Wait::Here)), (0, false));
+    }
+
+    #[test]
+    fn whoever_stands_in_line_behind_a_batch_is_counted_in_and_out() {
+        let line = || {
+            let (pile, outbox) = (Arc::<Pile>::default(), Outbox::default());
+            outbox.count_in(&pile);
+            let leave = || outbox.leave_inner(Inner::method(Level::Optimistic), &[1; 8], None);
+            assert!(matches!(leave(), Left::InLine(_)));
+            assert!(!pile.is_pressed(), "there is no batch before it");
+            outbox.grant(1);
+            assert!(!pile.is_pressed(), "it is the batch");
+            let Left::InLine(place) = leave() else { panic!("credit is used up") };
+            assert!(pile.is_pressed());
+            (pile, outbox, place)
+        };
+        let ends: [fn(&Outbox, u64); 5] = [
+            |outbox, _| drop(outbox.take()),
+            |outbox, place| assert!(outbox.withdraw(place)),
+            |outbox, _| assert!(!outbox.grant(1000), "woken already"),
+            |outbox, _| outbox.reset(&NotApplied::Excluded),
+            |outbox, _| outbox.close(),
+        ];
+        for end in ends {
+            let (pile, outbox, place) = line();
+            end(&outbox, place);
+            assert!(!pile.is_pressed());
+            drop(outbox.take());
+            assert!(!pile.is_pressed());
+        }
     }
 }

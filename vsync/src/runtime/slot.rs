@@ -5,7 +5,7 @@ mod report;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
@@ -250,6 +250,11 @@ impl Slot {
         let wanted = || self.callers.all_wanted(range.view, range.seq, end).next().is_some();
         let wakes = self.replica.is_asleep() && self.rank() == Some(range.rank) && wanted();
         self.pace == Pace::Slow || compares || wakes || self.replica.is_read()
+    }
+
+    /// Ranges that were held for the replica have been applied for so long, one after the other.
+    pub(crate) fn catching_up(&mut self, time: Duration) {
+        self.pace.went_on(time);
     }
 
     /// Whether the replica was found not to be like the others.

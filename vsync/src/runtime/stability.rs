@@ -1,7 +1,10 @@
 //! [`Stability`]: whether and when something known here will survive.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
+use super::seat::Seat;
 use crate::error::{GroupError, Unknown};
 
 /// Resolved when everything it stands for is stable, or when it is known that it cannot be told.
@@ -9,6 +12,8 @@ use crate::error::{GroupError, Unknown};
 pub(crate) struct Stability {
     pending: Vec<oneshot::Receiver<Result<(), GroupError>>>,
     failed: Option<GroupError>,
+    /// Where nobody knows yet that somebody will wait.
+    unasked: Vec<Arc<Seat>>,
 }
 
 impl Stability {
@@ -20,12 +25,23 @@ impl Stability {
     /// Stable when the sender's side says so; a sender that is dropped means that the group is
     /// gone.
     pub(crate) fn pending(receiver: oneshot::Receiver<Result<(), GroupError>>) -> Self {
-        Stability { pending: vec![receiver], failed: None }
+        Stability { pending: vec![receiver], ..Stability::default() }
+    }
+
+    /// It was left to gather: whoever waits for it has to ask for it, in this group.
+    pub(crate) fn unasked(mut self, seat: &Arc<Seat>) -> Self {
+        self.unasked.push(Arc::clone(seat));
+        self
     }
 
     /// Stable when both are.
     pub(crate) fn and(mut self, other: Stability) -> Stability {
         self.pending.extend(other.pending);
+        for seat in other.unasked {
+            if !self.unasked.iter().any(|known| Arc::ptr_eq(known, &seat)) {
+                self.unasked.push(seat);
+            }
+        }
         self.failed = self.failed.or(other.failed);
         self
     }
@@ -51,6 +67,10 @@ impl Stability {
 
     /// Waits until it is stable. Cancel-safe.
     pub(crate) async fn wait(&mut self) -> Result<(), GroupError> {
+        if self.now() == Ok(false) {
+            // Whoever cannot be asked has told what is waited for.
+            self.unasked.drain(..).for_each(|seat| drop(seat.flush()));
+        }
         while let Some(last) = self.pending.last_mut() {
             let told = last.await;
             self.pending.pop();
@@ -62,5 +82,50 @@ impl Stability {
             self.failed.get_or_insert(error);
         }
         self.failed.clone().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use vsync_core::wire::GroupId;
+
+    use super::*;
+    use crate::runtime::Command;
+
+    /// A call that was answered before its update went out may be waited for afterwards.
+    #[tokio::test]
+    async fn whoever_waits_asks_once_and_only_for_what_is_open() {
+        let (commands, mut coming) = mpsc::unbounded_channel();
+        let seat = Arc::new(Seat::new("group".into(), 100, commands));
+        seat.status().group = Some(GroupId(7));
+        let mut asked = || matches!(coming.try_recv(), Ok(Command::Flush { .. }));
+        let open = || {
+            let (tell, listen) = oneshot::channel();
+            (tell, Stability::pending(listen).unasked(&seat))
+        };
+        let (tell, mut stable) = open();
+        let other = open();
+        drop(tell.send(Ok(())));
+        assert_eq!(stable.wait().await, Ok(()));
+        assert!(!asked(), "it was stable");
+        let (tell, third) = open();
+        let mut both = other.1.and(third);
+        for first in [true, false] {
+            assert!(waits(&mut both).await, "both are open");
+            assert_eq!(asked(), first);
+            assert!(!asked());
+        }
+        drop((tell.send(Ok(())), other.0.send(Ok(()))));
+        assert_eq!(both.wait().await, Ok(()));
+    }
+
+    /// Whether it waits.
+    async fn waits(stability: &mut Stability) -> bool {
+        tokio::select! {
+            biased;
+            _ = stability.wait() => false,
+            () = std::future::ready(()) => true,
+        }
     }
 }

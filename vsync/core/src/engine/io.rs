@@ -167,7 +167,9 @@ pub enum Input {
     },
     /// From now on acknowledgements that nobody waits for may be owed for so much longer than
     /// [`EngineConfig::ack_delay`]: where an application lets updates gather for long, they ride on
-    /// its batches. At most `change_retry`: members that hear nothing for longer send again.
+    /// its batches. At most `change_retry`: members that hear nothing for longer send again. What
+    /// fills a good part of a sender's window is waited for, and so may be what comes soon after
+    /// somebody has asked.
     Relax {
         /// So much longer.
         acks: Micros,

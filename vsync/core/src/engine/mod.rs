@@ -36,10 +36,9 @@ const NAMED: usize = 64;
 /// All groups of one node.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// With how long an acknowledgement may be owed at present.
     config: EngineConfig,
-    /// How long it may be owed otherwise.
-    ack_delay: Micros,
+    /// So much longer acknowledgements that nobody waits for may be owed at present.
+    relaxed: Micros,
     groups: BTreeMap<GroupId, Group>,
     /// Of groups that this node has left: the latest view known to be decided.
     left: BTreeMap<(GroupId, u32), ViewNumber>,
@@ -84,8 +83,8 @@ impl Engine {
         let detector = Detector::new(&config);
         Engine {
             changes: Changes::new(config.changes),
-            ack_delay: config.ack_delay,
             config,
+            relaxed: 0,
             groups: BTreeMap::new(),
             left: BTreeMap::new(),
             detector,
@@ -124,9 +123,7 @@ impl Engine {
                 }
             }
             Input::Tick => self.tick(now, out),
-            Input::Relax { acks } => {
-                self.config.ack_delay = self.ack_delay + acks.min(self.config.change_retry);
-            }
+            Input::Relax { acks } => self.relaxed = acks.min(self.config.change_retry),
             input => self.command(now, input, out),
         }
         loop {
@@ -180,6 +177,7 @@ impl Engine {
                     now,
                     out,
                     config: &self.config,
+                    relaxed: self.relaxed,
                     detector: &self.detector,
                     marks: &mut self.marks,
                     changes: &mut self.changes,
@@ -245,7 +243,8 @@ impl Engine {
         };
         self.agenda.visit(id);
         let Engine { config, detector, marks, changes, .. } = self;
-        run(group, &mut Turn { now, out, config, detector, marks, changes });
+        let relaxed = self.relaxed;
+        run(group, &mut Turn { now, out, config, relaxed, detector, marks, changes });
     }
 
     fn member(
@@ -264,8 +263,9 @@ impl Engine {
         out: &mut Outputs,
         mut run: impl FnMut(&mut Group, &mut Turn<'_>),
     ) {
+        let relaxed = self.relaxed;
         let Engine { config, detector, marks, changes, groups, agenda, .. } = self;
-        let mut turn = Turn { now, out, config, detector, marks, changes };
+        let mut turn = Turn { now, out, config, relaxed, detector, marks, changes };
         for (&id, group) in groups {
             agenda.visit(id);
             run(group, &mut turn);
@@ -315,8 +315,9 @@ impl Engine {
                 }
                 out.push(Output::Dropped { peer, reason: DropReason::UnknownGroup });
                 let beyond = self.beyond(group, generation);
+                let relaxed = self.relaxed;
                 let Engine { config, detector, marks, changes, .. } = self;
-                let mut turn = Turn { now, out, config, detector, marks, changes };
+                let mut turn = Turn { now, out, config, relaxed, detector, marks, changes };
                 let header = Header { group, generation, view: 0, entry: 0 };
                 not_here(&mut turn, header, &incoming, beyond, false);
             }
@@ -426,6 +427,12 @@ impl Engine {
     /// lets updates gather before it closes had better not.
     pub fn is_waited_for(&self) -> bool {
         self.waited_for
+    }
+
+    /// Whether something that this node has submitted to `group` is not delivered here yet: what it
+    /// submits next comes after that.
+    pub fn has_undelivered(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(Group::has_undelivered)
     }
 
     /// When [`Input::Tick`] is due.

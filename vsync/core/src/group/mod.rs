@@ -33,6 +33,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Micros,
     pub(crate) out: &'a mut Outputs,
     pub(crate) config: &'a EngineConfig,
+    /// So much longer acknowledgements that nobody waits for may be owed.
+    pub(crate) relaxed: Micros,
     pub(crate) detector: &'a Detector,
     pub(crate) marks: &'a mut Marks,
     pub(crate) changes: &'a mut Changes,
@@ -163,7 +165,16 @@ impl Group {
 
     /// Whether a member waits for what goes out with the next close.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.member.as_ref().is_some_and(|member| member.multicast.is_waited_for())
+        self.member.as_ref().is_some_and(|member| member.is_waited_for())
+    }
+
+    /// Whether something submitted here is not delivered here yet.
+    pub(crate) fn has_undelivered(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| {
+            let multicast = &member.multicast;
+            let delivered = multicast.delivered.counts[multicast.me];
+            !member.pending.is_empty() || delivered < multicast.own_end()
+        })
     }
 
     /// Nothing is under way: gives back the room of what is empty.

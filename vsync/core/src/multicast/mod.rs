@@ -45,14 +45,19 @@ pub(crate) struct Multicast {
     acked: Cut,
     /// When an acknowledgement that is owed goes out at the latest.
     ack_due: Option<Micros>,
-    /// Bytes received since the last acknowledgement.
+    /// It is asked for, and goes with the next batch.
+    ack_asked: bool,
+    /// Bytes received since the last acknowledgement, and in how many updates.
     unacked_bytes: usize,
+    unacked: usize,
     /// Everybody may wait for these to be stable: acknowledgements go to all at once until they
     /// are. None before the first.
     urgent: Vec<u64>,
     /// Each member waits for its own updates up to here, and for nobody's word but that of those
     /// who can deliver them; 0 where it has been told. None before the first.
     asked: Vec<u64>,
+    /// Somebody has asked everybody lately: until then it may wait for what was on its way.
+    pub(crate) asked_until: Micros,
     /// Own lane: what has been sent.
     sent: u64,
     /// Sequencer: positions announced.
@@ -97,9 +102,12 @@ impl Multicast {
             acks: Vec::new(),
             acked: Cut::default(),
             ack_due: None,
+            ack_asked: false,
             unacked_bytes: 0,
+            unacked: 0,
             urgent: Vec::new(),
             asked: Vec::new(),
+            asked_until: 0,
             sent: 0,
             announced: 0,
             hurry: Hurry::No,
@@ -278,7 +286,7 @@ impl Multicast {
             let body = bodies.split_to((head.length as usize).min(bodies.len()));
             let bytes = body.len();
             let batch = Batch::new(head, body).ok_or(DropReason::Invalid)?;
-            let stamp = batch.stamp.as_ref().map(Vec::len);
+            let (stamp, count) = (batch.stamp.as_ref().map(Vec::len), batch.count as usize);
             if stamp != self.causal.then_some(self.lanes.len()) || !self.view.is_active(from) {
                 return Err(DropReason::Invalid);
             }
@@ -286,6 +294,7 @@ impl Multicast {
                 Push::New => {
                     new = true;
                     self.unacked_bytes += bytes;
+                    self.unacked += count;
                 }
                 Push::Known if self.bugs.has(Bug::ReceiveTwice) => self.push_again(from),
                 Push::Known => {}

@@ -46,6 +46,11 @@ impl Pace {
         self.limit.max(self.largest * UPDATES).clamp(1, self.window)
     }
 
+    /// How many bytes any sender may have under way.
+    pub(crate) fn floor(&self) -> usize {
+        self.floor
+    }
+
     /// Own updates below `end` were numbered, the last ones of so many bytes each.
     pub(crate) fn submitted(&mut self, end: u64, bytes: usize, now: Micros) {
         self.largest = self.largest.max(bytes);

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use super::Multicast;
+use super::{Multicast, OVERHEAD};
 use crate::bugs::Bug;
 use crate::ordering::Lane;
 use crate::wire::messages::{Data, Hurry};
@@ -124,7 +124,7 @@ impl Multicast {
 
     /// Whether a member waits for what goes out with the next close.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.waited_for() || self.askers().next().is_some()
+        self.waited_for() || self.ack_asked || self.askers().next().is_some()
     }
 
     /// Everybody may wait: what was received so far is acknowledged to all at once until it is
@@ -184,12 +184,21 @@ impl Multicast {
                 .any(|(rank, lane)| lane.closed() > self.acked.count(rank))
     }
 
-    /// Arms or clears the timer of the acknowledgement.
-    pub(crate) fn arm_ack(&mut self, now: Micros, delay: Micros) {
+    /// Arms or clears the timer of the acknowledgement. What nobody waits for may be late by
+    /// `relaxed`: not what a window may be full of, nor what somebody may have asked for.
+    pub(crate) fn arm_ack(&mut self, now: Micros, delay: Micros, relaxed: Micros) {
+        const SHARE: usize = 4;
         if !self.owes_ack() {
-            self.ack_due = None;
-        } else if self.ack_due.is_none() && !self.bugs.has(Bug::NoLastAck) {
-            self.ack_due = Some(now + delay);
+            (self.ack_due, self.ack_asked) = (None, false);
+        } else if !self.bugs.has(Bug::NoLastAck) {
+            // At least what its sender has charged to the window: each may be a piece there.
+            let charged = self.unacked_bytes + self.unacked * OVERHEAD;
+            let waits = charged >= self.pace.floor() / SHARE || now < self.asked_until;
+            if relaxed > 0 && !waits && self.bugs.has(Bug::RelaxedForGood) {
+                return;
+            }
+            let due = now + delay + if waits { 0 } else { relaxed };
+            self.ack_due = Some(self.ack_due.map_or(due, |before| before.min(due)));
         }
     }
 
@@ -197,6 +206,7 @@ impl Multicast {
     pub(crate) fn ack_at_once(&mut self, now: Micros) {
         if self.owes_ack() && !self.bugs.has(Bug::NoLastAck) {
             self.ack_due = Some(now);
+            self.ack_asked = true;
         }
     }
 
@@ -222,8 +232,8 @@ impl Multicast {
         let askers: Vec<Rank> = self.askers().collect();
         askers.into_iter().for_each(|rank| self.asked[rank] = 0);
         self.acked = self.received();
-        self.ack_due = None;
-        self.unacked_bytes = 0;
+        (self.ack_due, self.ack_asked) = (None, false);
+        (self.unacked_bytes, self.unacked) = (0, 0);
         Some(self.acked.clone())
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use vsync_core::engine::{Input, Install, Output};
 use vsync_core::wire::{GroupId, NodeId};
@@ -262,13 +263,18 @@ impl Driver {
         }
     }
 
-    /// Does what was held for a replica, until that goes away again.
+    /// Does what was held for a replica, until that goes away again: after a while with the next
+    /// range, however quick that is. What a joiner was sent during its transfer takes tens of
+    /// milliseconds, and meanwhile the others may wait for its word.
     fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Held) {
+        let begun = Instant::now();
         while let Some(output) = waiting.pop() {
             self.output(now, output);
-            let Some(slot) = self.slots.get_mut(&group).filter(|slot| slot.held.is_some()) else {
+            let Some(slot) = self.slots.get_mut(&group) else { continue };
+            if slot.held.is_none() {
+                slot.catching_up(begun.elapsed());
                 continue;
-            };
+            }
             if slot.incoming.is_some() {
                 for output in waiting.take_transfer() {
                     self.output(now, output);

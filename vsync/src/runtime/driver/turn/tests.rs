@@ -1,0 +1,244 @@
+//! One node whose batches are dear: what waits for them, and what does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use vsync_core::engine::{Class, EngineConfig, GroupConfig, Input, Level};
+use vsync_core::wire::{GroupId, NodeId};
+use vsync_net::{MemoryNet, Transport};
+
+use crate::directory::Directory;
+use crate::replicated::Method;
+use crate::runtime::callers::{Told, Waiter};
+use crate::runtime::dropped::Dropped;
+use crate::runtime::inner::{Inner, Sending};
+use crate::runtime::outbox::Tell;
+use crate::runtime::replica::Shared;
+use crate::runtime::rpc::Rpc;
+use crate::runtime::seat::Seat;
+use crate::runtime::typed::Typed;
+use crate::runtime::{Command, Driver, Opening, Parts};
+
+const GROUP: GroupId = GroupId(7);
+/// Frames of a round that make the next ones dear.
+const MANY: usize = 3_000;
+
+/// As `Inner`'s, but they need no position.
+static FIFO: Method = Method {
+    id: u32::MAX,
+    name: "of the test",
+    class: Class::Fifo,
+    level: Level::Optimistic,
+    since: 1,
+    until: None,
+    plain: true,
+};
+
+struct Alone {
+    driver: Driver,
+    seat: Arc<Seat>,
+    _commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Alone {
+    /// The first member of a group, or one that asks another to be let in.
+    fn new(contacts: Option<Vec<NodeId>>) -> Alone {
+        let transport: Arc<dyn Transport> = Arc::new(MemoryNet::new().endpoint("here"));
+        let node = NodeId(transport.local().id.0);
+        let (commands, coming) = mpsc::unbounded_channel();
+        let (notices, _) = mpsc::unbounded_channel();
+        let mut driver = Driver::new(Parts {
+            config: EngineConfig::new(node),
+            transport: Arc::clone(&transport),
+            rpc: Arc::new(Rpc::new(transport, None)),
+            commands: coming,
+            notices,
+            history: None,
+            dropped: Arc::new(Dropped::default()),
+        });
+        let seat = Arc::new(Seat::new("group".into(), 100, commands.clone()));
+        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::formed_by(0)));
+        let (tell, _) = mpsc::unbounded_channel();
+        driver.open(Opening {
+            group: GROUP,
+            seat: Arc::clone(&seat),
+            replica: Box::new(Typed::new(shared, 0)),
+            config: GroupConfig {
+                generation: 1,
+                schema: 0,
+                causal: false,
+                meta: bytes::Bytes::new(),
+                window: 1 << 16,
+                join_buffer: 1 << 20,
+            },
+            contacts,
+            progress: tell,
+        });
+        Alone { driver, seat, _commands: commands }
+    }
+
+    /// The first member of a group, whose last round was of so many frames.
+    fn after(frames: usize) -> Alone {
+        let mut alone = Alone::new(None);
+        alone.driver.left.gone(frames);
+        alone.driver.relax();
+        alone
+    }
+
+    /// Leaves an update, as a total one or not; its number of bytes.
+    fn leave(&mut self, total: bool, tell: Option<Tell>) -> usize {
+        let Some(Sending { method, update }) = Inner::Barrier.sending(false) else {
+            panic!("it encodes")
+        };
+        let method = if total { method } else { &FIFO };
+        self.seat.outbox.leave_inner(method, &update, tell);
+        self.driver.command(Command::Submit(GROUP));
+        update.len() + 4
+    }
+
+    /// One turn in which nothing else has come.
+    fn turn(&mut self) {
+        self.driver.let_out(false, false);
+    }
+
+    /// How many own updates are delivered, or stable, in view 1.
+    fn delivered(&self) -> u64 {
+        self.driver.engine.status(GROUP).map_or(0, |status| status.delivered.count(0))
+    }
+}
+
+/// As `.await`.
+fn stable() -> (Option<Tell>, oneshot::Receiver<Told>) {
+    let (tell, listen) = oneshot::channel();
+    (Some(Tell::Answer(Waiter::Stable(tell))), listen)
+}
+
+/// As `.optimistic()`.
+fn optimistic() -> Option<Tell> {
+    Some(Tell::Answer(Waiter::Applied(oneshot::channel().0)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_gathers_where_batches_are_dear() {
+    let mut alone = Alone::after(MANY);
+    alone.leave(true, None);
+    alone.turn();
+    assert_eq!(alone.delivered(), 0);
+    let (tell, mut told) = stable();
+    alone.leave(true, tell);
+    alone.turn();
+    assert_eq!(alone.delivered(), 2, "somebody waits");
+    assert!(matches!(told.try_recv(), Ok(Ok(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_ends_what_gathers() {
+    let mut alone = Alone::after(MANY);
+    alone.leave(true, None);
+    alone.turn();
+    let (tell, mut told) = oneshot::channel();
+    alone.driver.command(Command::Flush { group: GROUP, tell });
+    alone.turn();
+    assert_eq!((alone.delivered(), told.try_recv()), (1, Ok(Ok(()))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_leaves_nothing_to_gather() {
+    let mut alone = Alone::after(MANY);
+    let (tell, _) = oneshot::channel();
+    alone.leave(true, None);
+    alone.turn();
+    assert_eq!(alone.delivered(), 0);
+    alone.driver.command(Command::Leave { group: GROUP, tell });
+    assert!(alone.driver.engine.has_undelivered(GROUP), "it goes before");
+    alone.turn();
+    assert!(alone.driver.slots.is_empty(), "it has left");
+}
+
+/// What was sent before and needs a position comes before a call that needs none.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_behind_a_position_waits_for_others() {
+    let mut alone = Alone::after(MANY);
+    // Both in one parcel, of which only the first is waited for.
+    alone.leave(false, optimistic());
+    alone.leave(true, None);
+    alone.turn();
+    assert_eq!(alone.delivered(), 1, "the position gathers");
+    alone.leave(false, optimistic());
+    alone.turn();
+    assert_eq!(alone.delivered(), 3);
+}
+
+/// As much as the window takes is a batch of its own.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_no_credit_waits_for_no_other_group() {
+    let mut alone = Alone::after(MANY);
+    alone.driver.left.add(GroupId(8));
+    while alone.seat.outbox.in_line() == 0 {
+        alone.leave(true, None);
+    }
+    alone.turn();
+    assert_eq!(alone.seat.outbox.in_line(), 0);
+    assert!(alone.driver.left.is_gathering(), "the others do");
+}
+
+/// What costs the window more than its bytes fills it before credit ends.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_here_alone_does_not_wait_for_a_full_window() {
+    let mut alone = Alone::after(MANY);
+    for call in 0..3_000 {
+        alone.leave(false, optimistic());
+        alone.turn();
+        assert_eq!(alone.delivered(), call + 1);
+    }
+}
+
+/// The driver would take turn after turn until it may be late no more.
+#[tokio::test(start_paused = true)]
+async fn whoever_may_be_late_sleeps_until_then() {
+    let mut alone = Alone::new(Some(vec![NodeId(9)]));
+    let due = alone.driver.engine.deadline().expect("it asks again");
+    let at = |alone: &Alone, due| Some(alone.driver.clock.instant(due));
+    assert_eq!(alone.driver.wake_at(false), at(&alone, due));
+    alone.driver.left.submitted(1);
+    alone.turn();
+    assert!(alone.driver.left.is_gathering());
+    assert_eq!(alone.driver.wake_at(false), at(&alone, due + super::LATE));
+}
+
+/// Until what gathers has gone out, in few frames.
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_are_relaxed_as_long_as_batches_are_dear() {
+    let mut alone = Alone::after(MANY);
+    alone.leave(true, None);
+    for _ in 0..5 {
+        assert_eq!((alone.delivered(), alone.driver.relaxed.is_zero()), (0, false));
+        alone.turn();
+    }
+    tokio::time::advance(Duration::from_secs(1)).await;
+    alone.turn();
+    assert_eq!((alone.delivered(), alone.driver.relaxed.is_zero()), (1, true));
+}
+
+/// The sequencer, and whoever acknowledges, are told that somebody waits.
+#[tokio::test(start_paused = true)]
+async fn the_engine_is_told_who_waits() {
+    let mut alone = Alone::after(MANY);
+    let mut urgent = |total, tell| {
+        alone.leave(total, tell);
+        match alone.driver.submission(GROUP) {
+            Some(input @ Input::Submit { urgent, .. }) => {
+                alone.driver.step(input);
+                urgent
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!urgent(false, None));
+    assert!(!urgent(false, optimistic()), "it is applied here");
+    assert!(urgent(false, stable().0));
+    assert!(!urgent(true, None));
+    assert!(urgent(false, optimistic()), "after one that needs a position");
+    assert!(urgent(true, optimistic()));
+}
