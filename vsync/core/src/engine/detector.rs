@@ -193,15 +193,19 @@ impl Detector {
     /// Another node hears `node`: the link is down, not the node. Returns whether that ends a
     /// suspicion.
     pub(crate) fn vouched(&mut self, node: NodeId, now: Micros) -> bool {
-        let doubt = doubt(self.silence);
+        let base = self.silence;
         let Some(peer) = self.peers.get_mut(&node) else {
             // Whoever was asked about is known.
             return false;
         };
-        if now.saturating_sub(peer.heard) < doubt || peer.ended {
+        let silent = now.saturating_sub(peer.heard);
+        if silent < doubt(base) || peer.ended {
             return false;
         }
-        peer.link_down.get_or_insert(now);
+        if silent > peer.timeout(base) {
+            // Before, it may as well have vanished, and the witness not have missed it yet.
+            peer.link_down.get_or_insert(now);
+        }
         peer.probing = Some(now);
         core::mem::take(&mut peer.suspected)
     }
@@ -346,6 +350,28 @@ mod tests {
         assert_eq!(silent(1_000_000, &[320_000]).1, Some(320_000 + SILENCE / 2 + 1));
         let often: Vec<Micros> = (1..30).map(|beat| beat * BEAT + 2_000).collect();
         assert_eq!(silent(3_000_000, &often).1, None);
+    }
+
+    #[test]
+    fn only_who_is_heard_by_others_beyond_its_time_has_lost_its_link() {
+        let mut detector = detector();
+        detector.link_timeout = BEAT;
+        let vouch = |detector: &mut Detector, now| {
+            detector.turn(now);
+            detector.heard(NodeId(3), now);
+            detector.tick(&ALL, now);
+            detector.vouched(NodeId(2), now);
+        };
+        for beat in 1..=5 {
+            vouch(&mut detector, beat * BEAT);
+            assert!(!detector.link_lost(NodeId(2), Micros::MAX), "{beat}: it may have vanished");
+        }
+        for beat in 6..=7 {
+            vouch(&mut detector, beat * BEAT);
+            assert!(!detector.link_lost(NodeId(2), beat * BEAT), "{beat}: not for long");
+        }
+        vouch(&mut detector, 8 * BEAT);
+        assert!(detector.link_lost(NodeId(2), 8 * BEAT) && !detector.suspects(NodeId(2)));
     }
 
     #[test]
