@@ -14,9 +14,14 @@
 //!   it. Who goes before it answers is gone with a new view, which has all that it had completed.
 //!
 //! Both go on at the same time. Where a view comes in between its members are asked once more.
+//!
+//! A query that is asked while another one waits for all that waits for the next time, with whoever
+//! else has come by then ([`Rounds`]): what began after it was asked is late enough for it.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use vsync_net::PeerId;
@@ -36,8 +41,83 @@ use crate::view::{MemberId, View};
 /// If this node is excluded meanwhile, or its membership is over: it knows nothing then.
 pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupError> {
     if is_total {
+        // Those of queries that are asked together share a batch.
         return ordered(seat).await;
     }
+    let (tell, told) = oneshot::channel();
+    if seat.rounds.join(tell) {
+        tokio::spawn(rounds(Arc::clone(seat)));
+    }
+    told.await.unwrap_or(Err(GroupError::NotApplied(NotApplied::Closed)))
+}
+
+type Tell = oneshot::Sender<Result<(), GroupError>>;
+
+/// Those who wait for the same at one node, in one group: all for the next time that it is brought
+/// about, which nobody has begun yet.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds(Mutex<Option<Vec<Tell>>>);
+
+impl Rounds {
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Tell>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more; whether nobody is at work for them.
+    fn join(&self, tell: Tell) -> bool {
+        let mut waiting = self.lock();
+        let begins = waiting.is_none();
+        waiting.get_or_insert_default().push(tell);
+        begins
+    }
+
+    /// Those for whom the next one is, now that it begins; none, and nobody is at work any more,
+    /// where nobody waits.
+    fn next(&self) -> Option<Vec<Tell>> {
+        let mut waiting = self.lock();
+        let next = mem::take(waiting.as_mut()?);
+        let next: Vec<Tell> = next.into_iter().filter(|tell| !tell.is_closed()).collect();
+        if next.is_empty() {
+            *waiting = None;
+        }
+        (!next.is_empty()).then_some(next)
+    }
+}
+
+/// Nobody is at work any more, by a panic or as the runtime ends: those who wait are told so.
+struct AtWork<'a>(Option<&'a Rounds>);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if let Some(rounds) = self.0 {
+            *rounds.lock() = None;
+        }
+    }
+}
+
+/// Goes on as long as somebody waits.
+async fn rounds(seat: Arc<Seat>) {
+    let mut at_work = AtWork(Some(&seat.rounds));
+    while let Some(mut waiting) = seat.rounds.next() {
+        let told = tokio::select! {
+            biased;
+            told = round(&seat) => told,
+            () = all_gone(&mut waiting) => continue,
+        };
+        waiting.into_iter().for_each(|tell| drop(tell.send(told.clone())));
+    }
+    at_work.0 = None;
+}
+
+/// All of them have given up.
+async fn all_gone(waiting: &mut [Tell]) {
+    for tell in waiting {
+        tell.closed().await;
+    }
+}
+
+/// What they wait for, once.
+async fn round(seat: &Arc<Seat>) -> Result<(), GroupError> {
     let before = view(seat)?;
     let me = seat.status().me.ok_or(GroupError::NoState)?;
     let done = async {

@@ -174,3 +174,63 @@ async fn what_one_link_does_not_bring_is_waited_for() {
     })
     .await;
 }
+
+/// Updates that were applied at a member: the barriers of queries are among them.
+async fn applied(cluster: &Cluster, index: usize) -> u64 {
+    let report = cluster.node(index).report(Duration::from_secs(5)).await.expect("alive");
+    report.groups.iter().find(|group| group.name == "board").expect("a member").applied
+}
+
+/// Who asks while others wait joins the next ones, and what was completed before is found all the
+/// same.
+#[tokio::test]
+async fn queries_that_are_asked_together_wait_together() {
+    within(async {
+        let (cluster, handles) = members(3, Duration::ZERO).await;
+        let before = applied(&cluster, 0).await;
+        let mut asked = 0;
+        for value in 1..=20 {
+            // The first of them is under way when the update comes that the others have to find.
+            let early = tokio::spawn(handles[0].both().linearizable().into_future());
+            tokio::task::yield_now().await;
+            handles[1 + value as usize % 2].put(value).await.expect("stable");
+            let readers: Vec<_> = (0..50)
+                .map(|_| tokio::spawn(handles[0].both().linearizable().into_future()))
+                .collect();
+            for reader in readers {
+                assert_eq!(reader.await.expect("no panic"), Ok((0, value)));
+                asked += 1;
+            }
+            early.await.expect("no panic").expect("answered");
+        }
+        let barriers = applied(&cluster, 0).await - before - 20;
+        assert!(barriers < asked / 5, "{barriers} for {asked} queries");
+    })
+    .await;
+}
+
+/// Whoever gives up is waited for no longer, and takes nobody along.
+#[tokio::test]
+async fn who_gives_up_leaves_the_others_their_turn() {
+    within(async {
+        let (cluster, handles) = members(3, Duration::ZERO).await;
+        let limit = Duration::from_millis(50);
+        // Without a quorum the first ones give up.
+        cluster.cut(0, 1);
+        cluster.cut(0, 2);
+        let ask = || handles[0].both().linearizable();
+        let (first, second) = tokio::join!(ask().timeout(limit), ask().timeout(limit));
+        assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
+        let patient = tokio::spawn(ask().into_future());
+        assert!(ask().timeout(limit).await.is_err());
+        cluster.heal(0, 1);
+        cluster.heal(0, 2);
+        // It is a member still, or learns that it is none.
+        let told = patient.await.expect("no panic");
+        match told {
+            Ok(both) => assert_eq!((both, ask().await), ((0, 0), Ok((0, 0)))),
+            Err(why) => assert_eq!(why, GroupError::Unknown(Unknown::Excluded)),
+        }
+    })
+    .await;
+}

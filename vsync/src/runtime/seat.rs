@@ -15,6 +15,7 @@ use super::outbox::{Left, Outbox, Tell};
 use super::rpc::Rpc;
 use super::stability::Stability;
 use crate::Difference;
+use crate::barrier::Rounds;
 use crate::error::{GroupError, NotApplied, Sight, Unknown};
 use crate::group::GroupEvent;
 use crate::query_ctx::QueryCtx;
@@ -51,6 +52,8 @@ pub(crate) struct Seat {
     asleep: AtomicBool,
     kept: AtomicUsize,
     called: AtomicBool,
+    /// Queries for the latest, which wait together.
+    pub(crate) rounds: Rounds,
     /// By which other members are asked; set once.
     pub(crate) rpc: OnceLock<Arc<Rpc>>,
 }
@@ -135,6 +138,7 @@ impl Seat {
             asleep: AtomicBool::new(false),
             kept: AtomicUsize::new(0),
             called: AtomicBool::new(false),
+            rounds: Rounds::default(),
             rpc: OnceLock::new(),
         }
     }
