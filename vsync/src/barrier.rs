@@ -19,7 +19,7 @@
 //! else has come by then ([`Rounds`]): what began after it was asked is late enough for it.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -54,13 +54,13 @@ pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupEr
 type Tell = oneshot::Sender<Result<(), GroupError>>;
 
 /// Those who wait for the same at one node, in one group: all for the next time that it is brought
-/// about, which nobody has begun yet.
+/// about, which nobody has begun yet. In most groups nobody ever does.
 #[derive(Debug, Default)]
-pub(crate) struct Rounds(Mutex<Option<Vec<Tell>>>);
+pub(crate) struct Rounds(OnceLock<Box<Mutex<Option<Vec<Tell>>>>>);
 
 impl Rounds {
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Tell>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One more; whether nobody is at work for them.

@@ -12,8 +12,10 @@ use crate::error::{GroupError, Unknown};
 pub(crate) struct Stability {
     pending: Vec<oneshot::Receiver<Result<(), GroupError>>>,
     failed: Option<GroupError>,
-    /// Where nobody knows yet that somebody will wait.
-    unasked: Vec<Arc<Seat>>,
+    /// Where nobody knows yet that somebody will wait: mostly one group, for which there is room.
+    unasked: Option<Arc<Seat>>,
+    /// The other groups of that kind.
+    unasked_too: Vec<Arc<Seat>>,
 }
 
 impl Stability {
@@ -30,18 +32,24 @@ impl Stability {
 
     /// It was left to gather: whoever waits for it has to ask for it, in this group.
     pub(crate) fn unasked(mut self, seat: &Arc<Seat>) -> Self {
-        self.unasked.push(Arc::clone(seat));
+        self.will_ask(Arc::clone(seat));
         self
+    }
+
+    fn will_ask(&mut self, seat: Arc<Seat>) {
+        match &self.unasked {
+            None => self.unasked = Some(seat),
+            Some(known) if Arc::ptr_eq(known, &seat) => {}
+            Some(_) if self.unasked_too.iter().any(|known| Arc::ptr_eq(known, &seat)) => {}
+            Some(_) => self.unasked_too.push(seat),
+        }
     }
 
     /// Stable when both are.
     pub(crate) fn and(mut self, other: Stability) -> Stability {
         self.pending.extend(other.pending);
-        for seat in other.unasked {
-            if !self.unasked.iter().any(|known| Arc::ptr_eq(known, &seat)) {
-                self.unasked.push(seat);
-            }
-        }
+        let unasked = other.unasked.into_iter().chain(other.unasked_too);
+        unasked.for_each(|seat| self.will_ask(seat));
         self.failed = self.failed.or(other.failed);
         self
     }
@@ -69,7 +77,8 @@ impl Stability {
     pub(crate) async fn wait(&mut self) -> Result<(), GroupError> {
         if self.now() == Ok(false) {
             // Whoever cannot be asked has told what is waited for.
-            self.unasked.drain(..).for_each(|seat| drop(seat.flush()));
+            let unasked = self.unasked.take().into_iter().chain(self.unasked_too.drain(..));
+            unasked.for_each(|seat| drop(seat.flush()));
         }
         while let Some(last) = self.pending.last_mut() {
             let told = last.await;
