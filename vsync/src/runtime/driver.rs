@@ -10,6 +10,8 @@
 //! everywhere is no such case (see [`verdicts`](super::verdicts)).
 
 mod alarms;
+#[cfg(test)]
+mod alone;
 mod left;
 mod outputs;
 mod transfer;

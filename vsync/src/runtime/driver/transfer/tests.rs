@@ -1,37 +1,21 @@
 //! A joiner's end of transfers, in orders that are rare: it is told by hand what the engine says.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use vsync_core::engine::{EngineConfig, GroupConfig, Output};
+use vsync_core::engine::Output;
 use vsync_core::wire::{GroupId, MemberId, NodeId};
-use vsync_net::{MemoryNet, Transport};
 
+use super::super::alone::{Alone as Joiner, GROUP};
 use crate::directory::Directory;
 use crate::runtime::checkpoint::{self, Beside};
-use crate::runtime::dropped::Dropped;
-use crate::runtime::replica::Shared;
-use crate::runtime::rpc::Rpc;
-use crate::runtime::seat::Seat;
 use crate::runtime::slot::Slot;
 use crate::runtime::threads::Threads;
-use crate::runtime::typed::Typed;
-use crate::runtime::{Command, Driver, Opening, Parts, Progress};
+use crate::runtime::{Command, Progress};
 use crate::state::{CheckpointError, State};
 
-const GROUP: GroupId = GroupId(7);
 const DONOR: MemberId = MemberId { node: NodeId(9), entry: 1 };
-
-struct Joiner {
-    driver: Driver,
-    shared: Arc<Shared<Directory>>,
-    progress: mpsc::UnboundedReceiver<Progress>,
-    /// What the driver is told.
-    _commands: mpsc::UnboundedSender<Command>,
-}
 
 /// The checkpoint of what this donor has.
 fn checkpoint(of: u64) -> Bytes {
@@ -39,39 +23,8 @@ fn checkpoint(of: u64) -> Bytes {
 }
 
 impl Joiner {
-    fn new() -> Joiner {
-        let transport: Arc<dyn Transport> = Arc::new(MemoryNet::new().endpoint("here"));
-        let node = NodeId(transport.local().id.0);
-        let (commands, coming) = mpsc::unbounded_channel();
-        let (notices, _) = mpsc::unbounded_channel();
-        let mut driver = Driver::new(Parts {
-            config: EngineConfig::new(node),
-            transport: Arc::clone(&transport),
-            rpc: Arc::new(Rpc::new(transport, None)),
-            commands: coming,
-            notices,
-            history: None,
-            dropped: Arc::new(Dropped::default()),
-        });
-        let seat = Arc::new(Seat::new("group".into(), 100, commands.clone()));
-        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::formed_by(0)));
-        let (tell, progress) = mpsc::unbounded_channel();
-        driver.open(Opening {
-            group: GROUP,
-            seat,
-            replica: Box::new(Typed::new(Arc::clone(&shared), 0)),
-            config: GroupConfig {
-                generation: 1,
-                schema: 0,
-                causal: false,
-                meta: Bytes::new(),
-                window: 1 << 20,
-                join_buffer: 1 << 20,
-            },
-            contacts: Some(vec![DONOR.node]),
-            progress: tell,
-        });
-        Joiner { driver, shared, progress, _commands: commands }
+    fn anew() -> Joiner {
+        Joiner::new(Some(vec![DONOR.node]))
     }
 
     fn told(&mut self, output: Output) {
@@ -128,7 +81,7 @@ impl Joiner {
 /// The second membership was over before the first one's load was.
 #[tokio::test]
 async fn an_exclusion_is_told_though_its_load_began_after_it() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::anew();
     let all = checkpoint(5);
     joiner.load(3, 0, all.slice(..10));
     joiner.excluded(3);
@@ -150,7 +103,7 @@ async fn an_exclusion_is_told_though_its_load_began_after_it() {
 /// that is loaded.
 #[tokio::test]
 async fn an_exclusion_does_not_void_what_is_loaded_after_it() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::anew();
     let (one, two) = (checkpoint(5), checkpoint(6));
     joiner.load_all(3, &one);
     joiner.excluded(3);
@@ -167,7 +120,7 @@ const MANY: usize = 5 << 20;
 impl Joiner {
     /// With a thread for checkpoints that is at work until what is returned is dropped.
     fn busy() -> (Joiner, std::sync::mpsc::Sender<()>) {
-        let mut joiner = Joiner::new();
+        let mut joiner = Joiner::anew();
         joiner.driver.threads = Threads::of(1);
         let (free, freed) = std::sync::mpsc::channel::<()>();
         joiner.driver.threads.run(move || {
@@ -213,7 +166,7 @@ async fn room_that_an_earlier_transfer_has_made_is_not_a_later_ones() {
 /// It is excluded while a copy of its state is being encoded.
 #[tokio::test]
 async fn work_for_a_membership_that_is_over_is_nobodys() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::anew();
     let work = 1000;
     joiner.driver.working.insert(work, GROUP);
     joiner.driver.slots.get_mut(&GROUP).expect("a group").encoding.insert(work);
@@ -233,7 +186,7 @@ impl Joiner {
 #[tokio::test]
 async fn a_load_that_is_void_does_not_undo_that_the_group_is_made() {
     let (theirs, own) = (checkpoint(5), checkpoint(0));
-    let ((mut queued, free), mut waiting) = (Joiner::busy(), Joiner::new());
+    let ((mut queued, free), mut waiting) = (Joiner::busy(), Joiner::anew());
     for joiner in [&mut queued, &mut waiting] {
         joiner.load(3, 0, theirs.slice(..10));
         joiner.make(8);
@@ -251,7 +204,7 @@ async fn a_load_that_is_void_does_not_undo_that_the_group_is_made() {
 async fn what_was_brought_is_what_a_group_is_made_with() {
     let (theirs, own) = (checkpoint(5), checkpoint(0));
     for end in 10..=theirs.len() {
-        let mut joiner = Joiner::new();
+        let mut joiner = Joiner::anew();
         joiner.load(3, 0, theirs.slice(..end));
         if end == theirs.len() {
             joiner.told(Output::Loaded { group: GROUP, label: 3, donor: DONOR });
@@ -265,7 +218,7 @@ async fn what_was_brought_is_what_a_group_is_made_with() {
 /// What had waited for the load is of the group that was given up.
 #[tokio::test]
 async fn what_was_held_is_not_told_to_another_group() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::anew();
     joiner.load_all(3, &checkpoint(5));
     joiner.excluded(3);
     joiner.make(8);
@@ -277,7 +230,7 @@ async fn what_was_held_is_not_told_to_another_group() {
 /// The rest of its checkpoint never comes.
 #[tokio::test]
 async fn a_joiner_that_is_too_old_is_told_so_by_the_head() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::anew();
     let mut head = checkpoint(5)[..40].to_vec();
     head[5] = 9;
     joiner.load(3, 0, head.into());
@@ -293,7 +246,7 @@ async fn a_joiner_that_is_too_old_is_told_so_by_the_head() {
 /// The engine's word on the quorum waits for the replica, but what callers are told does not.
 #[tokio::test]
 async fn who_gives_up_while_the_replica_is_away_is_told_whether_there_is_a_quorum() {
-    let mut joiner = Joiner::new();
+    let mut joiner = Joiner::anew();
     joiner.load(1, 0, checkpoint(1).slice(..10));
     let blocked = |joiner: &Joiner| {
         let slot = joiner.driver.slots.get(&GROUP).expect("it joins");

@@ -1,26 +1,18 @@
 //! One node whose batches are dear: what waits for them, and what does not.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use vsync_core::engine::{Class, EngineConfig, GroupConfig, Input, Level};
+use tokio::sync::oneshot;
+use vsync_core::engine::{Class, Input, Level};
 use vsync_core::wire::{GroupId, NodeId};
-use vsync_net::{MemoryNet, Transport};
 
-use crate::directory::Directory;
+use super::super::alone::{Alone, GROUP};
 use crate::replicated::Method;
+use crate::runtime::Command;
 use crate::runtime::callers::{Told, Waiter};
-use crate::runtime::dropped::Dropped;
 use crate::runtime::inner::{Inner, Sending};
 use crate::runtime::outbox::Tell;
-use crate::runtime::replica::Shared;
-use crate::runtime::rpc::Rpc;
-use crate::runtime::seat::Seat;
-use crate::runtime::typed::Typed;
-use crate::runtime::{Command, Driver, Opening, Parts};
 
-const GROUP: GroupId = GroupId(7);
 /// Frames of a round that make the next ones dear.
 const MANY: usize = 3_000;
 
@@ -35,49 +27,7 @@ static FIFO: Method = Method {
     plain: true,
 };
 
-struct Alone {
-    driver: Driver,
-    seat: Arc<Seat>,
-    _commands: mpsc::UnboundedSender<Command>,
-}
-
 impl Alone {
-    /// The first member of a group, or one that asks another to be let in.
-    fn new(contacts: Option<Vec<NodeId>>) -> Alone {
-        let transport: Arc<dyn Transport> = Arc::new(MemoryNet::new().endpoint("here"));
-        let node = NodeId(transport.local().id.0);
-        let (commands, coming) = mpsc::unbounded_channel();
-        let (notices, _) = mpsc::unbounded_channel();
-        let mut driver = Driver::new(Parts {
-            config: EngineConfig::new(node),
-            transport: Arc::clone(&transport),
-            rpc: Arc::new(Rpc::new(transport, None)),
-            commands: coming,
-            notices,
-            history: None,
-            dropped: Arc::new(Dropped::default()),
-        });
-        let seat = Arc::new(Seat::new("group".into(), 100, commands.clone()));
-        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::formed_by(0)));
-        let (tell, _) = mpsc::unbounded_channel();
-        driver.open(Opening {
-            group: GROUP,
-            seat: Arc::clone(&seat),
-            replica: Box::new(Typed::new(shared, 0)),
-            config: GroupConfig {
-                generation: 1,
-                schema: 0,
-                causal: false,
-                meta: bytes::Bytes::new(),
-                window: 1 << 16,
-                join_buffer: 1 << 20,
-            },
-            contacts,
-            progress: tell,
-        });
-        Alone { driver, seat, _commands: commands }
-    }
-
     /// The first member of a group, whose last round was of so many frames.
     fn after(frames: usize) -> Alone {
         let mut alone = Alone::new(None);
@@ -92,7 +42,7 @@ impl Alone {
             panic!("it encodes")
         };
         let method = if total { method } else { &FIFO };
-        self.seat.outbox.leave_inner(method, &update, tell);
+        self.shared.seat.outbox.leave_inner(method, &update, tell);
         self.driver.command(Command::Submit(GROUP));
         update.len() + 4
     }
@@ -175,11 +125,11 @@ async fn whoever_waits_behind_a_position_waits_for_others() {
 async fn whoever_has_no_credit_waits_for_no_other_group() {
     let mut alone = Alone::after(MANY);
     alone.driver.left.add(GroupId(8));
-    while alone.seat.outbox.in_line() == 0 {
+    while alone.shared.seat.outbox.in_line() == 0 {
         alone.leave(true, None);
     }
     alone.turn();
-    assert_eq!(alone.seat.outbox.in_line(), 0);
+    assert_eq!(alone.shared.seat.outbox.in_line(), 0);
     assert!(alone.driver.left.is_gathering(), "the others do");
 }
 
