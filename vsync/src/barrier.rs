@@ -46,7 +46,8 @@ pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupEr
     }
     let (tell, told) = oneshot::channel();
     if seat.rounds.join(tell) {
-        tokio::spawn(rounds(Arc::clone(seat)));
+        let seat = Arc::clone(seat);
+        tokio::spawn(async move { seat.rounds.serve(|| round(&seat)).await });
     }
     told.await.unwrap_or(Err(GroupError::NotApplied(NotApplied::Closed)))
 }
@@ -82,6 +83,23 @@ impl Rounds {
         }
         (!next.is_empty()).then_some(next)
     }
+
+    /// Goes on as long as somebody waits. Who comes during a round is told by the next one.
+    async fn serve<F>(&self, mut round: impl FnMut() -> F)
+    where
+        F: Future<Output = Result<(), GroupError>>,
+    {
+        let mut at_work = AtWork(Some(self));
+        while let Some(mut waiting) = self.next() {
+            let told = tokio::select! {
+                biased;
+                told = round() => told,
+                () = all_gone(&mut waiting) => continue,
+            };
+            waiting.into_iter().for_each(|tell| drop(tell.send(told.clone())));
+        }
+        at_work.0 = None;
+    }
 }
 
 /// Nobody is at work any more, by a panic or as the runtime ends: those who wait are told so.
@@ -93,20 +111,6 @@ impl Drop for AtWork<'_> {
             *rounds.lock() = None;
         }
     }
-}
-
-/// Goes on as long as somebody waits.
-async fn rounds(seat: Arc<Seat>) {
-    let mut at_work = AtWork(Some(&seat.rounds));
-    while let Some(mut waiting) = seat.rounds.next() {
-        let told = tokio::select! {
-            biased;
-            told = round(&seat) => told,
-            () = all_gone(&mut waiting) => continue,
-        };
-        waiting.into_iter().for_each(|tell| drop(tell.send(told.clone())));
-    }
-    at_work.0 = None;
 }
 
 /// All of them have given up.
@@ -199,5 +203,94 @@ async fn far(seat: &Seat, member: MemberId) -> Option<Seen> {
     match or_gone(seat, member, asking).await {
         Told::Answer(_, seen) => Some(seen),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    type End = oneshot::Sender<Result<(), GroupError>>;
+
+    /// Rounds that end when they are told to; each that begins is handed out.
+    fn by_hand() -> (impl FnMut() -> Ended, mpsc::UnboundedReceiver<End>) {
+        let (begun, begins) = mpsc::unbounded_channel();
+        let round = move || {
+            let (end, ended) = oneshot::channel();
+            begun.send(end).expect("looked at");
+            Ended(ended)
+        };
+        (round, begins)
+    }
+
+    struct Ended(oneshot::Receiver<Result<(), GroupError>>);
+
+    impl Future for Ended {
+        type Output = Result<(), GroupError>;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            Pin::new(&mut self.0).poll(cx).map(|told| told.expect("ended"))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_during_a_round_is_told_by_the_next() {
+        let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
+        let (tell, first) = oneshot::channel();
+        assert!(rounds.join(tell), "nobody is at work");
+        let script = async {
+            let end = begins.recv().await.expect("the first round");
+            let (tell, mut second) = oneshot::channel();
+            assert!(!rounds.join(tell));
+            end.send(Ok(())).expect("waited for");
+            assert_eq!(first.await, Ok(Ok(())));
+            let end = begins.recv().await.expect("a round of its own");
+            assert!(second.try_recv().is_err(), "it began before it was asked");
+            end.send(Err(GroupError::NoState)).expect("waited for");
+            assert_eq!(second.await, Ok(Err(GroupError::NoState)));
+        };
+        tokio::join!(rounds.serve(round), script);
+        assert!(rounds.join(oneshot::channel().0), "nobody is at work any more");
+    }
+
+    #[tokio::test]
+    async fn a_round_that_nobody_waits_for_makes_room_for_the_next() {
+        let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
+        let (tell, first) = oneshot::channel();
+        rounds.join(tell);
+        let script = async {
+            let _open = begins.recv().await.expect("the first round");
+            let (tell, second) = oneshot::channel();
+            rounds.join(tell);
+            drop(first);
+            begins.recv().await.expect("the next").send(Ok(())).expect("waited for");
+            assert_eq!(second.await, Ok(Ok(())));
+        };
+        tokio::join!(rounds.serve(round), script);
+    }
+
+    #[tokio::test]
+    async fn where_the_work_ends_early_nobody_waits_for_ever() {
+        let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
+        let (tell, running) = oneshot::channel();
+        rounds.join(tell);
+        let (tell, next) = oneshot::channel();
+        let begun = async {
+            let open = begins.recv().await;
+            assert!(!rounds.join(tell));
+            open
+        };
+        tokio::select! {
+            biased;
+            () = rounds.serve(round) => panic!("somebody waits"),
+            open = begun => assert!(open.is_some()),
+        }
+        assert!(running.await.is_err() && next.await.is_err());
+        assert!(rounds.join(oneshot::channel().0), "nobody is at work any more");
     }
 }
