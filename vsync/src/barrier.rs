@@ -46,8 +46,12 @@ pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupEr
     }
     let (tell, told) = oneshot::channel();
     if seat.rounds.join(tell) {
-        let seat = Arc::clone(seat);
-        tokio::spawn(async move { seat.rounds.serve(|| round(&seat)).await });
+        let mut hired = Hired(Some(Arc::clone(seat)));
+        tokio::spawn(async move {
+            if let Some(seat) = hired.0.take() {
+                seat.rounds.serve(|| round(&seat)).await;
+            }
+        });
     }
     told.await.unwrap_or(Err(GroupError::NotApplied(NotApplied::Closed)))
 }
@@ -109,6 +113,17 @@ impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         if let Some(rounds) = self.0 {
             *rounds.lock() = None;
+        }
+    }
+}
+
+/// Somebody is to work, and has not begun: the runtime of whoever came first may end before that.
+struct Hired(Option<Arc<Seat>>);
+
+impl Drop for Hired {
+    fn drop(&mut self) {
+        if let Some(seat) = &self.0 {
+            *seat.rounds.lock() = None;
         }
     }
 }
@@ -272,6 +287,44 @@ mod tests {
             assert_eq!(second.await, Ok(Ok(())));
         };
         tokio::join!(rounds.serve(round), script);
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().expect("made")
+    }
+
+    /// What a query learns that is asked in a runtime of its own.
+    fn ask(seat: &Arc<Seat>) -> Option<Result<(), GroupError>> {
+        runtime().block_on(async {
+            let mut asked = Box::pin(pass(seat, false));
+            for _ in 0..100 {
+                tokio::select! {
+                    biased;
+                    told = &mut asked => return Some(told),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            None
+        })
+    }
+
+    #[test]
+    fn where_the_work_never_begins_nobody_waits_for_ever() {
+        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
+        let mut first = Box::pin(pass(&seat, false));
+        let mut poll = |cx: &mut Context<'_>| first.as_mut().poll(cx);
+        // Its runtime ends before anything else has a turn.
+        let once = std::future::poll_fn(|cx| Poll::Ready(poll(cx).is_pending()));
+        assert!(runtime().block_on(once));
+        drop(first);
+        assert_eq!(ask(&seat), Some(Err(GroupError::NoState)));
+        // There is no runtime.
+        let outside = std::panic::AssertUnwindSafe(|| {
+            let mut asked = Box::pin(pass(&seat, false));
+            asked.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending()
+        });
+        assert!(std::panic::catch_unwind(outside).is_err());
+        assert_eq!(ask(&seat), Some(Err(GroupError::NoState)));
     }
 
     #[tokio::test]

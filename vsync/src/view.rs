@@ -303,6 +303,28 @@ mod tests {
         assert_eq!(view(1, 2).to_string(), "view 1: 0; joining: 1, 2");
     }
 
+    /// Equal ones are shared.
+    #[test]
+    fn views_that_differ_in_how_they_came_about_are_not_taken_for_one() {
+        let id = |node| MemberId { node: NodeId(node), entry: 1 };
+        let member =
+            wire::Member { id: id(1), meta: bytes::Bytes::new(), nonce: 0, transfer: None };
+        let same = wire::View { number: 4, active: 1, members: vec![member] };
+        let failed = |node| wire::Left { id: id(node), reason: LeftReason::Failed };
+        let all = [
+            View::new(&same, &[], &[], &[]),
+            View::new(&same, &[], &[id(1)], &[]),
+            View::new(&same, &[], &[], &[failed(2)]),
+            View::new(&same, &[], &[], &[failed(3)]),
+            View::new(&same, &[id(1)], &[], &[failed(3)]),
+        ];
+        let told = |view: &View| (view.joined().len(), view.left().first().map(|left| left.id));
+        let told: Vec<_> = all.iter().map(told).collect();
+        let (two, three) = (Some(id(2)), Some(id(3)));
+        assert_eq!(told, [(0, None), (1, None), (0, two), (0, three), (0, three)]);
+        assert!(Arc::ptr_eq(&all[3].body, &all[4].body) && all[3] != all[4]);
+    }
+
     #[test]
     fn who_is_not_active_has_no_share() {
         let view = view(2, 1);

@@ -166,7 +166,11 @@ impl<S: Replicated> Attempts<S> {
     /// A view has begun: requests of who is gone go to others, if there ever were any.
     pub(crate) fn hand_over(&mut self, pending: Option<&mut Pending>, seat: &Seat, view: &View) {
         seat.desk.installed();
-        let Some(pending) = pending else { return self.stop() };
+        let Some(pending) = pending else {
+            // The desk may know of some of a group that was given up while its replica was at work.
+            seat.desk.loaded(&BTreeMap::new(), 0);
+            return self.stop();
+        };
         pending.installed(coordination::<S>, view);
         seat.desk.loaded(pending.loads(), pending.len());
         let me = seat.status().me;
@@ -298,8 +302,10 @@ fn leave(seat: &Seat, finish: Finish, stable: bool) {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
+    use vsync_core::wire::{self, NodeId};
 
     use super::*;
+    use crate::directory::Directory;
     use crate::runtime::outbox::Wait;
 
     /// Nobody here waits for how a request ended, but whoever asked does.
@@ -311,5 +317,17 @@ mod tests {
         let given = Given::Answer(Vec::new());
         leave(&seat, Finish { name, updates: Vec::new(), given }, false);
         assert_eq!(seat.outbox.wait(), Wait::Others);
+    }
+
+    #[test]
+    fn where_there_never_were_requests_the_desk_knows_of_none() {
+        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
+        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        let me = MemberId { node: NodeId(1), entry: 1 };
+        seat.desk.loaded(&BTreeMap::from([(me, 2)]), 2);
+        let member = wire::Member { id: me, meta: bytes::Bytes::new(), nonce: 0, transfer: None };
+        let view = wire::View { number: 1, active: 1, members: vec![member] };
+        Attempts::new(&shared).hand_over(None, &seat, &View::new(&view, &[], &[], &[]));
+        assert_eq!(seat.desk.loads(), (BTreeMap::new(), 0));
     }
 }

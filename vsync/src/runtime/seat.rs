@@ -440,3 +440,29 @@ impl Drop for CatchingUp<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vsync_core::wire::{self, NodeId};
+
+    use super::*;
+
+    #[test]
+    fn what_was_delivered_and_stable_in_a_view_says_nothing_of_the_next() {
+        let seat = Seat::new("group".into(), 100, mpsc::unbounded_channel().0);
+        let id = MemberId { node: NodeId(1), entry: 1 };
+        let member = wire::Member { id, meta: bytes::Bytes::new(), nonce: 0, transfer: None };
+        let view = |number| wire::View { number, active: 1, members: vec![member.clone()] };
+        for number in [1, 2] {
+            seat.installed(View::new(&view(number), &[], &[], &[]), Some(id));
+            let none = Cut { counts: vec![0], extent: 0 };
+            assert_eq!(seat.seen(), Some(Seen::new(0, number, none)));
+            let status = seat.status().clone();
+            assert_eq!((status.delivered.total(), status.stable.total()), (0, 0));
+            let five = Cut { counts: vec![5], extent: 0 };
+            seat.stable(number, five.clone());
+            seat.stable(number + 1, Cut::default());
+            assert_eq!(seat.status().stable, five);
+        }
+    }
+}

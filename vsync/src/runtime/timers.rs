@@ -122,6 +122,7 @@ impl Saved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::seldom::Seldom;
 
     fn timer(set_at: Option<Micros>, delay: Micros) -> Timer {
         Timer { set_at, delay, stable: delay % 2 == 1, update: vec![delay as u8; 10] }
@@ -155,6 +156,15 @@ mod tests {
         assert_eq!(loaded.ask(1000), Some((id.0, false)));
         assert_eq!(loaded.due(), Some(1030), "counted from when it is known here");
         assert_eq!(loaded.set(timer(None, 1), 1000), Ok(TimerId(view.0 + 1)), "no name is reused");
+    }
+
+    #[test]
+    fn the_name_of_a_timer_that_has_fired_is_not_used_again() {
+        let mut timers = Timers::default();
+        let first = timers.set(timer(Some(100), 50), 0).expect("room");
+        timers.take(first).expect("set");
+        let mut loaded = Seldom::from(timers.saved().timers(1000));
+        assert_eq!(loaded.set(timer(None, 1), 1000), Ok(TimerId(first.0 + 1)));
     }
 
     #[test]

@@ -350,6 +350,15 @@ mod tests {
     }
 
     #[test]
+    fn a_view_decides_where_who_is_gone_had_not_spoken() {
+        let mut verdicts = begun(&[1, 2, 3]);
+        assert_eq!(verdicts.heard(id(1), PLACE, Failed, true), Ok(()));
+        assert_eq!(verdicts.heard(id(3), PLACE, Sound, true), Ok(()));
+        assert_eq!((outcome(&verdicts), said(&mut verdicts)), (None, vec![Sound]));
+        assert!(verdicts.installed(view(10, &[1, 3])).is_err(), "the senior is right");
+    }
+
+    #[test]
     fn a_member_that_is_joining_speaks_when_it_is_active() {
         let mut verdicts = begun(&[1, 2]);
         verdicts.failed(PLACE).expect("not decided");

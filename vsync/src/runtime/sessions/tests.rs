@@ -1,4 +1,5 @@
 use super::*;
+use crate::runtime::seldom::Seldom;
 
 const GROUP: u64 = 7;
 
@@ -152,4 +153,16 @@ fn there_are_bounds_on_number_and_bytes() {
 fn a_result_that_is_too_large_is_recorded_as_such() {
     assert_eq!(Recorded::of(Some(Ok(vec![0; REPLY + 1]))), Recorded::TooLarge(REPLY as u64 + 1));
     assert_eq!(Recorded::of(Some(Ok(vec![0; 2]))), result(0, 2));
+}
+
+#[test]
+fn the_number_of_a_session_that_is_over_is_not_used_again() {
+    let mut sessions = Sessions::default();
+    let first = opened(&mut sessions, 100, 0);
+    assert_eq!(sessions.expire(100), [first.number]);
+    let mut loaded = Seldom::from(sessions.saved().sessions(Pending::default()));
+    let second = opened(&mut loaded, 100, 200);
+    assert_eq!(second.number, first.number + 1);
+    let late = commit(&mut loaded, &numbered(first, 1, 0), 1, result(1, 5), 200);
+    assert_eq!(late, Begun::Refused(Refusal::Expired));
 }
