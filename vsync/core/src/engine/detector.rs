@@ -222,19 +222,12 @@ impl Detector {
         let base = self.silence;
         for &node in watched {
             let peer = self.peer(node, now);
-            let settled = peer.ended || peer.suspected && peer.link_down.is_none();
+            let settled = peer.ended || peer.suspected;
             if settled || now.saturating_sub(peer.heard) <= doubt(peer.timeout(base)) {
                 continue;
             }
             peer.probing.get_or_insert(now);
-            let asked = self.witnesses(node, now);
-            if asked.is_empty() {
-                let peer = self.peer(node, now);
-                let silent = now.saturating_sub(peer.heard) > peer.timeout(base);
-                changed |= silent && !peer.suspected;
-                peer.suspected |= silent;
-            }
-            probes.extend(asked.into_iter().map(|witness| (witness, node)));
+            probes.extend(self.witnesses(node, now).into_iter().map(|witness| (witness, node)));
         }
         let watches = |node: &NodeId| watched.binary_search(node).is_ok();
         let grudge = self.bugs.has(Bug::NeverForgive);
@@ -261,11 +254,10 @@ impl Detector {
             return false;
         }
         let mut changed = false;
-        for peer in self.peers.values_mut().filter(|peer| !peer.ended) {
+        for peer in self.peers.values_mut().filter(|peer| !peer.ended && !peer.suspected) {
             if peer.verdict(self.silence).is_some_and(|due| due <= now) {
-                changed |= !peer.suspected;
-                peer.suspected = true;
-                peer.link_down = None;
+                (peer.suspected, peer.link_down) = (true, None);
+                changed = true;
             }
         }
         self.look_again();
@@ -372,6 +364,29 @@ mod tests {
         }
         vouch(&mut detector, 8 * BEAT);
         assert!(detector.link_lost(NodeId(2), 8 * BEAT) && !detector.suspects(NodeId(2)));
+    }
+
+    #[test]
+    fn the_word_of_the_last_witness_counts_as_long_as_any() {
+        let mut detector = detector();
+        for beat in 1..=7 {
+            detector.turn(beat * BEAT);
+            detector.heard(NodeId(3), beat * BEAT);
+            detector.tick(&ALL, beat * BEAT);
+            detector.vouched(NodeId(2), beat * BEAT);
+        }
+        assert!(detector.ended(NodeId(3), 7 * BEAT));
+        for beat in 8..=9 {
+            detector.turn(beat * BEAT);
+            assert_eq!(detector.tick(&ALL, beat * BEAT), (Vec::new(), false), "{beat}");
+        }
+        let over = 7 * BEAT + SILENCE / 2 + 1;
+        assert_eq!(detector.due(), Some(over));
+        detector.turn(over);
+        assert!(detector.overdue(over) && detector.suspects(NodeId(2)));
+        // It is missed, and not its link: nobody says any more that it is there.
+        assert_eq!(detector.due(), None);
+        assert!(!detector.link_lost(NodeId(2), Micros::MAX));
     }
 
     #[test]
