@@ -23,6 +23,17 @@ const OVERHEAD: usize = 64;
 /// Most bytes of one message that sends again.
 const RESEND: usize = 1 << 20;
 
+/// What a member is owed by this one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    /// It waits for its own updates up to here, and for nobody's word but that of those who can
+    /// deliver them; 0 where it has been told.
+    until: u64,
+    /// Bytes received from it since the last acknowledgement, and in how many updates.
+    bytes: u32,
+    updates: u32,
+}
+
 /// One view's lanes, order, acknowledgements and marks, as one member sees them.
 #[derive(Clone, Debug)]
 pub(crate) struct Multicast {
@@ -47,15 +58,11 @@ pub(crate) struct Multicast {
     ack_due: Option<Micros>,
     /// It is asked for, and goes with the next batch.
     ack_asked: bool,
-    /// Bytes received since the last acknowledgement, and in how many updates.
-    unacked_bytes: usize,
-    unacked: usize,
     /// Everybody may wait for these to be stable: acknowledgements go to all at once until they
     /// are. None before the first.
     urgent: Vec<u64>,
-    /// Each member waits for its own updates up to here, and for nobody's word but that of those
-    /// who can deliver them; 0 where it has been told. None before the first.
-    asked: Vec<u64>,
+    /// What each member is owed. None before the first.
+    owed: Vec<Owed>,
     /// Somebody has asked everybody lately: until then it may wait for what was on its way.
     pub(crate) asked_until: Micros,
     /// Own lane: what has been sent.
@@ -103,10 +110,8 @@ impl Multicast {
             acked: Cut::default(),
             ack_due: None,
             ack_asked: false,
-            unacked_bytes: 0,
-            unacked: 0,
             urgent: Vec::new(),
-            asked: Vec::new(),
+            owed: Vec::new(),
             asked_until: 0,
             sent: 0,
             announced: 0,
@@ -145,6 +150,9 @@ impl Multicast {
         self.log.rest();
         if self.own.is_empty() {
             self.own = VecDeque::new();
+        }
+        if self.owed.iter().all(Owed::is_nothing) {
+            self.owed = Vec::new();
         }
     }
 
@@ -293,8 +301,7 @@ impl Multicast {
             match self.lanes[from].push(batch) {
                 Push::New => {
                     new = true;
-                    self.unacked_bytes += bytes;
-                    self.unacked += count;
+                    self.owe(from, bytes, count);
                 }
                 Push::Known if self.bugs.has(Bug::ReceiveTwice) => self.push_again(from),
                 Push::Known => {}

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Multicast, OVERHEAD};
+use super::{Multicast, OVERHEAD, Owed};
 use crate::bugs::Bug;
 use crate::ordering::Lane;
 use crate::wire::messages::{Data, Hurry};
@@ -142,17 +142,25 @@ impl Multicast {
 
     /// `rank` waits for what it has sent here.
     pub(crate) fn asked_by(&mut self, rank: Rank) {
-        self.asked.resize(self.lanes.len(), 0);
-        self.asked[rank] = self.lanes[rank].end();
+        self.owed.resize(self.lanes.len(), Owed::default());
+        self.owed[rank].until = self.lanes[rank].end();
+    }
+
+    /// So much has come from `rank`.
+    pub(super) fn owe(&mut self, rank: Rank, bytes: usize, updates: usize) {
+        self.owed.resize(self.lanes.len(), Owed::default());
+        let owed = &mut self.owed[rank];
+        owed.bytes = owed.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        owed.updates = owed.updates.saturating_add(u32::try_from(updates).unwrap_or(u32::MAX));
     }
 
     /// Who waits for no more than to be told what is here. What cannot be delivered yet is not
     /// worth telling: it, or its position, depends on something that is missing.
     fn askers(&self) -> impl Iterator<Item = Rank> {
-        let told = |&(_, (&asked, &delivered)): &(Rank, (&u64, &u64))| {
-            asked > 0 && delivered >= asked && !self.bugs.has(Bug::NoLastAck)
+        let told = |&(_, (owed, &delivered)): &(Rank, (&Owed, &u64))| {
+            owed.until > 0 && delivered >= owed.until && !self.bugs.has(Bug::NoLastAck)
         };
-        let lanes = self.asked.iter().zip(&self.delivered.counts);
+        let lanes = self.owed.iter().zip(&self.delivered.counts);
         lanes.enumerate().filter(told).map(|(rank, _)| rank)
     }
 
@@ -163,7 +171,7 @@ impl Multicast {
         if askers.is_empty() {
             return None;
         }
-        askers.iter().for_each(|&rank| self.asked[rank] = 0);
+        askers.iter().for_each(|&rank| self.owed[rank].until = 0);
         // What has been acknowledged to all is known to them, too.
         let ack = self.owes_ack().then(|| self.received())?;
         Some((askers, Data { ack: Some(ack), ..Data::default() }))
@@ -191,9 +199,9 @@ impl Multicast {
         if !self.owes_ack() {
             (self.ack_due, self.ack_asked) = (None, false);
         } else if !self.bugs.has(Bug::NoLastAck) {
-            // At least what its sender has charged to the window: each may be a piece there.
-            let charged = self.unacked_bytes + self.unacked * OVERHEAD;
-            let waits = charged >= self.pace.floor() / SHARE || now < self.asked_until;
+            let much = self.pace.floor() / SHARE;
+            let waits = self.owed.iter().any(|owed| owed.charged() >= much);
+            let waits = waits || now < self.asked_until;
             if relaxed > 0 && !waits && self.bugs.has(Bug::RelaxedForGood) {
                 return;
             }
@@ -219,7 +227,7 @@ impl Multicast {
         const ENOUGH: usize = 256 * 1024;
         self.owes_ack()
             && (self.ack_due.is_some_and(|due| due <= now)
-                || self.unacked_bytes >= ENOUGH
+                || self.owed.iter().map(|owed| owed.bytes as usize).sum::<usize>() >= ENOUGH
                 || self.waited_for()
                 || self.askers().count() + 1 >= self.lanes.len())
     }
@@ -229,11 +237,13 @@ impl Multicast {
         if !self.owes_ack() {
             return None;
         }
-        let askers: Vec<Rank> = self.askers().collect();
-        askers.into_iter().for_each(|rank| self.asked[rank] = 0);
+        for (owed, &delivered) in self.owed.iter_mut().zip(&self.delivered.counts) {
+            // Who waits for what cannot be delivered yet waits on.
+            let told = delivered >= owed.until && !self.bugs.has(Bug::NoLastAck);
+            *owed = Owed { until: if told { 0 } else { owed.until }, ..Owed::default() };
+        }
         self.acked = self.received();
         (self.ack_due, self.ack_asked) = (None, false);
-        (self.unacked_bytes, self.unacked) = (0, 0);
         Some(self.acked.clone())
     }
 
@@ -271,6 +281,17 @@ impl Multicast {
 
     fn others(&self) -> impl Iterator<Item = Rank> {
         (0..self.lanes.len()).filter(move |&rank| rank != self.me)
+    }
+}
+
+impl Owed {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.until == 0 && self.bytes == 0 && self.updates == 0
+    }
+
+    /// At least what its sender has charged to its window: each may be a piece there.
+    fn charged(&self) -> usize {
+        self.bytes as usize + self.updates as usize * OVERHEAD
     }
 }
 
