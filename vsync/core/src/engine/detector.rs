@@ -24,7 +24,7 @@ struct Peer {
     /// Mean time between signs of life.
     gap: Micros,
     suspected: bool,
-    /// Since when other nodes are asked about it.
+    /// Since when other nodes are asked about it, or when one last said that it hears it.
     probing: Option<Micros>,
     /// Another node hears it, since then or longer this one does not.
     link_down: Option<Micros>,
@@ -112,6 +112,7 @@ impl Detector {
                 // that stalls again and again would otherwise never find anybody silent.
                 peer.heard = (peer.heard + gap).min(now);
                 peer.probing = peer.probing.map(|since| (since + gap).min(now));
+                peer.link_down = peer.link_down.map(|since| (since + gap).min(now));
             }
         }
         paused
@@ -177,11 +178,12 @@ impl Detector {
         self.peers.get(&node).is_some_and(|peer| peer.ended)
     }
 
-    /// Whether the link to `node` has been gone for long although others reach it.
-    pub(crate) fn link_lost(&self, node: NodeId, now: Micros) -> bool {
-        self.peers.get(&node).is_some_and(|peer| {
-            !peer.ended
-                && peer.link_down.is_some_and(|since| now.saturating_sub(since) > self.link_timeout)
+    /// Whether the link to `node` has been gone for long although others reach it: they have said
+    /// so for as long. What came after the last of them said so proves nothing.
+    pub(crate) fn link_lost(&self, node: NodeId) -> bool {
+        self.peers.get(&node).filter(|peer| !peer.ended).is_some_and(|peer| {
+            let (first, last) = (peer.link_down, peer.probing);
+            first.zip(last).is_some_and(|(first, last)| last > first + self.link_timeout)
         })
     }
 
@@ -222,19 +224,12 @@ impl Detector {
         let base = self.silence;
         for &node in watched {
             let peer = self.peer(node, now);
-            let settled = peer.ended || peer.suspected && peer.link_down.is_none();
+            let settled = peer.ended || peer.suspected;
             if settled || now.saturating_sub(peer.heard) <= doubt(peer.timeout(base)) {
                 continue;
             }
             peer.probing.get_or_insert(now);
-            let asked = self.witnesses(node, now);
-            if asked.is_empty() {
-                let peer = self.peer(node, now);
-                let silent = now.saturating_sub(peer.heard) > peer.timeout(base);
-                changed |= silent && !peer.suspected;
-                peer.suspected |= silent;
-            }
-            probes.extend(asked.into_iter().map(|witness| (witness, node)));
+            probes.extend(self.witnesses(node, now).into_iter().map(|witness| (witness, node)));
         }
         let watches = |node: &NodeId| watched.binary_search(node).is_ok();
         let grudge = self.bugs.has(Bug::NeverForgive);
@@ -261,11 +256,10 @@ impl Detector {
             return false;
         }
         let mut changed = false;
-        for peer in self.peers.values_mut().filter(|peer| !peer.ended) {
+        for peer in self.peers.values_mut().filter(|peer| !peer.ended && !peer.suspected) {
             if peer.verdict(self.silence).is_some_and(|due| due <= now) {
-                changed |= !peer.suspected;
-                peer.suspected = true;
-                peer.link_down = None;
+                (peer.suspected, peer.link_down) = (true, None);
+                changed = true;
             }
         }
         self.look_again();
@@ -364,14 +358,55 @@ mod tests {
         };
         for beat in 1..=5 {
             vouch(&mut detector, beat * BEAT);
-            assert!(!detector.link_lost(NodeId(2), Micros::MAX), "{beat}: it may have vanished");
+            assert!(!detector.link_lost(NodeId(2)), "{beat}: it may have vanished");
         }
         for beat in 6..=7 {
             vouch(&mut detector, beat * BEAT);
-            assert!(!detector.link_lost(NodeId(2), beat * BEAT), "{beat}: not for long");
+            assert!(!detector.link_lost(NodeId(2)), "{beat}: not for long");
         }
         vouch(&mut detector, 8 * BEAT);
-        assert!(detector.link_lost(NodeId(2), 8 * BEAT) && !detector.suspects(NodeId(2)));
+        assert!(detector.link_lost(NodeId(2)) && !detector.suspects(NodeId(2)));
+    }
+
+    #[test]
+    fn the_word_of_the_last_witness_counts_as_long_as_any() {
+        let mut detector = detector();
+        for beat in 1..=7 {
+            detector.turn(beat * BEAT);
+            detector.heard(NodeId(3), beat * BEAT);
+            detector.tick(&ALL, beat * BEAT);
+            detector.vouched(NodeId(2), beat * BEAT);
+        }
+        assert!(detector.ended(NodeId(3), 7 * BEAT));
+        for beat in 8..=9 {
+            detector.turn(beat * BEAT);
+            assert_eq!(detector.tick(&ALL, beat * BEAT), (Vec::new(), false), "{beat}");
+        }
+        let over = 7 * BEAT + SILENCE / 2 + 1;
+        assert_eq!(detector.due(), Some(over));
+        detector.turn(over);
+        assert!(detector.overdue(over) && detector.suspects(NodeId(2)));
+        // It is missed, and not its link: nobody says any more that it is there.
+        assert_eq!(detector.due(), None);
+        assert!(!detector.link_lost(NodeId(2)));
+    }
+
+    #[test]
+    fn neither_one_word_nor_a_pause_makes_a_link_lost() {
+        let mut detector = detector();
+        detector.link_timeout = SILENCE;
+        (1..=6).for_each(|beat| _ = (detector.turn(beat * BEAT), detector.tick(&ALL, beat * BEAT)));
+        detector.vouched(NodeId(2), 6 * BEAT);
+        detector.turn(8 * BEAT);
+        assert!(!detector.link_lost(NodeId(2)), "nobody has said so since");
+        let after = 100 * BEAT;
+        assert!(detector.turn(after), "this node was paused");
+        detector.vouched(NodeId(2), after);
+        assert!(!detector.link_lost(NodeId(2)), "what was said before and after is no long time");
+        detector.turn(after + 2 * BEAT);
+        detector.turn(after + 4 * BEAT);
+        detector.vouched(NodeId(2), after + 4 * BEAT);
+        assert!(detector.link_lost(NodeId(2)), "it goes on being said");
     }
 
     #[test]

@@ -444,7 +444,7 @@ impl Membership {
     /// member keeps full.
     fn find_obstacles(&mut self, turn: &mut Turn<'_>) {
         for rank in 0..self.view().members.len() {
-            if rank != self.rank() && turn.detector.link_lost(self.node(rank), turn.now) {
+            if rank != self.rank() && turn.detector.link_lost(self.node(rank)) {
                 // The junior of the two goes.
                 self.evict.insert(rank.max(self.rank()));
             }
