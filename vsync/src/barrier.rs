@@ -74,6 +74,10 @@ impl Rounds {
         let mut waiting = lock(shared);
         let begins = waiting.is_none();
         let next = waiting.get_or_insert_default();
+        // A round may take for ever: whoever asks again and again meanwhile leaves nothing here.
+        if next.len() == next.capacity() {
+            next.retain(|tell| !tell.is_closed());
+        }
         next.push(tell);
         begins.then(|| AtWork { waiting: Arc::clone(shared), done: false })
     }
@@ -318,5 +322,20 @@ mod tests {
         drop(work.serve(|| std::future::ready(Ok(()))));
         assert!(told.await.is_err());
         assert!(rounds.join(oneshot::channel().0).is_some(), "nobody is at work any more");
+    }
+
+    #[test]
+    fn whoever_asks_again_and_again_during_a_round_leaves_nothing() {
+        let (rounds, (tell, _first)) = (Rounds::default(), oneshot::channel());
+        let mut work = rounds.join(tell).expect("nobody is at work");
+        let _round = work.next();
+        let (tell, _patient) = oneshot::channel();
+        assert!(rounds.join(tell).is_none());
+        for _ in 0..1000 {
+            assert!(rounds.join(oneshot::channel().0).is_none());
+        }
+        let waiting = lock(&work.waiting).as_ref().map_or(0, Vec::len);
+        assert!(waiting < 10, "{waiting} are kept");
+        assert_eq!(work.next().map(|next| next.len()), Some(1));
     }
 }
