@@ -161,7 +161,7 @@ fn play(options: &FailuresOptions, members: usize, victim: usize) -> Result<Roun
         window: options.window,
         threads: options.threads,
         size: options.size,
-        ignored: (options.load == Pressure::Half).then_some(victim),
+        ignored: options.load.share().map(|_| victim),
         every: EVERY,
         deep: false,
         history: options.history.clone(),

@@ -401,8 +401,22 @@ pub(crate) enum Pressure {
     Full,
     /// Half of what went just before.
     Half,
+    /// A tenth of what went just before: processors that the members share are idle most of the
+    /// time.
+    Tenth,
     /// Nothing.
     None,
+}
+
+impl Pressure {
+    /// The part of what goes that is sent, where it is bounded.
+    pub(crate) fn share(self) -> Option<f64> {
+        match self {
+            Pressure::Half => Some(0.5),
+            Pressure::Tenth => Some(0.1),
+            Pressure::Full | Pressure::None => None,
+        }
+    }
 }
 
 /// Such as `64k`.

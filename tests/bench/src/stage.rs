@@ -62,18 +62,16 @@ impl Stage {
         }
         self.load(senders, Load::Full)?;
         sleep(CALIBRATE);
-        if pressure == Pressure::Full {
-            return Ok(None);
-        }
+        let Some(part) = pressure.share() else { return Ok(None) };
         let before: Sample = self.members[0].ask(&Ask::Now)?;
         sleep(CALIBRATE);
         let after: Sample = self.members[0].ask(&Ask::Now)?;
         let rate = (after.1 - before.1) as f64 * 1e6 / (after.0 - before.0).max(1) as f64;
         self.load(senders, Load::Off)?;
-        let share = rate / 2.0 / senders as f64;
-        self.load(senders, Load::Rate(share))?;
+        let rate = part * rate;
+        self.load(senders, Load::Rate(rate / senders as f64))?;
         sleep(CALIBRATE);
-        Ok(Some(rate / 2.0))
+        Ok(Some(rate))
     }
 
     fn load(&mut self, senders: usize, load: Load) -> Result<(), String> {
