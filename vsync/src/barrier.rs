@@ -45,55 +45,74 @@ pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupEr
         return ordered(seat).await;
     }
     let (tell, told) = oneshot::channel();
-    if seat.rounds.join(tell) {
-        let mut hired = Hired(Some(Arc::clone(seat)));
-        tokio::spawn(async move {
-            if let Some(seat) = hired.0.take() {
-                seat.rounds.serve(|| round(&seat)).await;
-            }
-        });
+    if let Some(work) = seat.rounds.join(tell) {
+        let (here, rpc) = (Arc::clone(seat), seat.rpc.get());
+        let work = async move { work.serve(|| round(&here)).await };
+        // Others will wait for it, and whoever asks may do so in a runtime that runs no longer.
+        match rpc {
+            Some(rpc) => rpc.spawn(work),
+            None => drop(tokio::spawn(work)),
+        }
     }
     told.await.unwrap_or(Err(GroupError::NotApplied(NotApplied::Closed)))
 }
 
 type Tell = oneshot::Sender<Result<(), GroupError>>;
 
+/// Those who wait for the next round; `None` where nobody is at work.
+type Waiting = Mutex<Option<Vec<Tell>>>;
+
 /// Those who wait for the same at one node, in one group: all for the next time that it is brought
 /// about, which nobody has begun yet. In most groups nobody ever does.
 #[derive(Debug, Default)]
-pub(crate) struct Rounds(OnceLock<Box<Mutex<Option<Vec<Tell>>>>>);
+pub(crate) struct Rounds(OnceLock<Arc<Waiting>>);
 
 impl Rounds {
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Tell>>> {
-        self.0.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One more; whether nobody is at work for them.
-    fn join(&self, tell: Tell) -> bool {
-        let mut waiting = self.lock();
+    /// One more; the work for all of them, where nobody is at it.
+    fn join(&self, tell: Tell) -> Option<AtWork> {
+        let shared = self.0.get_or_init(Arc::default);
+        let mut waiting = lock(shared);
         let begins = waiting.is_none();
-        waiting.get_or_insert_default().push(tell);
-        begins
+        let next = waiting.get_or_insert_default();
+        // A round may take for ever: whoever asks again and again meanwhile leaves nothing here.
+        if next.len() == next.capacity() {
+            next.retain(|tell| !tell.is_closed());
+        }
+        next.push(tell);
+        begins.then(|| AtWork { waiting: Arc::clone(shared), done: false })
     }
+}
 
+fn lock(waiting: &Waiting) -> MutexGuard<'_, Option<Vec<Tell>>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who is at work for those that wait. Dropped before it is done, by a panic or as the runtime
+/// ends, perhaps before it has begun, it tells them so.
+struct AtWork {
+    waiting: Arc<Waiting>,
+    done: bool,
+}
+
+impl AtWork {
     /// Those for whom the next one is, now that it begins; none, and nobody is at work any more,
     /// where nobody waits.
-    fn next(&self) -> Option<Vec<Tell>> {
-        let mut waiting = self.lock();
+    fn next(&mut self) -> Option<Vec<Tell>> {
+        let mut waiting = lock(&self.waiting);
         let next = mem::take(waiting.as_mut()?);
         let next: Vec<Tell> = next.into_iter().filter(|tell| !tell.is_closed()).collect();
         if next.is_empty() {
             *waiting = None;
+            self.done = true;
         }
         (!next.is_empty()).then_some(next)
     }
 
     /// Goes on as long as somebody waits. Who comes during a round is told by the next one.
-    async fn serve<F>(&self, mut round: impl FnMut() -> F)
+    async fn serve<F>(mut self, mut round: impl FnMut() -> F)
     where
         F: Future<Output = Result<(), GroupError>>,
     {
-        let mut at_work = AtWork(Some(self));
         while let Some(mut waiting) = self.next() {
             let told = tokio::select! {
                 biased;
@@ -102,28 +121,14 @@ impl Rounds {
             };
             waiting.into_iter().for_each(|tell| drop(tell.send(told.clone())));
         }
-        at_work.0 = None;
     }
 }
 
-/// Nobody is at work any more, by a panic or as the runtime ends: those who wait are told so.
-struct AtWork<'a>(Option<&'a Rounds>);
-
-impl Drop for AtWork<'_> {
+impl Drop for AtWork {
     fn drop(&mut self) {
-        if let Some(rounds) = self.0 {
-            *rounds.lock() = None;
-        }
-    }
-}
-
-/// Somebody is to work, and has not begun: the runtime of whoever came first may end before that.
-struct Hired(Option<Arc<Seat>>);
-
-impl Drop for Hired {
-    fn drop(&mut self) {
-        if let Some(seat) = &self.0 {
-            *seat.rounds.lock() = None;
+        if !self.done {
+            let told = lock(&self.waiting).take();
+            drop(told);
         }
     }
 }
@@ -257,11 +262,11 @@ mod tests {
     async fn who_comes_during_a_round_is_told_by_the_next() {
         let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
         let (tell, first) = oneshot::channel();
-        assert!(rounds.join(tell), "nobody is at work");
+        let work = rounds.join(tell).expect("nobody is at work");
         let script = async {
             let end = begins.recv().await.expect("the first round");
             let (tell, mut second) = oneshot::channel();
-            assert!(!rounds.join(tell));
+            assert!(rounds.join(tell).is_none());
             end.send(Ok(())).expect("waited for");
             assert_eq!(first.await, Ok(Ok(())));
             let end = begins.recv().await.expect("a round of its own");
@@ -269,81 +274,68 @@ mod tests {
             end.send(Err(GroupError::NoState)).expect("waited for");
             assert_eq!(second.await, Ok(Err(GroupError::NoState)));
         };
-        tokio::join!(rounds.serve(round), script);
-        assert!(rounds.join(oneshot::channel().0), "nobody is at work any more");
+        tokio::join!(work.serve(round), script);
+        assert!(rounds.join(oneshot::channel().0).is_some(), "nobody is at work any more");
     }
 
     #[tokio::test]
     async fn a_round_that_nobody_waits_for_makes_room_for_the_next() {
         let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
         let (tell, first) = oneshot::channel();
-        rounds.join(tell);
+        let work = rounds.join(tell).expect("nobody is at work");
         let script = async {
             let _open = begins.recv().await.expect("the first round");
             let (tell, second) = oneshot::channel();
-            rounds.join(tell);
+            assert!(rounds.join(tell).is_none());
             drop(first);
             begins.recv().await.expect("the next").send(Ok(())).expect("waited for");
             assert_eq!(second.await, Ok(Ok(())));
         };
-        tokio::join!(rounds.serve(round), script);
-    }
-
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().build().expect("made")
-    }
-
-    /// What a query learns that is asked in a runtime of its own.
-    fn ask(seat: &Arc<Seat>) -> Option<Result<(), GroupError>> {
-        runtime().block_on(async {
-            let mut asked = Box::pin(pass(seat, false));
-            for _ in 0..100 {
-                tokio::select! {
-                    biased;
-                    told = &mut asked => return Some(told),
-                    () = tokio::task::yield_now() => {}
-                }
-            }
-            None
-        })
-    }
-
-    #[test]
-    fn where_the_work_never_begins_nobody_waits_for_ever() {
-        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
-        let mut first = Box::pin(pass(&seat, false));
-        let mut poll = |cx: &mut Context<'_>| first.as_mut().poll(cx);
-        // Its runtime ends before anything else has a turn.
-        let once = std::future::poll_fn(|cx| Poll::Ready(poll(cx).is_pending()));
-        assert!(runtime().block_on(once));
-        drop(first);
-        assert_eq!(ask(&seat), Some(Err(GroupError::NoState)));
-        // There is no runtime.
-        let outside = std::panic::AssertUnwindSafe(|| {
-            let mut asked = Box::pin(pass(&seat, false));
-            asked.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending()
-        });
-        assert!(std::panic::catch_unwind(outside).is_err());
-        assert_eq!(ask(&seat), Some(Err(GroupError::NoState)));
+        tokio::join!(work.serve(round), script);
     }
 
     #[tokio::test]
     async fn where_the_work_ends_early_nobody_waits_for_ever() {
         let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
         let (tell, running) = oneshot::channel();
-        rounds.join(tell);
+        let work = rounds.join(tell).expect("nobody is at work");
         let (tell, next) = oneshot::channel();
         let begun = async {
             let open = begins.recv().await;
-            assert!(!rounds.join(tell));
+            assert!(rounds.join(tell).is_none());
             open
         };
         tokio::select! {
             biased;
-            () = rounds.serve(round) => panic!("somebody waits"),
+            () = work.serve(round) => panic!("somebody waits"),
             open = begun => assert!(open.is_some()),
         }
         assert!(running.await.is_err() && next.await.is_err());
-        assert!(rounds.join(oneshot::channel().0), "nobody is at work any more");
+        assert!(rounds.join(oneshot::channel().0).is_some(), "nobody is at work any more");
+    }
+
+    /// A task of a runtime that ends may never be polled.
+    #[tokio::test]
+    async fn work_that_never_begins_is_over_as_well() {
+        let (rounds, (tell, told)) = (Rounds::default(), oneshot::channel());
+        let work = rounds.join(tell).expect("nobody is at work");
+        drop(work.serve(|| std::future::ready(Ok(()))));
+        assert!(told.await.is_err());
+        assert!(rounds.join(oneshot::channel().0).is_some(), "nobody is at work any more");
+    }
+
+    #[test]
+    fn whoever_asks_again_and_again_during_a_round_leaves_nothing() {
+        let (rounds, (tell, _first)) = (Rounds::default(), oneshot::channel());
+        let mut work = rounds.join(tell).expect("nobody is at work");
+        let _round = work.next();
+        let (tell, _patient) = oneshot::channel();
+        assert!(rounds.join(tell).is_none());
+        for _ in 0..1000 {
+            assert!(rounds.join(oneshot::channel().0).is_none());
+        }
+        let waiting = lock(&work.waiting).as_ref().map_or(0, Vec::len);
+        assert!(waiting < 10, "{waiting} are kept");
+        assert_eq!(work.next().map(|next| next.len()), Some(1));
     }
 }

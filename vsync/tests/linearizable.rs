@@ -6,6 +6,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use patience::within;
+use tokio::runtime::Builder;
 use vsync::testing::Cluster;
 use vsync::{AskError, ClientError, GroupError, NotApplied, Unknown, replicated};
 
@@ -233,4 +234,25 @@ async fn who_gives_up_leaves_the_others_their_turn() {
         }
     })
     .await;
+}
+
+/// Whoever asks in a runtime of its own, which runs for that query alone, is at work for nobody.
+#[test]
+fn who_asks_elsewhere_is_not_waited_for() {
+    let runtime =
+        |workers| Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let main = runtime(2).expect("a runtime");
+    let (_cluster, handles) = main.block_on(members(3, Duration::ZERO));
+    let ask = || handles[0].both().linearizable().timeout(Duration::from_secs(20)).into_future();
+    let elsewhere = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    elsewhere.block_on(async {
+        tokio::select! {
+            biased;
+            told = ask() => panic!("nothing is brought about in one poll: {told:?}"),
+            () = std::future::ready(()) => {}
+        }
+    });
+    assert_eq!(main.block_on(ask()), Ok((0, 0)), "it runs no more");
+    drop(elsewhere);
+    assert_eq!(main.block_on(ask()), Ok((0, 0)), "it has ended");
 }

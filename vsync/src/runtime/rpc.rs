@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use vsync_net::{Class, PeerId, Transport};
@@ -82,6 +83,8 @@ pub(crate) struct Rpc {
     /// In bytes: for members' shares, and for all other questions.
     shares: Arc<Semaphore>,
     others: Arc<Semaphore>,
+    /// The one in which it was made: where there is a node, the node's.
+    runtime: Option<Handle>,
 }
 
 /// Who waits for which answer, and who is connected.
@@ -109,6 +112,15 @@ impl Rpc {
             sending: Mutex::default(),
             shares: Arc::new(Semaphore::new(WAITING)),
             others: Arc::new(Semaphore::new(WAITING)),
+            runtime: Handle::try_current().ok(),
+        }
+    }
+
+    /// Does work that others wait for, too: in the node's runtime, whoever asks.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(work)),
+            None => drop(tokio::spawn(work)),
         }
     }
 
