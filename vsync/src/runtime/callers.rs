@@ -75,26 +75,48 @@ type Words = Vec<(Ticket, Told)>;
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
     room: Arc<Room>,
-    /// Empty but while calls are completed, which goes by ranges.
-    words: Words,
     /// Updates submitted so far, and how many of them have their numbers.
     submitted: u64,
     sent: u64,
-    /// How many more have theirs already, which is told here later: they are on their way.
+    /// The view that those belong to who wait and have their numbers.
+    view: u64,
+    /// Own updates of the view that are stable.
+    stable: u64,
+    next_flush: u64,
+    /// Made when somebody first waits, and kept until a view begins with nobody there.
+    waits: Option<Box<Waits>>,
+}
+
+/// Those who wait, and what is needed only with them.
+#[derive(Debug)]
+struct Waits {
+    /// Empty but while calls are completed, which goes by ranges.
+    words: Words,
+    /// How many more than are `sent` have their numbers, which is told here later: they are on
+    /// their way.
     ahead: u64,
     queued: VecDeque<(u64, Waiter)>,
-    /// The view that `numbered` belongs to.
-    view: u64,
     numbered: VecDeque<Numbered>,
     /// How many of `numbered` have been delivered: own updates are, in the order of their numbers.
     reached: usize,
-    /// Own updates of the view that are stable.
-    stable: u64,
     flushes: BTreeMap<u64, Vec<Flushing>>,
-    next_flush: u64,
     /// The last flush, if nothing was submitted or delivered since.
     shared: Option<u64>,
 }
+
+impl Waits {
+    const EMPTY: Waits = Waits {
+        words: Vec::new(),
+        ahead: 0,
+        queued: VecDeque::new(),
+        numbered: VecDeque::new(),
+        reached: 0,
+        flushes: BTreeMap::new(),
+        shared: None,
+    };
+}
+
+const NOBODY: &Waits = &Waits::EMPTY;
 
 impl Waiter {
     /// Whether stability should be asked for at once.
@@ -163,9 +185,11 @@ impl Takes for Callers {
     }
 
     fn delivered(&mut self, view: u64, seq: u64, answer: Told) {
-        if self.wanted(view, seq) == Some(seq) {
-            self.numbered[self.reached].stage.deliver(answer);
-            self.reached += 1;
+        if self.wanted(view, seq) == Some(seq)
+            && let Some(waits) = &mut self.waits
+        {
+            waits.numbered[waits.reached].stage.deliver(answer);
+            waits.reached += 1;
         }
     }
 }
@@ -176,37 +200,47 @@ impl Callers {
         Callers { room, ..Callers::default() }
     }
 
+    fn waits(&mut self) -> &mut Waits {
+        self.waits.get_or_insert_with(|| Box::new(Waits::EMPTY))
+    }
+
     /// `count` updates were submitted; `waiters` holds who waits, by index among them.
     pub(crate) fn submitted(&mut self, count: u64, waiters: Vec<(u64, Waiter)>) {
-        self.shared = None;
         let first = self.submitted;
-        self.queued.extend(waiters.into_iter().map(|(index, waiter)| (first + index, waiter)));
         self.submitted += count;
+        if waiters.is_empty() {
+            return self.flush_anew();
+        }
+        let waits = self.waits();
+        waits.shared = None;
+        waits.queued.extend(waiters.into_iter().map(|(index, waiter)| (first + index, waiter)));
     }
 
     /// The next `count` submitted updates got numbers and may go out, though [`Callers::sent`] is
     /// called later: the replica is away, and what comes for it is held.
     pub(crate) fn sent_ahead(&mut self, count: u64) {
-        self.ahead += count;
+        self.waits().ahead += count;
     }
 
     /// The next `count` submitted updates got the numbers from `seq` on in `view`.
     pub(crate) fn sent(&mut self, view: u64, seq: u64, count: u64) {
         self.enter(view);
-        self.ahead = self.ahead.saturating_sub(count);
         let (first, end) = (self.sent, self.sent + count);
-        while let Some((index, waiter)) = self.queued.pop_front_if(|(index, _)| *index < end) {
-            let seq = seq + (index - first);
-            self.numbered.push_back(Numbered { seq, stage: Stage::Sent(waiter) });
-        }
         self.sent = end;
+        let Some(waits) = &mut self.waits else { return };
+        waits.ahead = waits.ahead.saturating_sub(count);
+        while let Some((index, waiter)) = waits.queued.pop_front_if(|(index, _)| *index < end) {
+            let seq = seq + (index - first);
+            waits.numbered.push_back(Numbered { seq, stage: Stage::Sent(waiter) });
+        }
     }
 
     /// The awaited updates from `seq` to `end` that are not delivered yet.
     pub(crate) fn all_wanted(&self, view: u64, seq: u64, end: u64) -> impl Iterator<Item = u64> {
-        let reached = if view == self.view { self.reached } else { self.numbered.len() };
+        let Waits { numbered, reached, .. } = self.waits.as_deref().unwrap_or(NOBODY);
+        let reached = if view == self.view { *reached } else { numbered.len() };
         // The first of these is it, where updates are delivered in order.
-        let numbers = self.numbered.range(reached..).map(|numbered| numbered.seq);
+        let numbers = numbered.range(reached..).map(|numbered| numbered.seq);
         numbers.skip_while(move |&next| next < seq).take_while(move |&next| next < end)
     }
 
@@ -222,13 +256,14 @@ impl Callers {
 
     /// Completes, from the oldest on, what is both delivered and stable.
     pub(crate) fn settle(&mut self) {
+        let Some(waits) = &mut self.waits else { return };
         let stable = self.stable;
         let done = |n: &mut Numbered| n.seq < stable && !matches!(n.stage, Stage::Sent(_));
-        while let Some(numbered) = self.numbered.pop_front_if(done) {
-            self.reached = self.reached.saturating_sub(1);
-            numbered.stage.stabilise(&mut self.words);
+        while let Some(numbered) = waits.numbered.pop_front_if(done) {
+            waits.reached = waits.reached.saturating_sub(1);
+            numbered.stage.stabilise(&mut waits.words);
         }
-        self.room.tell(&mut self.words);
+        self.room.tell(&mut waits.words);
     }
 
     /// A view was installed: everything delivered in earlier ones is stable.
@@ -240,17 +275,22 @@ impl Callers {
         if view != self.view {
             self.view = view;
             self.stable = 0;
-            self.reached = 0;
-            let numbered = self.numbered.drain(..);
-            numbered.for_each(|numbered| numbered.stage.stabilise(&mut self.words));
-            self.room.tell(&mut self.words);
+            let Some(waits) = &mut self.waits else { return };
+            waits.reached = 0;
+            let numbered = waits.numbered.drain(..);
+            numbered.for_each(|numbered| numbered.stage.stabilise(&mut waits.words));
+            self.room.tell(&mut waits.words);
+            if waits.ahead == 0 && waits.queued.is_empty() && waits.flushes.is_empty() {
+                self.waits = None;
+            }
         }
     }
 
     /// Notes who waits for a flush; the id to ask the engine with, unless it was asked for the same
     /// already. Whoever polls a group without a quorum leaves no more than one flush there.
     pub(crate) fn flush(&mut self, tell: Flushing) -> Option<u64> {
-        if let Some(waiting) = self.shared.and_then(|id| self.flushes.get_mut(&id)) {
+        let waits = self.waits.get_or_insert_with(|| Box::new(Waits::EMPTY));
+        if let Some(waiting) = waits.shared.and_then(|id| waits.flushes.get_mut(&id)) {
             if waiting.len() == waiting.capacity() {
                 waiting.retain(|tell| !tell.is_closed());
             }
@@ -258,19 +298,22 @@ impl Callers {
             return None;
         }
         self.next_flush += 1;
-        self.flushes.insert(self.next_flush, vec![tell]);
-        self.shared = Some(self.next_flush);
-        self.shared
+        waits.flushes.insert(self.next_flush, vec![tell]);
+        waits.shared = Some(self.next_flush);
+        waits.shared
     }
 
     /// Something was delivered: who flushes from now on waits for that, too.
     pub(crate) fn flush_anew(&mut self) {
-        self.shared = None;
+        if let Some(waits) = &mut self.waits {
+            waits.shared = None;
+        }
     }
 
     /// The engine answered a flush.
     pub(crate) fn flushed(&mut self, id: u64) {
-        for tell in self.flushes.remove(&id).into_iter().flatten() {
+        let told = self.waits.as_mut().and_then(|waits| waits.flushes.remove(&id));
+        for tell in told.into_iter().flatten() {
             drop(tell.send(Ok(())));
         }
     }
@@ -281,25 +324,27 @@ impl Callers {
             Ending::Excluded { decided } => (Unknown::Excluded, NotApplied::Excluded, decided),
             Ending::Closed { decided } => (Unknown::Closed, NotApplied::Closed, decided),
         };
-        for numbered in self.numbered.drain(..) {
-            let outside = decided.is_some_and(|count| numbered.seq >= count);
-            let error = match outside {
-                true => GroupError::NotApplied(not_applied.clone()),
-                false => GroupError::Unknown(unknown.clone()),
-            };
-            numbered.stage.fail(error, &mut self.words);
-        }
-        let ahead = self.sent + self.ahead;
-        for (index, waiter) in self.queued.drain(..) {
-            let error = match index < ahead {
-                true => GroupError::Unknown(unknown.clone()),
-                false => GroupError::NotApplied(not_applied.clone()),
-            };
-            waiter.fail(error, &mut self.words);
-        }
-        self.room.tell(&mut self.words);
-        for tell in std::mem::take(&mut self.flushes).into_values().flatten() {
-            drop(tell.send(Err(GroupError::Unknown(unknown.clone()))));
+        if let Some(mut waits) = self.waits.take() {
+            for numbered in waits.numbered.drain(..) {
+                let outside = decided.is_some_and(|count| numbered.seq >= count);
+                let error = match outside {
+                    true => GroupError::NotApplied(not_applied.clone()),
+                    false => GroupError::Unknown(unknown.clone()),
+                };
+                numbered.stage.fail(error, &mut waits.words);
+            }
+            let ahead = self.sent + waits.ahead;
+            for (index, waiter) in waits.queued.drain(..) {
+                let error = match index < ahead {
+                    true => GroupError::Unknown(unknown.clone()),
+                    false => GroupError::NotApplied(not_applied.clone()),
+                };
+                waiter.fail(error, &mut waits.words);
+            }
+            self.room.tell(&mut waits.words);
+            for tell in waits.flushes.into_values().flatten() {
+                drop(tell.send(Err(GroupError::Unknown(unknown.clone()))));
+            }
         }
         let room = Arc::clone(&self.room);
         *self = Callers { next_flush: self.next_flush, ..Callers::new(room) };
@@ -308,7 +353,8 @@ impl Callers {
     /// How many callers wait.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
-        self.queued.len() + self.numbered.len() + self.flushes.len()
+        let waits = self.waits.as_deref().unwrap_or(NOBODY);
+        waits.queued.len() + waits.numbered.len() + waits.flushes.len()
     }
 }
 
@@ -396,5 +442,45 @@ mod tests {
         assert_eq!(stability.now(), Ok(false));
         callers.stable(1, 1);
         assert_eq!(stability.now(), Ok(true));
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nobody_waits() {
+        let mut callers = Callers::default();
+        callers.submitted(5, Vec::new());
+        callers.sent(1, 0, 5);
+        callers.flush_anew();
+        callers.stable(1, 5);
+        callers.settle();
+        assert!(callers.waits.is_none(), "nobody has waited");
+        let (first, mut one) = waiter();
+        callers.submitted(1, vec![(0, first)]);
+        callers.sent(1, 5, 1);
+        callers.delivered(1, 5, answer(1));
+        callers.stable(1, 6);
+        assert_eq!(value(&mut one), Ok(1));
+        assert!(callers.waits.is_some(), "more will come");
+        let (tell, mut flush) = oneshot::channel();
+        let id = callers.flush(tell).expect("the first");
+        callers.installed(2);
+        callers.flushed(id);
+        assert_eq!(flush.try_recv(), Ok(Ok(())));
+        callers.installed(3);
+        assert!(callers.waits.is_none(), "a view has begun with nobody there");
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_known_though_nobody_waited_for_it() {
+        let mut callers = Callers::default();
+        callers.submitted(2, Vec::new());
+        callers.sent_ahead(2);
+        callers.installed(1);
+        let (waiters, mut listeners): (Vec<_>, Vec<_>) = (0..2).map(|_| waiter()).unzip();
+        callers.submitted(2, (0..).zip(waiters).collect());
+        callers.sent_ahead(1);
+        callers.end(Ending::Excluded { decided: Some(0) });
+        assert_eq!(value(&mut listeners[0]), Err(GroupError::Unknown(Unknown::Excluded)));
+        let never = Err(GroupError::NotApplied(NotApplied::Excluded));
+        assert_eq!(value(&mut listeners[1]), never);
     }
 }
