@@ -195,7 +195,7 @@ impl Asker {
 
     /// Why this node has no part in a view.
     fn over(&self) -> AskError {
-        let closed = self.seat.status().closed.clone();
+        let closed = self.seat.status().trouble.closed.clone();
         closed.map_or(GroupError::NoState, GroupError::NotApplied).into()
     }
 

@@ -162,7 +162,7 @@ async fn round(seat: &Arc<Seat>) -> Result<(), GroupError> {
 /// What is installed here.
 fn view(seat: &Seat) -> Result<View, GroupError> {
     let status = seat.status();
-    let over = || status.closed.clone().map_or(GroupError::NoState, GroupError::NotApplied);
+    let over = || status.trouble.closed.clone().map_or(GroupError::NoState, GroupError::NotApplied);
     status.view.clone().ok_or_else(over)
 }
 

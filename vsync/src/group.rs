@@ -265,7 +265,7 @@ impl Views {
         let events = seat.events();
         let status = seat.status();
         // After the end there is nothing to wait for.
-        let receive = status.closed.is_none().then(|| receive(events));
+        let receive = status.trouble.closed.is_none().then(|| receive(events));
         Views { first: status.view.clone(), seen: None, receive }
     }
 

@@ -179,7 +179,7 @@ async fn query(core: &Core, asked: ClientQuery, until: Instant) -> Result<Answer
 /// Who is in the cluster.
 fn cluster(core: &Core) -> Answer {
     let seat = core.directory.get().map(|directory| &directory.group().shared.seat);
-    let blocked = seat.is_some_and(|seat| seat.status().blocked.is_some());
+    let blocked = seat.is_some_and(|seat| seat.status().trouble.blocked.is_some());
     Answer::Cluster {
         members: core.directory_members(),
         blocked,
@@ -199,7 +199,7 @@ fn card(registered: &Registered) -> Answer {
         Some(active) => Answer::Card {
             card: registered.answering.card().to_string(),
             active,
-            blocked: registered.seat.status().blocked,
+            blocked: registered.seat.status().trouble.blocked,
         },
         None => Answer::Unavailable("this node has no state yet".to_owned()),
     }

@@ -111,7 +111,7 @@ impl Asker {
 
     /// An error if the membership is over.
     fn open(&self) -> Result<(), NoReply> {
-        match self.registered.seat.status().closed {
+        match self.registered.seat.status().trouble.closed {
             Some(_) => Err(NoReply { unknown: self.known.unknown, why: ClientError::Closed }),
             None => Ok(()),
         }

@@ -415,7 +415,8 @@ impl Driver {
     fn look_around(&mut self) {
         self.blocked.retain(|group| {
             self.slots.get(group).is_some_and(|slot| {
-                slot.seat.status().blocked = self.engine.in_sight(*group).map(Sight::from);
+                let sight = self.engine.in_sight(*group).map(Sight::from);
+                slot.seat.status().set_blocked(sight);
                 true
             })
         });

@@ -34,6 +34,7 @@ pub(crate) mod seldom;
 pub(crate) mod sessions;
 mod slot;
 pub(crate) mod stability;
+pub(crate) mod status;
 mod threads;
 pub(crate) mod timers;
 mod transfer;

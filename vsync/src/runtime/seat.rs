@@ -14,9 +14,10 @@ use super::inner::Sending;
 use super::outbox::{Left, Outbox, Tell};
 use super::rpc::Rpc;
 use super::stability::Stability;
+use super::status::Status;
 use crate::Difference;
 use crate::barrier::Rounds;
-use crate::error::{GroupError, NotApplied, Sight, Unknown};
+use crate::error::{GroupError, NotApplied, Unknown};
 use crate::group::GroupEvent;
 use crate::query_ctx::QueryCtx;
 use crate::seen::Seen;
@@ -56,27 +57,6 @@ pub(crate) struct Seat {
     pub(crate) rounds: Rounds,
     /// By which other members are asked; set once.
     pub(crate) rpc: OnceLock<Arc<Rpc>>,
-}
-
-/// Where this node stands in the group.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Status {
-    /// Its number in the directory; `None` while it is not known.
-    pub(crate) group: Option<GroupId>,
-    pub(crate) generation: u32,
-    /// The view as the application has it.
-    pub(crate) view: Option<View>,
-    pub(crate) me: Option<MemberId>,
-    /// What was applied in this view.
-    pub(crate) delivered: Cut,
-    /// What of it is known to survive.
-    pub(crate) stable: Cut,
-    /// Where there is no quorum in sight: what is.
-    pub(crate) blocked: Option<Sight>,
-    /// What is being waited for while this node is no member yet.
-    pub(crate) waiting: String,
-    /// Why it is over, once it is.
-    pub(crate) closed: Option<NotApplied>,
 }
 
 /// An update of the runtime's own that is under way, while somebody waits for it. Dropped before
@@ -248,7 +228,7 @@ impl Seat {
     pub(crate) fn flush(&self) -> Result<Stability, GroupError> {
         let (tell, listen) = oneshot::channel();
         let status = self.status();
-        if let Some(why) = &status.closed {
+        if let Some(why) = &status.trouble.closed {
             return Err(GroupError::NotApplied(why.clone()));
         }
         let group = status.group.ok_or(GroupError::NoState)?;
@@ -341,7 +321,7 @@ impl Seat {
         let mut status = self.status();
         status.view = Some(view);
         status.me = me;
-        status.blocked = None;
+        status.set_blocked(None);
         // Nobody has a count yet.
         status.delivered = Cut::default();
         status.stable = Cut::default();
@@ -392,7 +372,7 @@ impl Seat {
 
     /// What a caller is told whose time is over, and whether what it left will not be sent.
     pub(crate) fn too_late(&self, withdrawn: bool) -> GroupError {
-        let blocked = self.status().blocked;
+        let blocked = self.status().trouble.blocked;
         match (withdrawn, blocked) {
             (true, None) => GroupError::NotApplied(NotApplied::Timeout),
             (true, Some(sight)) => GroupError::NotApplied(sight.into()),
@@ -406,7 +386,7 @@ impl Seat {
         let mut status = self.status();
         status.view = None;
         status.me = None;
-        status.blocked = None;
+        status.set_blocked(None);
         status.delivered = Cut::default();
         status.stable = Cut::default();
         drop(status);
@@ -417,7 +397,7 @@ impl Seat {
     pub(crate) fn close(&self) {
         self.outbox.close();
         self.vacate();
-        self.status().closed = Some(NotApplied::Closed);
+        self.status().trouble.closed = Some(NotApplied::Closed);
     }
 
     /// Tells the readers of the group's stream.

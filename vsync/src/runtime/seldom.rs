@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 /// A value that mostly is as it was at the beginning: it is made when it is first changed.
 ///
 /// Looking at it makes nothing; whoever borrows it to change it makes it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seldom<T>(Option<Box<T>>);
 
 /// What has a beginning that all can look at.
@@ -23,6 +23,15 @@ impl<T> Default for Seldom<T> {
 impl<T: Blank> From<T> for Seldom<T> {
     fn from(value: T) -> Self {
         Seldom((value != *T::blank()).then(|| Box::new(value)))
+    }
+}
+
+impl<T: Blank> Seldom<T> {
+    /// Keeps nothing of it, if it is as it was at the beginning again.
+    pub(crate) fn give_back(&mut self) {
+        if **self == *T::blank() {
+            self.0 = None;
+        }
     }
 }
 
@@ -77,7 +86,11 @@ mod tests {
         let mut other = Seldom::from(Count(0));
         assert_eq!(other.made(), None);
         *other = Count(1);
+        other.give_back();
         assert_eq!(other.made(), Some(&mut Count(1)));
+        *other = Count(0);
+        other.give_back();
+        assert_eq!(other.made(), None);
     }
 
     /// A node may have ten thousand groups, and more of these is more in each of them: what most
@@ -86,7 +99,7 @@ mod tests {
     #[test]
     fn what_there_is_of_each_group_stays_small() {
         assert!(size_of::<Slot>() <= 424, "{}", size_of::<Slot>());
-        assert!(size_of::<Seat>() <= 592, "{}", size_of::<Seat>());
+        assert!(size_of::<Seat>() <= 520, "{}", size_of::<Seat>());
         assert!(size_of::<Typed<Directory>>() <= 432, "{}", size_of::<Typed<Directory>>());
     }
 }

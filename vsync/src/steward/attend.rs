@@ -64,7 +64,7 @@ async fn remove(core: &Core, seat: &Seat) -> bool {
         && let Err(error) = directory.remove(seat.name.to_string(), group.0).timeout(ATTEMPT).await
     {
         tracing::warn!(group = &*seat.name, %error, "the directory still lists an empty group");
-        return directory.group().shared.seat.status().closed.is_some();
+        return directory.group().shared.seat.status().trouble.closed.is_some();
     }
     true
 }

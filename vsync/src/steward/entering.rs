@@ -294,7 +294,7 @@ impl Entering {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(%error, "the directory has not confirmed yet"),
             }
-            if self.seat.status().closed.is_some() {
+            if self.seat.status().trouble.closed.is_some() {
                 return;
             }
             sleep(pause).await;
@@ -324,10 +324,10 @@ impl Entering {
                 Attempt::Active => break,
                 Attempt::Again(why) => {
                     tracing::debug!(group = &*self.seat.name, why, "not a member yet");
-                    self.seat.status().waiting = why;
+                    self.seat.status().trouble.waiting = why;
                 }
             }
-            if self.seat.status().closed.is_some() {
+            if self.seat.status().trouble.closed.is_some() {
                 return Err(JoinError::Closed);
             }
             sleep(pause).await;
@@ -375,10 +375,10 @@ impl Entering {
                     if let Some(teller) = survey.teller {
                         why.insert(teller, Failure::outside(&waiting));
                     }
-                    self.seat.status().waiting = waiting;
+                    self.seat.status().trouble.waiting = waiting;
                 }
             }
-            if self.seat.status().closed.is_some() {
+            if self.seat.status().trouble.closed.is_some() {
                 return Err(JoinError::Closed);
             }
             sleep(pause).await;
@@ -436,7 +436,7 @@ pub(crate) async fn enter<S: Replicated>(
             if let Some(Sight { in_sight, active }) = entering.blocked {
                 return Err(JoinError::NoQuorum { name, in_sight, active });
             }
-            let waiting = entering.seat.status().waiting.clone();
+            let waiting = entering.seat.status().trouble.waiting.clone();
             Err(JoinError::Timeout { name, waiting })
         }
     }
@@ -463,7 +463,7 @@ pub(crate) async fn enter_directory(
     match timeout_at(deadline, entering.enter_directory(why)).await {
         Ok(entered) => entered.map(|()| group),
         Err(_) => {
-            let waiting = entering.seat.status().waiting.clone();
+            let waiting = entering.seat.status().trouble.waiting.clone();
             Err(JoinError::Timeout { name: directory::NAME.to_owned(), waiting })
         }
     }

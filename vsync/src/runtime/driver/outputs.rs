@@ -32,7 +32,7 @@ impl Driver {
         };
         let Some(slot) = self.slots.get(&group) else { return };
         let sight = blocked.then(|| self.engine.in_sight(group).unwrap_or_default().into());
-        slot.seat.status().blocked = sight;
+        slot.seat.status().set_blocked(sight);
         match blocked {
             true => self.blocked.insert(group),
             false => self.blocked.remove(&group),

@@ -251,7 +251,7 @@ async fn who_gives_up_while_the_replica_is_away_is_told_whether_there_is_a_quoru
     let blocked = |joiner: &Joiner| {
         let slot = joiner.driver.slots.get(&GROUP).expect("it joins");
         assert!(slot.held.is_some(), "it is away");
-        slot.seat.status().blocked.is_some()
+        slot.seat.status().trouble.blocked.is_some()
     };
     joiner.told(Output::Blocked { group: GROUP });
     assert!(blocked(&joiner));
