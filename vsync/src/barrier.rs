@@ -45,8 +45,8 @@ pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupEr
         return ordered(seat).await;
     }
     let (tell, told) = oneshot::channel();
-    if let Some(work) = seat.rounds.join(tell) {
-        let (here, rpc) = (Arc::clone(seat), seat.rpc.get());
+    if let Some(work) = seat.rounds().join(tell) {
+        let (here, rpc) = (Arc::clone(seat), seat.rpc());
         let work = async move { work.serve(|| round(&here)).await };
         // Others will wait for it, and whoever asks may do so in a runtime that runs no longer.
         match rpc {
@@ -210,7 +210,7 @@ async fn far(seat: &Seat, member: MemberId) -> Option<Seen> {
     let asking = async {
         loop {
             let ask = Ask::Seen { group: seat.name.to_string(), member };
-            let answer = match seat.rpc.get() {
+            let answer = match seat.rpc() {
                 Some(rpc) => rpc.ask(PeerId(member.node.0), ask).await.ok(),
                 None => None,
             };

@@ -201,7 +201,7 @@ impl<S: Replicated, L: Listen> Progress<S, L> {
             return Err(GroupError::NotApplied(why));
         }
         let mut listen = None;
-        let left = seat.outbox.leave::<S>(update, seat.limit, |in_line| {
+        let left = seat.outbox.leave::<S>(update, seat.limit(), |in_line| {
             let (tell, hears) = who(in_line, &seat.outbox.room)?;
             listen = Some(hears);
             Some(tell)

@@ -65,7 +65,7 @@ pub(crate) async fn answer(registered: &Registered, request: Request) -> Answer 
         Request::Members => Answer::Elsewhere(registered.members()),
         Request::Open(lease) => submit(registered, Inner::Open(lease), false).await,
         Request::Commit(commit) => {
-            let (size, limit) = (commit.update.len(), registered.seat.limit);
+            let (size, limit) = (commit.update.len(), registered.seat.limit());
             if size > limit {
                 return Answer::TooLarge { size: size as u64, limit: limit as u64 };
             }

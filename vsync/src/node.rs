@@ -251,7 +251,7 @@ impl Node {
         drop(timeout_at(end, listen).await);
         drop(timeout_at(end, self.leave(GroupId(0))).await);
         let (tell, listen) = oneshot::channel();
-        drop(self.core.driver.send(Command::Stop { tell }));
+        drop(self.core.home.driver.send(Command::Stop { tell }));
         drop(timeout_at(end, listen).await);
         let left = end.saturating_duration_since(Instant::now());
         self.core.transport.shutdown(left.max(Duration::from_millis(10))).await;
@@ -259,7 +259,7 @@ impl Node {
 
     fn leave(&self, group: GroupId) -> oneshot::Receiver<()> {
         let (tell, listen) = oneshot::channel();
-        drop(self.core.driver.send(Command::Leave { group, tell }));
+        drop(self.core.home.driver.send(Command::Leave { group, tell }));
         listen
     }
 }

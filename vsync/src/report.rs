@@ -199,7 +199,7 @@ impl Node {
     /// - [`ReportError::Stopped`] if the node has stopped, or crashed.
     pub async fn report(&self, patience: Duration) -> Result<Report, ReportError> {
         let (tell, listen) = oneshot::channel();
-        let asked = self.core().driver.send(Command::Report { tell });
+        let asked = self.core().home.driver.send(Command::Report { tell });
         asked.map_err(|_| ReportError::Stopped)?;
         let mut groups = match tokio::time::timeout(patience, listen).await {
             Ok(Ok(groups)) => groups,

@@ -119,7 +119,7 @@ impl Asker {
 
     /// A number in this node's session, which is opened if there is none. `None`: try again.
     async fn numbered(&mut self) -> Result<Option<Ticket>, NoReply> {
-        let mut session = self.registered.seat.desk.session().lock().await;
+        let mut session = self.registered.seat.desk().session().lock().await;
         if session.is_none() {
             match submit(&self.registered, Inner::Open(LEASE), false).await {
                 Answer::Committed { committed: Committed::Opened(id), .. } => {
@@ -199,7 +199,7 @@ impl Asks for Asker {
     }
 
     async fn expired(&mut self, ticket: &Ticket) {
-        let mut session = self.registered.seat.desk.session().lock().await;
+        let mut session = self.registered.seat.desk().session().lock().await;
         if session.as_ref().is_some_and(|open| open.id() == ticket.session()) {
             *session = None;
         }

@@ -399,8 +399,9 @@ impl<S: Replicated> RequestCtx<S> {
             return self.break_off("a step that does not encode".to_owned()).await;
         };
         let size = sending.update.len();
-        if size > seat.limit {
-            let why = format!("a step has {size} bytes, the limit is {}", seat.limit);
+        let limit = seat.limit();
+        if size > limit {
+            let why = format!("a step has {size} bytes, the limit is {limit}");
             return self.break_off(why).await;
         }
         let ordered = seat.order(sending);

@@ -23,7 +23,7 @@ impl<S: Replicated> Group<S> {
     /// The requests that are under way, by their coordinators: what was applied here so far says
     /// so, and all members agree on it.
     pub fn load(&self) -> Load {
-        let (members, pending) = self.shared.seat.desk.loads();
+        let (members, pending) = self.shared.seat.loads();
         Load { pending, members }
     }
 

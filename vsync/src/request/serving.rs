@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Has a request ordered, and waits for its answer.
 pub(crate) async fn perform(registered: &Registered, wanted: Wanted) -> Answer {
     let seat = &registered.seat;
-    let (size, limit) = (wanted.call.len(), seat.limit);
+    let (size, limit) = (wanted.call.len(), seat.limit());
     if size > limit {
         return Answer::TooLarge { size: size as u64, limit: limit as u64 };
     }
@@ -35,7 +35,7 @@ pub(crate) async fn perform(registered: &Registered, wanted: Wanted) -> Answer {
     }
     let until = Instant::now() + PATIENCE;
     // Before it is ordered: it may be over before that is known here.
-    let mut waiting = seat.desk.wait(Name::from(&wanted.id));
+    let mut waiting = seat.desk().wait(Name::from(&wanted.id));
     let answer = submit(registered, Inner::Request(Box::new(wanted)), false).await;
     let Answer::Committed { committed: Committed::Pending, .. } = answer else { return answer };
     match timeout_at(until, waiting.outcome()).await {

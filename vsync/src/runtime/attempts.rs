@@ -153,26 +153,32 @@ impl<S: Replicated> Attempts<S> {
                 (News::Begun(_), ..) => {}
                 (News::Ended(seq, name, recorded), ..) => {
                     self.end(&name);
-                    seat.desk.ended(rank, seq, name, recorded);
+                    if let Some(desk) = seat.has_desk() {
+                        desk.ended(rank, seq, name, recorded);
+                    }
                 }
             }
         }
-        seat.desk.loaded(pending.loads(), pending.len());
+        seat.loaded(pending.loads(), pending.len());
         // What is stable already will not become so again.
-        let stable = seat.status().stable.clone();
-        seat.desk.stable(&stable);
+        if let Some(desk) = seat.has_desk() {
+            let stable = seat.status().stable.clone();
+            desk.stable(&stable);
+        }
     }
 
     /// A view has begun: requests of who is gone go to others, if there ever were any.
     pub(crate) fn hand_over(&mut self, pending: Option<&mut Pending>, seat: &Seat, view: &View) {
-        seat.desk.installed();
+        if let Some(desk) = seat.has_desk() {
+            desk.installed();
+        }
         let Some(pending) = pending else {
             // The desk may know of some of a group that was given up while its replica was at work.
-            seat.desk.loaded(&BTreeMap::new(), 0);
+            seat.loaded(&BTreeMap::new(), 0);
             return self.stop();
         };
         pending.installed(coordination::<S>, view);
-        seat.desk.loaded(pending.loads(), pending.len());
+        seat.loaded(pending.loads(), pending.len());
         let me = seat.status().me;
         self.installed(pending, me, view);
     }
@@ -242,7 +248,7 @@ async fn run<S: Replicated>(ctx: RequestCtx<S>, name: Name, call: Vec<u8>) {
         given => {
             let (updates, stable) = ctx.take_updates();
             let finish = Finish { name, updates, given };
-            return leave(seat, fitting(finish, seat.limit), stable);
+            return leave(seat, fitting(finish, seat.limit()), stable);
         }
     };
     leave(seat, finish, false);
@@ -324,10 +330,10 @@ mod tests {
         let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
         let me = MemberId { node: NodeId(1), entry: 1 };
-        seat.desk.loaded(&BTreeMap::from([(me, 2)]), 2);
+        seat.loaded(&BTreeMap::from([(me, 2)]), 2);
         let member = wire::Member { id: me, meta: bytes::Bytes::new(), nonce: 0, transfer: None };
         let view = wire::View { number: 1, active: 1, members: vec![member] };
         Attempts::new(&shared).hand_over(None, &seat, &View::new(&view, &[], &[], &[]));
-        assert_eq!(seat.desk.loads(), (BTreeMap::new(), 0));
+        assert_eq!(seat.loads(), (BTreeMap::new(), 0));
     }
 }

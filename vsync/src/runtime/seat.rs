@@ -1,5 +1,6 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -31,32 +32,47 @@ const EVENTS: usize = 32;
 pub(crate) struct Seat {
     pub(crate) name: Arc<str>,
     pub(crate) outbox: Outbox,
-    /// Requests that this node waits for.
-    pub(crate) desk: Desk,
-    /// Most bytes of one update.
-    pub(crate) limit: usize,
+    home: Arc<Home>,
     status: Mutex<Status>,
     /// The version of the type that is active in the group; 0 until it is known.
     version: AtomicU32,
     /// The view up to which that is decided.
     decided: AtomicU64,
-    /// Once somebody reads them: a node may have thousands of groups that nobody reads.
-    events: OnceLock<broadcast::Sender<GroupEvent>>,
-    failures: AtomicU64,
-    differences: AtomicU64,
-    comparisons: AtomicU64,
-    driver: mpsc::UnboundedSender<Command>,
-    /// How many wait for this node to see more, and what wakes them.
+    /// How many wait for this node to see more.
     catching_up: AtomicUsize,
-    more: Notify,
     /// The replica keeps updates instead of applying them; so many bytes; and somebody needs it.
     asleep: AtomicBool,
     kept: AtomicUsize,
     called: AtomicBool,
+    /// Made for the first who needs something of it: a node may have thousands of groups in which
+    /// nobody does.
+    extras: OnceLock<Box<Extras>>,
+}
+
+/// What the handles of most groups never need.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Requests that this node waits for.
+    desk: Desk,
     /// Queries for the latest, which wait together.
-    pub(crate) rounds: Rounds,
-    /// By which other members are asked; set once.
-    pub(crate) rpc: OnceLock<Arc<Rpc>>,
+    rounds: Rounds,
+    /// Once somebody reads them.
+    events: OnceLock<broadcast::Sender<GroupEvent>>,
+    /// What wakes those who wait for this node to see more.
+    more: Notify,
+    failures: AtomicU64,
+    differences: AtomicU64,
+    comparisons: AtomicU64,
+}
+
+/// What all groups of a node share.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// Most bytes of one update.
+    pub(crate) limit: usize,
+    pub(crate) driver: mpsc::UnboundedSender<Command>,
+    /// By which other members are asked.
+    pub(crate) rpc: Option<Arc<Rpc>>,
 }
 
 /// An update of the runtime's own that is under way, while somebody waits for it. Dropped before
@@ -95,32 +111,59 @@ impl Drop for Ordered<'_> {
 }
 
 impl Seat {
+    /// At a node of its own, from which no other is asked.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(
         name: Arc<str>,
         limit: usize,
         driver: mpsc::UnboundedSender<Command>,
     ) -> Seat {
+        Seat::at(name, Arc::new(Home { limit, driver, rpc: None }))
+    }
+
+    pub(crate) fn at(name: Arc<str>, home: Arc<Home>) -> Seat {
         Seat {
             name,
             outbox: Outbox::default(),
-            desk: Desk::default(),
-            limit,
+            home,
             status: Mutex::default(),
             version: AtomicU32::new(0),
             decided: AtomicU64::new(0),
-            events: OnceLock::new(),
-            failures: AtomicU64::new(0),
-            differences: AtomicU64::new(0),
-            comparisons: AtomicU64::new(0),
-            driver,
             catching_up: AtomicUsize::new(0),
-            more: Notify::new(),
             asleep: AtomicBool::new(false),
             kept: AtomicUsize::new(0),
             called: AtomicBool::new(false),
-            rounds: Rounds::default(),
-            rpc: OnceLock::new(),
+            extras: OnceLock::new(),
         }
+    }
+
+    fn extras(&self) -> &Extras {
+        self.extras.get_or_init(Box::default)
+    }
+
+    /// The requests that this node waits for, if it ever had to do with any.
+    pub(crate) fn has_desk(&self) -> Option<&Desk> {
+        self.extras.get().map(|extras| &extras.desk)
+    }
+
+    /// The requests that this node waits for, or will.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.extras().desk
+    }
+
+    /// Queries for the latest, which wait together.
+    pub(crate) fn rounds(&self) -> &Rounds {
+        &self.extras().rounds
+    }
+
+    /// Most bytes of one update.
+    pub(crate) fn limit(&self) -> usize {
+        self.home.limit
+    }
+
+    /// By which other members are asked.
+    pub(crate) fn rpc(&self) -> Option<&Arc<Rpc>> {
+        self.home.rpc.as_ref()
     }
 
     /// Where this node stands.
@@ -215,13 +258,14 @@ impl Seat {
 
     /// Whether somebody waits for what is applied next.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.catching_up.load(Ordering::SeqCst) > 0 || self.desk.is_waited_for()
+        self.catching_up.load(Ordering::SeqCst) > 0
+            || self.has_desk().is_some_and(Desk::is_waited_for)
     }
 
     /// Hands a command to the driver; it is dropped, and with it whoever waits for its answer is
     /// told, when the node is gone.
     pub(crate) fn command(&self, command: Command) {
-        drop(self.driver.send(command));
+        drop(self.home.driver.send(command));
     }
 
     /// When everything delivered and sent here so far is stable.
@@ -265,8 +309,10 @@ impl Seat {
 
     /// Wakes whoever waits for more to be seen. Only then it costs more than a look.
     fn tell_of_more(&self) {
-        if self.catching_up.load(Ordering::Relaxed) > 0 {
-            self.more.notify_waiters();
+        if self.catching_up.load(Ordering::Relaxed) > 0
+            && let Some(extras) = self.extras.get()
+        {
+            extras.more.notify_waiters();
         }
     }
 
@@ -293,13 +339,14 @@ impl Seat {
         if covers() {
             return;
         }
-        // Counted before the status is read, which is written before the count is: who applies
-        // either is seen here or sees this.
+        let extras = self.extras();
+        // Made and counted before the status is read, which is written before these are: who
+        // applies either is seen here or sees them.
         self.catching_up.fetch_add(1, Ordering::SeqCst);
         let _count = CatchingUp(&self.catching_up);
         self.rouse();
         loop {
-            let mut more = std::pin::pin!(self.more.notified());
+            let mut more = std::pin::pin!(extras.more.notified());
             more.as_mut().enable();
             if covers() {
                 return;
@@ -339,35 +386,41 @@ impl Seat {
 
     /// An update failed at this replica.
     pub(crate) fn failed(&self, why: &GroupError) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.extras().failures.fetch_add(1, Ordering::Relaxed);
         tracing::error!(group = &*self.name, %why, "an update failed");
     }
 
     /// How many updates have failed at this replica.
     pub(crate) fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+        self.count(|extras| &extras.failures)
     }
 
     /// A replica is not like the others.
     pub(crate) fn differs(&self, difference: &Difference) {
-        self.differences.fetch_add(1, Ordering::Relaxed);
+        self.extras().differences.fetch_add(1, Ordering::Relaxed);
         tracing::error!(group = &*self.name, %difference, "replicas differ");
         self.event(GroupEvent::Differs(difference.clone()));
     }
 
     /// How many replicas were found to differ, as far as this node was there.
     pub(crate) fn differences(&self) -> u64 {
-        self.differences.load(Ordering::Relaxed)
+        self.count(|extras| &extras.differences)
     }
 
     /// All replicas were compared, so many times more.
     pub(crate) fn compared(&self, times: u64) {
-        self.comparisons.fetch_add(times, Ordering::Relaxed);
+        if times > 0 {
+            self.extras().comparisons.fetch_add(times, Ordering::Relaxed);
+        }
     }
 
     /// How often they were, as far as this node was there.
     pub(crate) fn comparisons(&self) -> u64 {
-        self.comparisons.load(Ordering::Relaxed)
+        self.count(|extras| &extras.comparisons)
+    }
+
+    fn count(&self, of: impl FnOnce(&Extras) -> &AtomicU64) -> u64 {
+        self.extras.get().map_or(0, |extras| of(extras).load(Ordering::Relaxed))
     }
 
     /// What a caller is told whose time is over, and whether what it left will not be sent.
@@ -390,7 +443,27 @@ impl Seat {
         status.delivered = Cut::default();
         status.stable = Cut::default();
         drop(status);
-        self.desk.forget();
+        self.forget_requests();
+    }
+
+    /// So many requests does each member coordinate, of so many that are pending.
+    pub(crate) fn loaded(&self, loads: &BTreeMap<MemberId, usize>, pending: usize) {
+        let desk = if pending > 0 { Some(self.desk()) } else { self.has_desk() };
+        if let Some(desk) = desk {
+            desk.loaded(loads, pending);
+        }
+    }
+
+    /// How many requests each member coordinates, and how many are pending.
+    pub(crate) fn loads(&self) -> (BTreeMap<MemberId, usize>, usize) {
+        self.has_desk().map_or_else(Default::default, Desk::loads)
+    }
+
+    /// Whoever waits for requests learns nothing here any more.
+    pub(crate) fn forget_requests(&self) {
+        if let Some(desk) = self.has_desk() {
+            desk.forget();
+        }
     }
 
     /// There will be no membership any more.
@@ -403,12 +476,14 @@ impl Seat {
     /// Tells the readers of the group's stream.
     pub(crate) fn event(&self, event: GroupEvent) {
         // Nobody may be listening any more.
-        drop(self.events.get().map(|events| events.send(event)));
+        let events = self.extras.get().and_then(|extras| extras.events.get());
+        drop(events.map(|events| events.send(event)));
     }
 
     /// The events from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<GroupEvent> {
-        self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
+        let events = &self.extras().events;
+        events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe()
     }
 }
 

@@ -327,9 +327,9 @@ impl<S: Replicated> Replica for Typed<S> {
             let status = self.shared.seat.status();
             self.unstable.release(&status.stable, &self.shared.feed);
         }
-        if self.shared.seat.desk.is_waiting() {
+        if let Some(desk) = self.shared.seat.has_desk().filter(|desk| desk.is_waiting()) {
             let stable = self.shared.seat.status().stable.clone();
-            self.shared.seat.desk.stable(&stable);
+            desk.stable(&stable);
         }
     }
 
@@ -383,7 +383,7 @@ impl<S: Replicated> Drop for Typed<S> {
     fn drop(&mut self) {
         self.shared.feed.close();
         self.attempts.stop();
-        self.shared.seat.desk.forget();
+        self.shared.seat.forget_requests();
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::CallError;
 use crate::replicated::Replicated;
 use crate::runtime::replica::{Answering, schema};
 use crate::runtime::rpc::{Contact, Rpc};
-use crate::runtime::seat::Seat;
+use crate::runtime::seat::{Home, Seat};
 use crate::runtime::{Command, Notice};
 use crate::view::{Member, Meta, View};
 
@@ -25,7 +25,7 @@ use crate::view::{Member, Meta, View};
 pub(crate) struct Core {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) rpc: Arc<Rpc>,
-    pub(crate) driver: mpsc::UnboundedSender<Command>,
+    pub(crate) home: Arc<Home>,
     pub(crate) meta: Meta,
     /// The same as it goes out, for each version of a type that there is.
     metas: Mutex<BTreeMap<u32, Bytes>>,
@@ -91,11 +91,13 @@ impl Core {
         expect: Option<usize>,
     ) -> Core {
         let local = transport.local();
+        let asked = Some(Arc::clone(&rpc));
+        let home = Home { limit: limits.update, driver, rpc: asked };
         let meta = Meta { name: local.name.clone(), address: local.addr.clone(), version: 0 };
         Core {
             transport,
             rpc,
-            driver,
+            home: Arc::new(home),
             meta,
             metas: Mutex::default(),
             seeds,

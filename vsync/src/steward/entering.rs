@@ -94,10 +94,7 @@ impl Entering {
     ) -> Result<(Entering, Group<S>), JoinError> {
         let (tell, progress) = mpsc::unbounded_channel();
         let name: Arc<str> = name.into();
-        let seat = Seat::new(Arc::clone(&name), core.limits.update, core.driver.clone());
-        let seat = Arc::new(seat);
-        // A new seat has none.
-        drop(seat.rpc.set(Arc::clone(&core.rpc)));
+        let seat = Arc::new(Seat::at(Arc::clone(&name), Arc::clone(&core.home)));
         let shared = Arc::new(Shared::new(Arc::clone(&seat), state));
         if let Some(ring) = shared.feed.ring() {
             ring.limit(core.limits.events);

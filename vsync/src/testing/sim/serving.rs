@@ -203,8 +203,9 @@ impl<S: Replicated> Serving<S> {
     pub(super) fn stable(&mut self, view: u64, cut: &Cut, rank: usize) {
         self.callers.stable(view, cut.count(rank));
         self.seat().stable(view, cut.clone());
-        let stable = self.seat().status().stable.clone();
-        self.seat().desk.stable(&stable);
+        if let Some(desk) = self.seat().has_desk() {
+            desk.stable(&self.seat().status().stable.clone());
+        }
     }
 
     /// A flush is done.
@@ -302,7 +303,7 @@ impl<S: Replicated> Serving<S> {
 /// Has a request ordered and waits for what comes of it, as a member does for a client.
 async fn ask<S: Replicated>(shared: Arc<Shared<S>>, wanted: Wanted) -> Option<Committed> {
     let seat = &shared.seat;
-    let mut waiting = seat.desk.wait(Name::from(&wanted.id));
+    let mut waiting = seat.desk().wait(Name::from(&wanted.id));
     let (tell, listen) = oneshot::channel();
     let Sending { method, update } = Inner::Request(Box::new(wanted)).sending(false)?;
     drop(seat.outbox.leave_inner(method, &update, Some(Tell::Answer(Waiter::Stable(tell)))));
