@@ -254,7 +254,7 @@ mod tests {
     async fn a_node_that_has_stopped_gives_no_report() {
         let cluster = Cluster::new(1).await;
         let (tell, listen) = oneshot::channel();
-        drop(cluster.node(0).core().driver.send(Command::Stop { tell }));
+        drop(cluster.node(0).core().home.driver.send(Command::Stop { tell }));
         listen.await.expect("it stops");
         assert_eq!(cluster.node(0).report(PATIENCE).await.err(), Some(ReportError::Stopped));
     }

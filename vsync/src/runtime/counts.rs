@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
+use super::seldom::{Blank, Seldom};
 use crate::report::{BOUNDS, Moved, Spells, class_of};
 
 /// Since this node began to enter the group. Counted in ranges and events, never per update.
@@ -20,15 +21,23 @@ pub(crate) struct Counts {
     /// How long view changes held up the group.
     changes: Changes,
     /// Checkpoints taken.
-    pub(crate) saved: Moved,
+    pub(crate) saved: Seldom<Moved>,
     /// Checkpoints loaded.
-    pub(crate) loaded: Moved,
+    pub(crate) loaded: Seldom<Moved>,
     /// No quorum is in sight.
     pub(crate) blocked: bool,
     /// The change that is under way.
     change: Option<Box<(Instant, Span)>>,
     /// The checkpoint that is being loaded.
     load: Option<Box<(Instant, Span)>>,
+}
+
+static NONE: Moved = Moved { count: 0, bytes: 0, time: Duration::ZERO };
+
+impl Blank for Moved {
+    fn blank() -> &'static Self {
+        &NONE
+    }
 }
 
 /// View changes, as [`Spells`] tells of them, in half the room. Nobody lives to see four thousand

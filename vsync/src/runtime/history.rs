@@ -12,6 +12,7 @@ use vsync_history::event::{self, Counts, Event, Id, Line};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::clock;
+use super::seldom::Blank;
 use crate::view::Meta;
 
 /// Version of the protocol, as the first line says it.
@@ -102,9 +103,17 @@ impl Writer {
 }
 
 /// The names of a view's members as histories write them, by rank.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Names {
     members: Vec<(MemberId, Id)>,
+}
+
+static NONE: Names = Names { members: Vec::new() };
+
+impl Blank for Names {
+    fn blank() -> &'static Self {
+        &NONE
+    }
 }
 
 impl Names {

@@ -98,7 +98,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn what_there_is_of_each_group_stays_small() {
-        assert!(size_of::<Slot>() <= 424, "{}", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 344, "{}", size_of::<Slot>());
         assert!(size_of::<Seat>() <= 392, "{}", size_of::<Seat>());
         assert!(size_of::<Typed<Directory>>() <= 432, "{}", size_of::<Typed<Directory>>());
     }

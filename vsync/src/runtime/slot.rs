@@ -1,9 +1,9 @@
 //! [`Slot`]: one group at the driver.
 
+mod encoded;
 mod held;
 mod report;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
 use vsync_core::wire::{self, Cut, GroupId, MemberId, Micros, NodeId};
 use vsync_history::event::Event;
 
+use self::encoded::Encoded;
 pub(crate) use self::held::Held;
 use self::held::is_of_transfer;
 use super::away::{Absent, Applied, Entered, Entering, Job, Pace, Results};
@@ -23,6 +24,7 @@ use super::inner::Sending;
 use super::replica::{Broken, Installed, Loading, Replica, Taken};
 use super::room::Room;
 use super::seat::Seat;
+use super::seldom::Seldom;
 use super::transfer::{Handing, Incoming};
 use super::{Opening, Outcome, Point, Progress};
 use crate::alike::Latest;
@@ -60,7 +62,7 @@ pub(crate) struct Slot {
     /// While the replica works away from the driver: what waits for it.
     pub(crate) held: Option<Box<Held>>,
     /// Copies of the state that are being encoded beside delivery.
-    pub(crate) encoding: BTreeSet<u64>,
+    encoding: Seldom<Encoded>,
     /// The checkpoint that is on its way to this member.
     pub(crate) incoming: Option<Box<Incoming>>,
     standing: Option<Standing>,
@@ -68,7 +70,7 @@ pub(crate) struct Slot {
     label: u64,
     /// History: how lines of this membership begin, and the names in its view.
     subject: Option<Box<Subject>>,
-    names: Names,
+    names: Seldom<Names>,
 }
 
 /// When a slot is dropped, with its whole node, nobody hangs.
@@ -135,12 +137,12 @@ impl Slot {
             creates: false,
             alarm: None,
             held: None,
-            encoding: BTreeSet::new(),
+            encoding: Seldom::default(),
             incoming: None,
             standing: None,
             label: 0,
             subject: None,
-            names: Names::default(),
+            names: Seldom::default(),
         }
     }
 
@@ -157,7 +159,7 @@ impl Slot {
     /// is what waits for that. Returns the bytes of updates that did.
     pub(crate) fn start_over(&mut self) -> usize {
         self.incoming = None;
-        self.encoding.clear();
+        self.encoding = Seldom::default();
         self.label = 0;
         self.starts_over = self.held.is_some();
         self.held.as_mut().map_or(0, |held| held.clear())
@@ -300,7 +302,7 @@ impl Slot {
             self.subject = me.map(|me| Box::new(self.subject_of(me, &names)));
             let event = history::view(&install, &names, &self.names);
             record.write(self.subject.as_deref(), || event);
-            self.names = names;
+            self.names = names.into();
         }
         self.counts.installed(install.view.number);
         self.callers.installed(install.view.number);
@@ -379,7 +381,7 @@ impl Slot {
     /// Whether it waits for what comes of this work.
     pub(crate) fn is_at(&self, work: u64) -> bool {
         let held = self.held.as_ref().is_some_and(|held| held.work == work);
-        held || self.encoding.contains(&work)
+        held || self.encoding.contains(work)
     }
 
     /// Whether an output has to wait for the replica, which is away. What has to do with the
@@ -487,11 +489,11 @@ impl Slot {
         self.seat.outbox.reset(&NotApplied::Excluded);
         self.callers.end(Ending::Excluded { decided });
         self.replica.void();
-        self.encoding.clear();
+        self.encoding = Seldom::default();
         self.incoming = None;
         self.standing = None;
         self.subject = None;
-        self.names = Names::default();
+        self.names = Seldom::default();
         self.label = 0;
         self.seat.vacate();
         self.seat.event(GroupEvent::Excluded);

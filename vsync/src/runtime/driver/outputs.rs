@@ -185,7 +185,7 @@ impl Driver {
         let Some(to) = self.handing(group, point.label) else { return };
         let Some(slot) = self.slots.get_mut(&group) else { return };
         self.work += 1;
-        slot.encoding.insert(self.work);
+        slot.encodes(self.work);
         self.working.insert(self.work, group);
         let (name, seat) = (self.work, Arc::clone(&slot.seat));
         self.threads.run(move || {
@@ -212,7 +212,7 @@ impl Driver {
         let Some(slot) = self.slots.get_mut(&group) else { return };
         let mut held = match slot.held.as_ref().is_some_and(|held| held.work == work) {
             true => slot.release(),
-            false if slot.encoding.remove(&work) => None,
+            false if slot.has_encoded(work) => None,
             false => return,
         };
         self.held -= held.as_ref().map_or(0, |held| held.bytes);

@@ -4,7 +4,7 @@ use vsync_core::engine::GroupStatus;
 use vsync_core::wire::Cut;
 
 use super::Slot;
-use crate::report::{GroupReport, Standing};
+use crate::report::{GroupReport, Moved, Standing};
 
 impl Slot {
     /// How it is, with what the engine says of it.
@@ -43,8 +43,8 @@ impl Slot {
             differences: self.seat.differences(),
             comparisons: self.seat.comparisons(),
             changes: counts.spells(),
-            saved: counts.saved.clone(),
-            loaded: counts.loaded.clone(),
+            saved: Moved::clone(&counts.saved),
+            loaded: Moved::clone(&counts.loaded),
         }
     }
 }

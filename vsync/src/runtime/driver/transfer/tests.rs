@@ -169,7 +169,7 @@ async fn work_for_a_membership_that_is_over_is_nobodys() {
     let mut joiner = Joiner::anew();
     let work = 1000;
     joiner.driver.working.insert(work, GROUP);
-    joiner.driver.slots.get_mut(&GROUP).expect("a group").encoding.insert(work);
+    joiner.driver.slots.get_mut(&GROUP).expect("a group").encodes(work);
     assert_eq!(joiner.driver.whose(work), Some(GROUP));
     joiner.excluded(3);
     assert_eq!(joiner.driver.whose(work), None);
