@@ -167,16 +167,11 @@ impl<S: Replicated> Attempts<S> {
         }
     }
 
-    /// A view has begun: requests of who is gone go to others, if there ever were any.
-    pub(crate) fn hand_over(&mut self, pending: Option<&mut Pending>, seat: &Seat, view: &View) {
+    /// A view has begun: requests of who is gone go to others.
+    pub(crate) fn hand_over(&mut self, pending: &mut Pending, seat: &Seat, view: &View) {
         if let Some(desk) = seat.has_desk() {
             desk.installed();
         }
-        let Some(pending) = pending else {
-            // The desk may know of some of a group that was given up while its replica was at work.
-            seat.loaded(&BTreeMap::new(), 0);
-            return self.stop();
-        };
         pending.installed(coordination::<S>, view);
         seat.loaded(pending.loads(), pending.len());
         let me = seat.status().me;
@@ -210,6 +205,15 @@ impl<S: Replicated> Attempts<S> {
             (None, Err(_)) => return,
         };
         self.running.insert(name, Attempt { task, over });
+    }
+}
+
+/// A view has begun of a group in which there never were requests.
+pub(crate) fn never(seat: &Seat) {
+    if let Some(desk) = seat.has_desk() {
+        desk.installed();
+        // It may know of some of a group that was given up while its replica was at work.
+        desk.loaded(&BTreeMap::new(), 0);
     }
 }
 
@@ -308,10 +312,9 @@ fn leave(seat: &Seat, finish: Finish, stable: bool) {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
-    use vsync_core::wire::{self, NodeId};
+    use vsync_core::wire::NodeId;
 
     use super::*;
-    use crate::directory::Directory;
     use crate::runtime::outbox::Wait;
 
     /// Nobody here waits for how a request ended, but whoever asked does.
@@ -327,13 +330,10 @@ mod tests {
 
     #[test]
     fn where_there_never_were_requests_the_desk_knows_of_none() {
-        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
-        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        let seat = Seat::new("group".into(), 100, mpsc::unbounded_channel().0);
         let me = MemberId { node: NodeId(1), entry: 1 };
         seat.loaded(&BTreeMap::from([(me, 2)]), 2);
-        let member = wire::Member { id: me, meta: bytes::Bytes::new(), nonce: 0, transfer: None };
-        let view = wire::View { number: 1, active: 1, members: vec![member] };
-        Attempts::new(&shared).hand_over(None, &seat, &View::new(&view, &[], &[], &[]));
+        never(&seat);
         assert_eq!(seat.loads(), (BTreeMap::new(), 0));
     }
 }

@@ -74,15 +74,22 @@ fn range(bytes: usize) -> usize {
     bytes.div_ceil(RANGES).max(SHORTEST)
 }
 
-/// The points to compare at.
+/// The points of a view to compare at.
 #[derive(Debug, Default, PartialEq)]
 struct Points {
+    /// Updates since the last.
+    since: u64,
+    /// Whether this member has asked for one that it has not come to yet.
+    asked: bool,
     /// What was heard of each.
     open: BTreeMap<Place, BTreeMap<MemberId, Digest>>,
     sending: VecDeque<Inner>,
+    /// How many are complete, and not counted yet.
+    complete: u64,
 }
 
-static NONE: Points = Points { open: BTreeMap::new(), sending: VecDeque::new() };
+static NONE: Points =
+    Points { since: 0, asked: false, open: BTreeMap::new(), sending: VecDeque::new(), complete: 0 };
 
 impl Blank for Points {
     fn blank() -> &'static Self {
@@ -95,14 +102,8 @@ impl Blank for Points {
 pub(crate) struct Comparison {
     /// After how many updates; never at 0.
     every: u64,
-    /// Updates since the last.
-    since: u64,
-    /// Whether this member has asked for one that it has not come to yet.
-    asked: bool,
-    view: Option<View>,
+    /// Where it is off these are others' points.
     points: Seldom<Points>,
-    /// How many are complete, and not counted yet.
-    complete: u64,
 }
 
 impl Comparison {
@@ -122,42 +123,45 @@ impl Comparison {
 
     /// How many are complete since this was asked.
     pub(crate) fn take_complete(&mut self) -> u64 {
-        std::mem::take(&mut self.complete)
+        self.points.made().map_or(0, |points| std::mem::take(&mut points.complete))
     }
 
-    /// A view begins.
-    pub(crate) fn installed(&mut self, view: View) {
+    /// A view begins: the points of the one before are void.
+    pub(crate) fn installed(&mut self) {
         self.points = Seldom::default();
-        self.asked = false;
-        self.since = 0;
-        self.view = Some(view);
     }
 
     /// Updates were applied. `leads` is whether it is for this member to ask for comparisons.
     pub(crate) fn applied<S: Replicated>(&mut self, updates: u64, leads: bool) {
-        self.since += updates;
-        if self.is_on() && leads && self.since >= self.every && !self.asked && only_totals::<S>() {
-            self.asked = true;
-            self.points.sending.push_back(Inner::Compare);
+        if !self.is_on() {
+            return;
+        }
+        let (every, points) = (self.every, &mut *self.points);
+        points.since += updates;
+        if leads && points.since >= every && !points.asked && only_totals::<S>() {
+            points.asked = true;
+            points.sending.push_back(Inner::Compare);
         }
     }
 
     /// The state was this at a point to compare at.
     pub(crate) fn took(&mut self, place: Place, digest: Digest) {
-        (self.asked, self.since) = (false, 0);
-        self.points.sending.push_back(Inner::Digest(place, digest));
+        let points = &mut *self.points;
+        (points.asked, points.since) = (false, 0);
+        points.sending.push_back(Inner::Digest(place, digest));
     }
 
-    /// A member tells what it has. Returns who differs, once all have told.
+    /// A member tells what it has, in this view. Returns who differs, once all have told.
     pub(crate) fn heard(
         &mut self,
         from: MemberId,
+        view: &View,
         place: Place,
         digest: Digest,
     ) -> Vec<Difference> {
-        let Some(view) = self.view.as_ref().filter(|view| view.number() == place.view) else {
+        if view.number() != place.view {
             return Vec::new();
-        };
+        }
         let heard = self.points.open.entry(place).or_default();
         heard.insert(from, digest);
         let active = view.active().iter();
@@ -165,7 +169,7 @@ impl Comparison {
         let all = active.map(|member| heard.get(&member.id).map(|digest| (member.id, *digest)));
         let Some(all) = all.collect::<Option<Vec<_>>>() else { return Vec::new() };
         self.points.open.remove(&place);
-        self.complete += 1;
+        self.points.complete += 1;
         let right = right(&all);
         all.iter().filter_map(|(member, digest)| digest.difference(*member, &right)).collect()
     }

@@ -8,7 +8,7 @@ use vsync_core::engine::{Class, Delivery};
 use vsync_core::wire::{MemberId, Micros};
 
 use super::apply::{Walk, panicked};
-use super::attempts::Attempts;
+use super::attempts::{self, Attempts};
 use super::callers::Takes;
 use super::checkpoint::Beside;
 use super::clock::wall;
@@ -35,8 +35,8 @@ pub(crate) struct Typed<S: Replicated> {
     /// Until then: the timers that were loaded.
     timers: Seldom<Timers>,
     sessions: Seldom<Sessions>,
-    /// The handlers of requests that run here.
-    attempts: Attempts<S>,
+    /// The handlers of requests that run here, once there are requests.
+    attempts: Option<Box<Attempts<S>>>,
     /// How many events the view's beginning has emitted.
     emitted: u64,
     /// Whether this node is the view's coordinator.
@@ -55,13 +55,12 @@ pub(crate) struct Typed<S: Replicated> {
 impl<S: Replicated> Typed<S> {
     /// Compared with the others' after each `compare` updates; never at 0.
     pub(crate) fn new(shared: Arc<Shared<S>>, compare: u64) -> Typed<S> {
-        let attempts = Attempts::new(&shared);
         Typed {
             shared,
             ctx: None,
             timers: Seldom::default(),
             sessions: Seldom::default(),
-            attempts,
+            attempts: None,
             emitted: 0,
             coordinates: false,
             active: S::VERSION,
@@ -125,7 +124,9 @@ impl<S: Replicated> Typed<S> {
         }
         for (place, verdict) in heard {
             let applied = self.has_applied(place);
-            self.verdicts.heard(range.sender, place, verdict, applied)?;
+            // It was there when the range was applied.
+            let Some(ctx) = &self.ctx else { break };
+            self.verdicts.heard(range.sender, ctx.view(), place, verdict, applied)?;
         }
         self.verdicts.applied(range.rank, range.seq + u64::from(range.count))
     }
@@ -134,8 +135,9 @@ impl<S: Replicated> Typed<S> {
     fn compare(&mut self, from: MemberId, place: Place, digest: Digest) -> Result<(), String> {
         let seat = &self.shared.seat;
         let me = seat.status().me;
+        let Some(ctx) = &self.ctx else { return Ok(()) };
         let mut own = None;
-        for difference in self.comparison.heard(from, place, digest) {
+        for difference in self.comparison.heard(from, ctx.view(), place, digest) {
             seat.differs(&difference);
             if Some(difference.member) == me {
                 own = Some(difference);
@@ -181,7 +183,7 @@ impl<S: Replicated> Typed<S> {
 
     /// A view has begun, with `told` in which the state is that of the view before.
     fn begin_comparison(&mut self, view: &View, told: bool) {
-        self.comparison.installed(view.clone());
+        self.comparison.installed();
         let (shared, active) = (Arc::clone(&self.shared), self.active);
         if !self.comparison.is_on() || !told {
             return;
@@ -227,7 +229,9 @@ impl<S: Replicated> Replica for Typed<S> {
             self.stabilised();
         }
         if self.sessions.pending.has_news() {
-            self.attempts.follow(&mut self.sessions.pending, &self.shared.seat, range.rank);
+            let attempts =
+                self.attempts.get_or_insert_with(|| Box::new(Attempts::new(&self.shared)));
+            attempts.follow(&mut self.sessions.pending, &self.shared.seat, range.rank);
         }
         walked.map_err(Broken)?;
         self.comparison.applied::<S>(range.count.into(), self.coordinates);
@@ -281,7 +285,7 @@ impl<S: Replicated> Replica for Typed<S> {
         if !told || view.number() == 1 {
             self.verdicts.begin(view.number());
         }
-        let agreed = self.verdicts.installed(view.clone());
+        let agreed = self.verdicts.installed(view);
         if !told {
             ctx.had_emitted(self.emitted);
         }
@@ -292,8 +296,17 @@ impl<S: Replicated> Replica for Typed<S> {
         self.unstable.keep(view.number(), 0, ctx.kept());
         self.unstable.release_all(&self.shared.feed);
         self.ctx = Some(ctx);
-        let pending = self.sessions.made().map(|sessions| &mut sessions.pending);
-        self.attempts.hand_over(pending, &self.shared.seat, view);
+        match self.sessions.made() {
+            Some(sessions) => {
+                let attempts =
+                    self.attempts.get_or_insert_with(|| Box::new(Attempts::new(&self.shared)));
+                attempts.hand_over(&mut sessions.pending, &self.shared.seat, view);
+            }
+            None => {
+                self.attempts = None;
+                attempts::never(&self.shared.seat);
+            }
+        }
         self.begin_comparison(view, told);
         done.and(agreed.map_err(Broken))
     }
@@ -308,7 +321,7 @@ impl<S: Replicated> Replica for Typed<S> {
     }
 
     fn loading(&mut self) -> Loading {
-        self.attempts.stop();
+        self.attempts = None;
         self.ctx = None;
         let shared = Arc::clone(&self.shared);
         Box::new(move |from| shared.load(from))
@@ -368,7 +381,7 @@ impl<S: Replicated> Replica for Typed<S> {
         self.ctx = None;
         self.timers = Seldom::default();
         self.sessions = Seldom::default();
-        self.attempts.stop();
+        self.attempts = None;
         self.emitted = 0;
         self.coordinates = false;
         self.verdicts.begin(0);
@@ -382,7 +395,7 @@ impl<S: Replicated> Replica for Typed<S> {
 impl<S: Replicated> Drop for Typed<S> {
     fn drop(&mut self) {
         self.shared.feed.close();
-        self.attempts.stop();
+        self.attempts = None;
         self.shared.seat.forget_requests();
     }
 }

@@ -45,7 +45,6 @@ const DIFFERS: &str = "an update failed here and not at most others, or the othe
 pub(crate) struct Verdicts {
     /// The first view whose updates were applied here.
     since: u64,
-    view: Option<View>,
     cases: Seldom<Cases>,
 }
 
@@ -114,15 +113,16 @@ impl Verdicts {
         self.compare(place)
     }
 
-    /// A member has spoken; `applied` is whether it has been applied here.
+    /// A member has spoken, in this view; `applied` is whether it has been applied here.
     pub(crate) fn heard(
         &mut self,
         from: MemberId,
+        view: &View,
         place: Place,
         verdict: Verdict,
         applied: bool,
     ) -> Result<(), String> {
-        let number = self.view.as_ref().map_or(0, View::number);
+        let number = view.number();
         let late = verdict == Verdict::Absent && !self.cases.open.contains_key(&place);
         if late || old(place, number) {
             return Ok(());
@@ -135,7 +135,7 @@ impl Verdicts {
         } else {
             self.cases.ahead.insert(place);
         }
-        self.judge(place)
+        self.judge(place, view)
     }
 
     /// The updates of this sender in the installed view are applied up to `end`.
@@ -151,9 +151,8 @@ impl Verdicts {
     }
 
     /// A view is installed, and everything before it is applied. Those who are gone have no voice.
-    pub(crate) fn installed(&mut self, view: View) -> Result<(), String> {
+    pub(crate) fn installed(&mut self, view: &View) -> Result<(), String> {
         let number = view.number();
-        self.view = Some(view);
         let Some(cases) = self.cases.made() else { return Ok(()) };
         for place in std::mem::take(&mut cases.ahead) {
             self.tell(place);
@@ -164,7 +163,7 @@ impl Verdicts {
         said.retain(|place| !old(*place, number) || open.contains_key(place));
         failed.retain(|place| !old(*place, number) || open.contains_key(place));
         for place in self.cases.open.keys().copied().collect::<Vec<_>>() {
-            self.judge(place)?;
+            self.judge(place, view)?;
         }
         Ok(())
     }
@@ -183,10 +182,8 @@ impl Verdicts {
 
     /// Decides what the verdicts heard so far decide. When all have spoken who can, it is over, and
     /// nothing is kept of it. A member that is joining can: it will when it is active.
-    fn judge(&mut self, place: Place) -> Result<(), String> {
-        let (Some(view), Some(case)) = (&self.view, self.cases.open.get_mut(&place)) else {
-            return Ok(());
-        };
+    fn judge(&mut self, place: Place, view: &View) -> Result<(), String> {
+        let Some(case) = self.cases.open.get_mut(&place) else { return Ok(()) };
         let voters = view.members().iter().map(|member| member.id);
         let voters = voters.filter(|id| id.entry <= place.view);
         let votes: Vec<_> = voters.map(|id| case.votes.get(&id).copied()).collect();
@@ -232,6 +229,8 @@ fn old(place: Place, view: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::{Deref, DerefMut};
+
     use Verdict::{Absent, Failed, Sound};
     use vsync_core::wire::{self, NodeId};
 
@@ -253,11 +252,52 @@ mod tests {
         View::new(&wire::View { number, active: members.len(), members }, &[], &[], &[])
     }
 
-    fn begun(nodes: &[u64]) -> Verdicts {
-        let mut verdicts = Verdicts::default();
-        verdicts.begin(1);
-        verdicts.installed(view(9, nodes)).expect("nothing was said");
-        verdicts
+    /// Those of a member, in its view.
+    struct Begun {
+        verdicts: Verdicts,
+        view: View,
+    }
+
+    impl Begun {
+        fn since(number: u64, view: View) -> Begun {
+            let mut verdicts = Verdicts::default();
+            verdicts.begin(number);
+            verdicts.installed(&view).expect("nothing was said");
+            Begun { verdicts, view }
+        }
+
+        fn installed(&mut self, view: View) -> Result<(), String> {
+            self.view = view;
+            self.verdicts.installed(&self.view)
+        }
+
+        fn heard(
+            &mut self,
+            from: MemberId,
+            place: Place,
+            verdict: Verdict,
+            applied: bool,
+        ) -> Result<(), String> {
+            self.verdicts.heard(from, &self.view, place, verdict, applied)
+        }
+    }
+
+    impl Deref for Begun {
+        type Target = Verdicts;
+
+        fn deref(&self) -> &Verdicts {
+            &self.verdicts
+        }
+    }
+
+    impl DerefMut for Begun {
+        fn deref_mut(&mut self) -> &mut Verdicts {
+            &mut self.verdicts
+        }
+    }
+
+    fn begun(nodes: &[u64]) -> Begun {
+        Begun::since(1, view(9, nodes))
     }
 
     fn outcome(verdicts: &Verdicts) -> Option<bool> {
@@ -381,9 +421,7 @@ mod tests {
 
     #[test]
     fn a_joiner_says_that_it_was_not_there_and_differs_from_nobody() {
-        let mut verdicts = Verdicts::default();
-        verdicts.begin(11);
-        verdicts.installed(view(11, &[1, 2, 10])).expect("nothing was said");
+        let mut verdicts = Begun::since(11, view(11, &[1, 2, 10]));
         for from in [1, 2] {
             assert_eq!(verdicts.heard(id(from), PLACE, Failed, true), Ok(()));
         }

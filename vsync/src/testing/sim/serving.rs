@@ -164,7 +164,7 @@ impl<S: Replicated> Serving<S> {
         self.stand.is(wall);
         self.callers.installed(view.number());
         self.shared.seat.installed(view.clone(), me);
-        self.attempts.hand_over(Some(pending), &self.shared.seat, view);
+        self.attempts.hand_over(pending, &self.shared.seat, view);
     }
 
     /// A range was applied.
