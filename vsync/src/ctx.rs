@@ -11,7 +11,7 @@ use vsync_core::wire::{GroupId, MemberId, NodeId};
 
 use crate::error::NotApplied;
 use crate::events::Emits;
-use crate::rng::{Rng, Words};
+use crate::rng::{self, Rng};
 use crate::runtime::seldom::Seldom;
 use crate::runtime::timers::{Saved, Timer, Timers};
 use crate::timer::{TimerError, TimerId};
@@ -31,8 +31,9 @@ pub struct Ctx<S> {
     group: GroupId,
     /// The update's number in its sender's lane.
     seq: u64,
-    /// The generator that this update has used.
-    words: Cell<Option<Words>>,
+    /// The generator, and whether this update has used it.
+    words: rng::Kept,
+    drawn: Cell<bool>,
     /// How many events there were in this view so far.
     emitted: Cell<u64>,
     /// Whether anybody reads them.
@@ -72,7 +73,8 @@ impl<S> Ctx<S> {
         Ctx {
             group,
             seq: NO_UPDATE,
-            words: Cell::new(None),
+            words: rng::Kept::new(),
+            drawn: Cell::new(false),
             emitted: Cell::new(0),
             read: false,
             kept: RefCell::default(),
@@ -100,7 +102,7 @@ impl<S> Ctx<S> {
     /// What follows is the sender's update of this number.
     pub(crate) fn next(&mut self, seq: u64) {
         self.seq = seq;
-        self.words.set(None);
+        self.drawn.set(false);
     }
 
     /// These timers are set; the view is installed here at `now`.
@@ -223,6 +225,7 @@ impl<S> Ctx<S> {
         let sender = if self.seq == NO_UPDATE { NOBODY } else { self.sender };
         Rng::new(
             &self.words,
+            &self.drawn,
             [self.group.0, self.view.number(), sender.node.0, sender.entry, self.seq],
         )
     }

@@ -1,13 +1,16 @@
 //! [`Rng`]: random numbers that are the same at every replica.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The state of the generator.
-pub(crate) type Words = [u64; 4];
+/// The state of a generator.
+type Words = [u64; 4];
+
+/// Where a generator's state is kept: it is made when one is first used.
+pub(crate) type Kept = OnceCell<Box<Cell<Words>>>;
 
 /// A generator of random numbers for replicated code, from [`Ctx::rng`](crate::Ctx::rng).
 ///
@@ -43,22 +46,25 @@ pub(crate) type Words = [u64; 4];
 /// }
 /// ```
 pub struct Rng<'a> {
-    words: &'a Cell<Option<Words>>,
+    kept: &'a Kept,
+    begun: &'a Cell<bool>,
     identity: [u64; 5],
 }
 
 impl<'a> Rng<'a> {
-    /// Goes on from `words`, where it leaves what follows; from the beginning of this identity's
-    /// numbers if there are none.
-    pub(crate) fn new(words: &'a Cell<Option<Words>>, identity: [u64; 5]) -> Rng<'a> {
-        Rng { words, identity }
+    /// Goes on from what is `kept`, where it leaves what follows, if it has `begun`; else from the
+    /// beginning of this identity's numbers.
+    pub(crate) fn new(kept: &'a Kept, begun: &'a Cell<bool>, identity: [u64; 5]) -> Rng<'a> {
+        Rng { kept, begun, identity }
     }
 
     /// Any number of 64 bits.
     pub fn u64(&mut self) -> u64 {
-        let mut words = self.words.get().unwrap_or_else(|| seeded(self.identity));
+        let kept = self.kept.get_or_init(Box::default);
+        let mut words = if self.begun.get() { kept.get() } else { seeded(self.identity) };
         let number = next(&mut words);
-        self.words.set(Some(words));
+        kept.set(words);
+        self.begun.set(true);
         number
     }
 
@@ -174,7 +180,8 @@ mod tests {
     use super::*;
 
     fn with<R>(words: Words, draw: impl FnOnce(&mut Rng<'_>) -> R) -> R {
-        draw(&mut Rng::new(&Cell::new(Some(words)), [0; 5]))
+        let kept = OnceCell::from(Box::new(Cell::new(words)));
+        draw(&mut Rng::new(&kept, &Cell::new(true), [0; 5]))
     }
 
     /// The vectors that `rand_xoshiro` publishes, made with the authors' own programs.
@@ -211,8 +218,12 @@ mod tests {
     /// Computed by another program, written from the papers.
     #[test]
     fn values_are_stable() {
-        let words = Cell::new(None);
-        assert_eq!(Rng::new(&words, [1, 2, 3, 4, 5]).u64(), 7495030669994567045);
+        let (kept, begun) = (Kept::new(), Cell::new(false));
+        let first = |begun| Rng::new(&kept, begun, [1, 2, 3, 4, 5]).u64();
+        assert_eq!(first(&begun), 7495030669994567045);
+        assert_ne!(first(&begun), 7495030669994567045, "it goes on");
+        begun.set(false);
+        assert_eq!(first(&begun), 7495030669994567045, "for another update of that identity");
         let mut seed = 42;
         with(std::array::from_fn(|_| split_mix(&mut seed)), |rng| {
             let numbers = [rng.u64(), rng.u32().into(), rng.below(10), rng.range(100..110)];

@@ -100,6 +100,6 @@ mod tests {
     fn what_there_is_of_each_group_stays_small() {
         assert!(size_of::<Slot>() <= 344, "{}", size_of::<Slot>());
         assert!(size_of::<Seat>() <= 392, "{}", size_of::<Seat>());
-        assert!(size_of::<Typed<Directory>>() <= 304, "{}", size_of::<Typed<Directory>>());
+        assert!(size_of::<Typed<Directory>>() <= 272, "{}", size_of::<Typed<Directory>>());
     }
 }
