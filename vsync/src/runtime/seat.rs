@@ -1,5 +1,7 @@
 //! [`Seat`]: one group at this node, as its handles see it.
 
+mod ordered;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,10 +11,8 @@ use vsync_core::engine::Delivery;
 use vsync_core::wire::{Cut, GroupId};
 
 use super::Command;
-use super::callers::{Told, Waiter};
 use super::desk::Desk;
-use super::inner::Sending;
-use super::outbox::{Left, Outbox, Tell};
+use super::outbox::Outbox;
 use super::rpc::Rpc;
 use super::stability::Stability;
 use super::status::Status;
@@ -73,41 +73,6 @@ pub(crate) struct Home {
     pub(crate) driver: mpsc::UnboundedSender<Command>,
     /// By which other members are asked.
     pub(crate) rpc: Option<Arc<Rpc>>,
-}
-
-/// An update of the runtime's own that is under way, while somebody waits for it. Dropped before
-/// its turn has come it gives up its place in line: who asks again and again where there is no
-/// quorum leaves nothing there.
-#[derive(Debug)]
-pub(crate) struct Ordered<'a> {
-    seat: &'a Seat,
-    /// What is told when it is stable; nothing, if the node ends before.
-    listen: oneshot::Receiver<Told>,
-    /// Its place in line, if it has to wait for its turn.
-    place: Option<u64>,
-}
-
-impl Ordered<'_> {
-    /// Waits until it is stable.
-    pub(crate) async fn told(&mut self) -> Told {
-        (&mut self.listen).await.unwrap_or(Err(GroupError::Unknown(Unknown::Closed)))
-    }
-
-    /// What is known of it when the time for it is over.
-    pub(crate) fn too_late(mut self) -> GroupError {
-        let withdrawn = self.withdraw();
-        self.seat.too_late(withdrawn)
-    }
-
-    fn withdraw(&mut self) -> bool {
-        self.place.take().is_some_and(|place| self.seat.outbox.withdraw(place))
-    }
-}
-
-impl Drop for Ordered<'_> {
-    fn drop(&mut self) {
-        self.withdraw();
-    }
 }
 
 impl Seat {
@@ -189,27 +154,6 @@ impl Seat {
     /// Whether it is decided which version is active after this view.
     pub(crate) fn is_decided_after(&self, view: u64) -> bool {
         self.decided.load(Ordering::Acquire) > view
-    }
-
-    /// Leaves an update of the runtime's own, and waits for its answer there.
-    ///
-    /// # Errors
-    /// If it will never be sent.
-    pub(crate) fn order(&self, sending: Sending) -> Result<Ordered<'_>, NotApplied> {
-        let Sending { method, update } = sending;
-        let (tell, listen) = oneshot::channel();
-        let tell = Some(Tell::Answer(Waiter::Stable(tell)));
-        let place = match self.outbox.leave_inner(method, &update, tell) {
-            Left::Never(why) => return Err(why),
-            Left::InLine(place) => Some(place),
-            Left::Taken { wake } => {
-                if wake {
-                    self.wake();
-                }
-                None
-            }
-        };
-        Ok(Ordered { seat: self, listen, place })
     }
 
     /// Tells the driver that the outbox is no longer empty.
@@ -519,5 +463,31 @@ mod tests {
             seat.stable(number + 1, Cut::default());
             assert_eq!(seat.status().stable, five);
         }
+    }
+
+    #[test]
+    fn what_most_groups_never_need_is_made_for_the_first_who_does() {
+        let seat = Seat::new("group".into(), 100, mpsc::unbounded_channel().0);
+        let counted = || (seat.failures(), seat.differences(), seat.comparisons());
+        seat.loaded(&BTreeMap::new(), 0);
+        seat.compared(0);
+        seat.event(GroupEvent::Excluded);
+        seat.tell_of_more();
+        seat.vacate();
+        assert!(!seat.is_waited_for());
+        assert_eq!((counted(), seat.loads()), ((0, 0, 0), (BTreeMap::new(), 0)));
+        assert!(seat.extras.get().is_none());
+        let id = MemberId { node: NodeId(1), entry: 1 };
+        seat.failed(&GroupError::NoState);
+        seat.compared(2);
+        seat.differs(&Difference { member: id, range: 0..1, here: 1, of: 1 });
+        let loads = BTreeMap::from([(id, 1)]);
+        seat.loaded(&loads, 1);
+        let mut events = seat.events();
+        seat.event(GroupEvent::Excluded);
+        assert!(matches!(events.try_recv(), Ok(GroupEvent::Excluded)));
+        assert_eq!((counted(), seat.loads()), ((1, 1, 2), (loads, 1)));
+        seat.vacate();
+        assert_eq!((counted(), seat.loads()), ((1, 1, 2), (BTreeMap::new(), 0)));
     }
 }
