@@ -1,5 +1,8 @@
 //! What comes out of the engine, group by group.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -246,7 +249,7 @@ impl Driver {
             Outcome::Panicked(why) => Err(Broken(format!("it panicked at work: {why}"))),
         };
         match done {
-            Ok(()) if held.is_some() => self.set_alarm(group),
+            Ok(()) if held.is_some() => self.ring_for(group),
             // The replica may be away with something else.
             Ok(()) => {}
             Err(Broken(why)) => self.broken(group, &why),
