@@ -8,6 +8,7 @@ use bytes::Bytes;
 use vsync_core::engine::{Delivery, Input, Level};
 use vsync_core::wire::Micros;
 
+use super::super::SLICE;
 use super::super::alone::{Alone, GROUP};
 use crate::runtime::callers::Takes;
 use crate::runtime::checkpoint::Beside;
@@ -152,4 +153,62 @@ async fn what_is_due_does_not_wait_until_a_backlog_is_done() {
     assert_eq!(script.applied.load(Ordering::SeqCst), 5);
     let installs = script.installs.lock().expect("no panic");
     assert_eq!(*installs, [0, 4], "the view that it wanted, after what was held");
+}
+
+#[tokio::test]
+async fn who_catches_up_gives_way_to_others_after_a_while() {
+    let (mut alone, script) = at_work(20);
+    script.read.store(false, Ordering::SeqCst);
+    script.takes.store(SLICE.as_micros() as u64 / 5, Ordering::SeqCst);
+    alone.worked().await;
+    let held = alone.held();
+    assert!(alone.is_away() && held > 5, "{held} are left, which take longer than the slice");
+    // There are other turns.
+    let mut turns = 0;
+    while alone.is_away() {
+        alone.driver.caught_up = Duration::ZERO;
+        alone.worked().await;
+        turns += 1;
+    }
+    assert!(turns > 1);
+    assert_eq!(script.applied.load(Ordering::SeqCst), 21);
+}
+
+/// Groups share the slice of a turn: who comes when it is spent goes on elsewhere, and in the next
+/// turn.
+#[tokio::test]
+async fn who_finds_the_slice_spent_goes_on_elsewhere() {
+    let (mut alone, script) = at_work(3);
+    script.read.store(false, Ordering::SeqCst);
+    alone.driver.caught_up = SLICE * 2;
+    for held in [2, 1, 0] {
+        alone.worked().await;
+        assert_eq!((alone.is_away(), alone.held()), (true, held));
+    }
+    alone.worked().await;
+    assert_eq!((alone.is_away(), script.applied.load(Ordering::SeqCst)), (false, 4));
+    alone.submit();
+    assert!(!alone.is_away(), "it has nothing to catch up with");
+}
+
+/// Its ranges are as quick as before: too slow to come back, if it were taken for slow.
+#[tokio::test]
+async fn who_has_caught_up_stays_here() {
+    let mut stays = false;
+    // Where another process comes in between, a range takes longer.
+    for _ in 0..100 {
+        let (mut alone, script) = at_work(6);
+        script.read.store(false, Ordering::SeqCst);
+        script.takes.store(300, Ordering::SeqCst);
+        while alone.is_away() {
+            alone.driver.caught_up = Duration::ZERO;
+            alone.worked().await;
+        }
+        alone.submit();
+        stays = !alone.is_away();
+        if stays {
+            break;
+        }
+    }
+    assert!(stays, "every range goes away for good");
 }
