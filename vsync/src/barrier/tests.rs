@@ -369,9 +369,12 @@ async fn work_that_is_lost_is_told_as_such() {
         let here = Arc::clone(&here);
         async move { pass(&here, false).await }
     });
-    while here.outbox.in_line() == 0 {
-        yield_now().await;
-    }
+    let begun = async {
+        while here.outbox.in_line() == 0 {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), begun).await.expect("it asks for a place");
     runtime.shutdown_background();
     assert_eq!(waiting.await.expect("no panic"), interrupted, "it has ended meanwhile");
 }
