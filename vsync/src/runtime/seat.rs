@@ -156,7 +156,7 @@ impl Seat {
         self.decided.load(Ordering::Acquire) > view
     }
 
-    /// Tells the driver that the outbox is no longer empty.
+    /// Tells the driver that the outbox is no longer empty, or that somebody waits there.
     pub(crate) fn wake(&self) {
         let group = self.status().group;
         if let Some(group) = group {
