@@ -32,4 +32,5 @@ mod group;
 mod membership;
 mod multicast;
 mod ordering;
+mod seldom;
 pub mod wire;
