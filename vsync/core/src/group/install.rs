@@ -14,6 +14,7 @@ use super::viewchange::want;
 use super::{Incoming, Turn};
 use crate::bugs::Bug;
 use crate::engine::{DropReason, GroupConfig, Install, Output, Traffic};
+use crate::moment::Moment;
 use crate::multicast::Multicast;
 use crate::seldom::Seldom;
 use crate::wire::messages::{Message, Proposal};
@@ -64,8 +65,8 @@ impl Membership {
             leaving: Leaving::No,
             wished: false,
             progress: turn.now,
-            chores_due: None,
-            full_since: None,
+            chores_due: Moment::NONE,
+            full_since: Moment::NONE,
             ending: None,
         }
     }
@@ -241,7 +242,7 @@ impl Membership {
         self.wished = false;
         self.progress = turn.now;
         self.multicast.progress = turn.now;
-        self.full_since = None;
+        self.full_since = Moment::NONE;
         if let Some(rare) = self.rare.made() {
             let members = self.multicast.view.members.iter();
             let nonces: BTreeMap<NodeId, u64> = members.map(|m| (m.id.node, m.nonce)).collect();

@@ -11,6 +11,7 @@ use super::{Header, Incoming, Turn};
 use crate::bugs::Bug;
 use crate::engine::{Detector, DropReason, GroupConfig, GroupStatus, Level, Output, Run, Traffic};
 use crate::membership::{Change, is_quorum};
+use crate::moment::Moment;
 use crate::multicast::Multicast;
 use crate::seldom::Seldom;
 use crate::wire::messages::{Data, Hurry, Message};
@@ -74,9 +75,9 @@ pub(crate) struct Membership {
     /// When the change under way last made progress.
     pub(crate) progress: Micros,
     /// When unfinished work is looked at again.
-    pub(crate) chores_due: Option<Micros>,
+    pub(crate) chores_due: Moment,
     /// Since when the window is full.
-    pub(crate) full_since: Option<Micros>,
+    pub(crate) full_since: Moment,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -206,10 +207,10 @@ impl Membership {
         }
         // Who cannot keep up itself blames nobody.
         if self.pending.is_empty() && !full || self.multicast.holds {
-            self.full_since = None;
+            self.full_since = Moment::NONE;
         } else if self.full_since.is_none() {
             turn.marks.full += 1;
-            self.full_since = Some(turn.now);
+            self.full_since = Moment::at(turn.now);
         }
     }
 
@@ -528,7 +529,7 @@ impl Membership {
 
     pub(crate) fn deadline(&self) -> Option<Micros> {
         let ack = self.multicast.ack_due().filter(|_| !self.is_frozen());
-        ack.into_iter().chain(self.chores_due).min()
+        ack.into_iter().chain(self.chores_due.get()).min()
     }
 
     /// Nothing is under way: gives back the room of what is empty.

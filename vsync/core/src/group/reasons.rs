@@ -10,6 +10,7 @@ use super::viewchange::want;
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{DropReason, Refusal, Traffic};
 use crate::membership::is_quorum;
+use crate::moment::Moment;
 use crate::wire::bounds::MAX_MEMBERS;
 use crate::wire::messages::{JoinRequest, Message, Nudge};
 use crate::wire::{Ballot, Micros, NodeId, Rank, ViewNumber};
@@ -333,7 +334,7 @@ impl Membership {
 
     pub(crate) fn arm_chores(&mut self, turn: &Turn<'_>) {
         if self.chores_due.is_none() && self.is_busy(turn.bugs()) {
-            self.chores_due = Some(turn.now + turn.config.change_retry);
+            self.chores_due = Moment::at(turn.now + turn.config.change_retry);
         }
     }
 
@@ -342,7 +343,7 @@ impl Membership {
             self.send_data(turn);
         }
         if self.chores_due.is_some_and(|due| due <= turn.now) {
-            self.chores_due = None;
+            self.chores_due = Moment::NONE;
             self.chores(turn);
             self.arm_chores(turn);
         }
@@ -427,13 +428,14 @@ impl Membership {
     /// lost.
     fn nag(&mut self, turn: &mut Turn<'_>) {
         if self.multicast.is_settled() || turn.bugs().has(Bug::NoLastAck) {
-            self.multicast.nag_due = None;
+            self.multicast.nag_due = Moment::NONE;
             return;
         }
-        match self.multicast.nag_due {
-            None => self.multicast.nag_due = Some(turn.now + 2 * turn.config.change_retry),
+        let again = |retries| Moment::at(turn.now + retries * turn.config.change_retry);
+        match self.multicast.nag_due.get() {
+            None => self.multicast.nag_due = again(2),
             Some(due) if due <= turn.now => {
-                self.multicast.nag_due = Some(turn.now + 4 * turn.config.change_retry);
+                self.multicast.nag_due = again(4);
                 let lagging: Vec<NodeId> =
                     self.multicast.laggards().into_iter().map(|rank| self.node(rank)).collect();
                 for peer in lagging {
@@ -458,7 +460,7 @@ impl Membership {
         let full = self.full_since.is_some_and(|since| turn.now > since + patience);
         let still = turn.now > self.multicast.progress + patience / 2;
         if full && still && !self.is_frozen() {
-            self.full_since = Some(turn.now);
+            self.full_since = Moment::at(turn.now);
             self.rare.make().evict.extend(self.multicast.slowest());
         }
     }

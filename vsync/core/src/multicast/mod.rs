@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{Class, Delivery, DropReason, EngineConfig, Run};
+use crate::moment::Moment;
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
 use crate::wire::messages::{BatchHead, Data, Hurry, Record, Records};
 use crate::wire::{Cut, GroupId, Micros, Rank, SharedView, codec};
@@ -55,7 +56,7 @@ pub(crate) struct Multicast {
     /// What was last acknowledged by this member.
     acked: Cut,
     /// When an acknowledgement that is owed goes out at the latest.
-    ack_due: Option<Micros>,
+    ack_due: Moment,
     /// It is asked for, and goes with the next batch.
     ack_asked: bool,
     /// Everybody may wait for these to be stable: acknowledgements go to all at once until they
@@ -85,7 +86,7 @@ pub(crate) struct Multicast {
     /// Nothing is acknowledged: the application cannot keep up.
     pub(crate) holds: bool,
     /// When a member that does not acknowledge is asked what it has.
-    pub(crate) nag_due: Option<Micros>,
+    pub(crate) nag_due: Moment,
 }
 
 impl Multicast {
@@ -108,7 +109,7 @@ impl Multicast {
             numbered: Walk::new(if me == 0 { n } else { 0 }),
             acks: Vec::new(),
             acked: Cut::default(),
-            ack_due: None,
+            ack_due: Moment::NONE,
             ack_asked: false,
             urgent: Vec::new(),
             owed: Vec::new(),
@@ -123,7 +124,7 @@ impl Multicast {
             pace: Pace::new(window, engine.least_window),
             progress: 0,
             holds: false,
-            nag_due: None,
+            nag_due: Moment::NONE,
             view,
         }
     }

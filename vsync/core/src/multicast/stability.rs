@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Multicast, OVERHEAD, Owed};
 use crate::bugs::Bug;
+use crate::moment::Moment;
 use crate::ordering::Lane;
 use crate::wire::messages::{Data, Hurry};
 use crate::wire::{Cut, Micros, Rank};
@@ -27,7 +28,7 @@ impl Multicast {
         if self.held_of_own() > slowest {
             // Only the slowest counts: the others' progress must not hide one that stands still.
             self.progress = now;
-            self.nag_due = None;
+            self.nag_due = Moment::NONE;
         }
         true
     }
@@ -197,7 +198,7 @@ impl Multicast {
     pub(crate) fn arm_ack(&mut self, now: Micros, delay: Micros, relaxed: Micros) {
         const SHARE: usize = 4;
         if !self.owes_ack() {
-            (self.ack_due, self.ack_asked) = (None, false);
+            (self.ack_due, self.ack_asked) = (Moment::NONE, false);
         } else if !self.bugs.has(Bug::NoLastAck) {
             let much = self.pace.floor() / SHARE;
             let waits = self.owed.iter().any(|owed| owed.charged() >= much);
@@ -206,20 +207,20 @@ impl Multicast {
                 return;
             }
             let due = now + delay + if waits { 0 } else { relaxed };
-            self.ack_due = Some(self.ack_due.map_or(due, |before| before.min(due)));
+            self.ack_due = self.ack_due.or_earlier(due);
         }
     }
 
     /// Somebody asks for it: even where all is stable here, the one who asks may not know.
     pub(crate) fn ack_at_once(&mut self, now: Micros) {
         if self.owes_ack() && !self.bugs.has(Bug::NoLastAck) {
-            self.ack_due = Some(now);
+            self.ack_due = Moment::at(now);
             self.ack_asked = true;
         }
     }
 
     pub(crate) fn ack_due(&self) -> Option<Micros> {
-        self.ack_due
+        self.ack_due.get()
     }
 
     /// Whether an acknowledgement should go out now.
@@ -243,7 +244,7 @@ impl Multicast {
             *owed = Owed { until: if told { 0 } else { owed.until }, ..Owed::default() };
         }
         self.acked = self.received();
-        (self.ack_due, self.ack_asked) = (None, false);
+        (self.ack_due, self.ack_asked) = (Moment::NONE, false);
         Some(self.acked.clone())
     }
 
