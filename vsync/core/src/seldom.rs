@@ -60,6 +60,7 @@ impl<T: Blank> Deref for Seldom<T> {
 mod tests {
     use super::{Blank, Seldom};
     use crate::group::Membership;
+    use crate::ordering::Lane;
 
     #[derive(Debug, Default, PartialEq)]
     struct Count(u64);
@@ -96,5 +97,6 @@ mod tests {
     #[test]
     fn what_there_is_of_each_group_stays_small() {
         assert!(size_of::<Membership>() <= 776, "{}", size_of::<Membership>());
+        assert!(size_of::<Lane>() <= 24, "{}", size_of::<Lane>());
     }
 }

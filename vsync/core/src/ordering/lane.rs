@@ -7,6 +7,7 @@ use core::num::NonZeroU64;
 use bytes::{Bytes, BytesMut};
 
 use crate::engine::{Class, Run};
+use crate::seldom::{Blank, Seldom};
 use crate::wire::codec;
 use crate::wire::messages::BatchHead;
 
@@ -34,16 +35,37 @@ pub(crate) enum Push {
     Invalid,
 }
 
-/// The batches of one sender that are kept, in order.
+/// What one sender has multicast: how much, and the batches of it that are kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lane {
-    batches: VecDeque<Batch>,
     /// Updates here, from the start of the view.
     end: u64,
-    /// Own lane: the number of the open batch's first update, counted from 1.
-    open: Option<NonZeroU64>,
     freed_totals: u64,
+    kept: Seldom<Kept>,
+}
+
+/// The batches of a lane that are kept, in order: most lanes have none, most of the time.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    batches: VecDeque<Batch>,
+    /// Bytes of their bodies.
     bytes: usize,
+    /// Own lane: the number of the open batch's first update, counted from 1. That batch is one of
+    /// them.
+    open: Option<NonZeroU64>,
+}
+
+static NONE: Kept = Kept { batches: VecDeque::new(), bytes: 0, open: None };
+
+impl Blank for Kept {
+    fn blank() -> &'static Self {
+        &NONE
+    }
+
+    fn is_blank(&self) -> bool {
+        let Kept { batches, bytes, open } = self;
+        batches.is_empty() && *bytes == 0 && open.is_none()
+    }
 }
 
 impl Batch {
@@ -128,11 +150,11 @@ impl Lane {
 
     /// The number of the open batch's first update.
     fn open_first(&self) -> Option<u64> {
-        self.open.map(|first| first.get() - 1)
+        self.kept.open.map(|first| first.get() - 1)
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.open.is_some()
+        self.kept.open.is_some()
     }
 
     /// The time of the open batch, where there is one.
@@ -142,24 +164,22 @@ impl Lane {
 
     /// Whether a batch is kept that ends at or below `to`.
     pub(crate) fn may_free(&self, to: u64) -> bool {
-        self.batches.front().is_some_and(|batch| batch.end() <= to)
+        self.kept.batches.front().is_some_and(|batch| batch.end() <= to)
     }
 
     /// Whether no batch is kept.
     pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.kept.batches.is_empty()
     }
 
     /// Gives back the room of batches where none is kept.
     pub(crate) fn rest(&mut self) {
-        if self.batches.is_empty() {
-            self.batches = VecDeque::new();
-        }
+        self.kept.rest();
     }
 
     /// Bytes of the bodies kept.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.kept.bytes
     }
 
     /// Takes a batch in iff it starts where the lane ends.
@@ -174,28 +194,33 @@ impl Lane {
             return Push::Invalid;
         }
         self.end = batch.end();
-        self.bytes += batch.body.len();
-        self.batches.push_back(batch);
+        let kept = self.kept.make();
+        kept.bytes += batch.body.len();
+        kept.batches.push_back(batch);
         Push::New
     }
 
     /// Own lane: appends to the open batch, opening one where there is none.
     pub(crate) fn push_open(&mut self, batch: Batch) {
-        self.open = self.open.or(NonZeroU64::new(batch.first + 1));
+        let first = NonZeroU64::new(batch.first + 1);
         let pushed = self.push(batch);
         assert_eq!(pushed, Push::New, "an own batch starts where the lane ends");
+        let kept = self.kept.make();
+        kept.open = kept.open.or(first);
     }
 
     /// Own lane: closes the open batch, with its stamp; returns it.
     pub(crate) fn close(&mut self, stamp: Option<Vec<u64>>, k: u64) -> Option<&Batch> {
         let open = self.open_first()?;
-        self.open = None;
-        let at = self.batches.partition_point(|batch| batch.first < open);
-        if self.batches.len() - at > 1 {
-            let pieces: Vec<Batch> = self.batches.drain(at..).collect();
-            self.batches.push_back(merge(pieces));
+        let kept = self.kept.made()?;
+        kept.open = None;
+        let batches = &mut kept.batches;
+        let at = batches.partition_point(|batch| batch.first < open);
+        if batches.len() - at > 1 {
+            let pieces: Vec<Batch> = batches.drain(at..).collect();
+            batches.push_back(merge(pieces));
         }
-        let batch = self.batches.back_mut()?;
+        let batch = batches.back_mut()?;
         batch.stamp = stamp;
         batch.k = k;
         Some(batch)
@@ -203,24 +228,25 @@ impl Lane {
 
     /// The batch that holds update `seq`.
     pub(crate) fn at(&self, seq: u64) -> Option<&Batch> {
-        let after = self.batches.partition_point(|batch| batch.first <= seq);
-        let batch = self.batches.get(after.checked_sub(1)?)?;
+        let after = self.kept.batches.partition_point(|batch| batch.first <= seq);
+        let batch = self.kept.batches.get(after.checked_sub(1)?)?;
         (seq < batch.end()).then_some(batch)
     }
 
     /// The closed batches that hold updates of `[from, to)`.
     pub(crate) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Batch> {
         let to = to.min(self.closed());
-        let start = self.batches.partition_point(|batch| batch.end() <= from);
-        self.batches.range(start..).take_while(move |batch| batch.first < to)
+        let start = self.kept.batches.partition_point(|batch| batch.end() <= from);
+        self.kept.batches.range(start..).take_while(move |batch| batch.first < to)
     }
 
     /// Drops the closed batches below `to`.
     pub(crate) fn free(&mut self, to: u64) {
         let to = to.min(self.closed());
-        while self.batches.front().is_some_and(|batch| batch.end() <= to) {
-            if let Some(batch) = self.batches.pop_front() {
-                self.bytes -= batch.body.len();
+        let Some(kept) = self.kept.made() else { return };
+        while kept.batches.front().is_some_and(|batch| batch.end() <= to) {
+            if let Some(batch) = kept.batches.pop_front() {
+                kept.bytes -= batch.body.len();
                 self.freed_totals += batch.totals;
             }
         }
@@ -229,6 +255,7 @@ impl Lane {
     /// Totals among the updates before `seq`, from the start of the view.
     pub(crate) fn totals_before(&self, seq: u64) -> u64 {
         let kept: u64 = self
+            .kept
             .batches
             .iter()
             .take_while(|batch| batch.first < seq)
@@ -240,7 +267,7 @@ impl Lane {
     /// The totals at and after `seq` and before `to`: batch by batch, with number and count.
     pub(crate) fn totals_between(&self, seq: u64, to: u64) -> Vec<(&Batch, u64, u64)> {
         let mut found = Vec::new();
-        for batch in self.batches.iter().filter(|b| b.end() > seq && b.first < to) {
+        for batch in self.kept.batches.iter().filter(|b| b.end() > seq && b.first < to) {
             let mut at = batch.first;
             for run in &batch.runs {
                 let end = at + u64::from(run.count);
