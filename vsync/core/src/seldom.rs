@@ -10,7 +10,7 @@ use core::ops::Deref;
 pub(crate) struct Seldom<T>(Option<Box<T>>);
 
 /// What has a beginning that all can look at.
-pub(crate) trait Blank: Default + 'static {
+pub(crate) trait Blank: Clone + 'static {
     /// The value at the beginning.
     fn blank() -> &'static Self;
 
@@ -34,7 +34,7 @@ impl<T> Seldom<T> {
 impl<T: Blank> Seldom<T> {
     /// The value, to change it; it is made where there is none.
     pub(crate) fn make(&mut self) -> &mut T {
-        self.0.get_or_insert_default()
+        self.0.get_or_insert_with(|| Box::new(T::blank().clone()))
     }
 
     /// Gives the room back where the value is as it was at the beginning.
@@ -62,7 +62,7 @@ mod tests {
     use crate::group::Membership;
     use crate::ordering::Lane;
 
-    #[derive(Debug, Default, PartialEq)]
+    #[derive(Clone, Debug, PartialEq)]
     struct Count(u64);
 
     impl Blank for Count {

@@ -14,7 +14,7 @@ use crate::wire::{Micros, NodeId, Rank};
 
 /// Of each of these there is mostly nothing: who wants in, who must go, what the next view or the
 /// one before is still owed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rare {
     /// How the installed view will be told to the application, as long as it is not.
     pub(crate) install: Option<Box<Install>>,

@@ -16,7 +16,7 @@ use crate::wire::{Ballot, Rank, View};
 use super::is_quorum;
 
 /// One member's part in deciding its view's successor.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Change {
     /// The highest ballot promised; the default before the first.
     pub(crate) promised: Ballot,

@@ -45,7 +45,7 @@ pub(crate) struct Lane {
 }
 
 /// The batches of a lane that are kept, in order: most lanes have none, most of the time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Kept {
     batches: VecDeque<Batch>,
     /// Bytes of their bodies.
