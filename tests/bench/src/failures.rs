@@ -10,6 +10,9 @@
 //!   the survivors' updates count: the member's own are missing from then on, whatever the others
 //!   do.
 //!
+//! - the memory: the largest resident set so far, before that and in the end. A member that stands
+//!   still and is not excluded for it fills the windows of all others, and what they keep for it.
+//!
 //! The moment is the last thing before the kill, before the signal is sent (by a process `kill`,
 //! which takes a millisecond or two), or before the member calls `leave`. In the end all survivors
 //! must have applied the same updates in the same order, with everything that they sent; and
@@ -110,6 +113,8 @@ struct Survivor {
     again_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     throughput: Option<Dip>,
+    /// Bytes of its largest resident set before the moment, and in the end.
+    memory: [u64; 2],
 }
 
 /// When what happened; microseconds since the Unix epoch.
@@ -171,11 +176,13 @@ fn play(options: &FailuresOptions, members: usize, victim: usize) -> Result<Roun
     stage.all(&Ask::Watch)?;
     sleep(BEFORE);
     let survivors: Vec<usize> = (0..members).filter(|&index| index != victim).collect();
+    let before: Vec<u64> = survivors.iter().map(|&index| stage.members[index].memory()).collect();
     let times = happen(options, &mut stage, victim, &survivors)?;
     let mut seen = Vec::new();
-    for &index in &survivors {
+    for (&index, before) in survivors.iter().zip(before) {
         let record = stage.record(index)?;
-        seen.push(survivor(index, victim, &record, &times));
+        let memory = [before, stage.members[index].memory()];
+        seen.push(survivor(index, victim, &record, &times, memory));
     }
     let excluded = seen.iter().any(|survivor| survivor.view_ms.is_some());
     // Who stood still is one of them again; what it had sent before may be lost if it was excluded.
@@ -229,7 +236,13 @@ fn happen(
     Ok(times)
 }
 
-fn survivor(index: usize, victim: usize, record: &Record, times: &Times) -> Survivor {
+fn survivor(
+    index: usize,
+    victim: usize,
+    record: &Record,
+    times: &Times,
+    memory: [u64; 2],
+) -> Survivor {
     let gone = gone(&record.views, victim);
     let installed = gone.and_then(|view| {
         let told = |mark: &&Mark| mark.what == What::Installed(view.number);
@@ -248,6 +261,7 @@ fn survivor(index: usize, victim: usize, record: &Record, times: &Times) -> Surv
         left: gone.map(|view| view.left.clone()).unwrap_or_default(),
         again_ms: again,
         throughput: dip(&record.samples, times.moment, until),
+        memory,
     }
 }
 
@@ -279,6 +293,8 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
         each("back to 90 %, last survivor, ms", &dip(|d| d.back_ms), f64::max),
         each("below 80 % in all, ms", &dip(|d| Some(d.below_ms)), f64::max),
         each("below 80 % at a stretch, ms", &dip(|d| Some(d.longest_below_ms)), f64::max),
+        each("most memory before, MB", &|s| Some(s.memory[0] as f64 / 1e6), f64::max),
+        each("most memory in the end, MB", &|s| Some(s.memory[1] as f64 / 1e6), f64::max),
     ];
     rows.into_iter().flatten().collect()
 }

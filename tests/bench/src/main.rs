@@ -14,6 +14,7 @@ mod joins;
 mod latency;
 mod member;
 mod options;
+mod pace;
 #[cfg(feature = "plot")]
 mod plot;
 mod process;

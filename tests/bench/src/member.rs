@@ -9,6 +9,7 @@ use vsync::{Node, replicated};
 
 use crate::latency::Latencies;
 use crate::options::{Level, MemberOptions, Order, Workload};
+use crate::pace::paced;
 use crate::report::{Report, cpu, memory};
 use crate::seat::{self, Seat, WARM_UP};
 
@@ -181,7 +182,11 @@ async fn measure(
     }
     let start = Instant::now();
     let end = start + WARM_UP + Duration::from_secs(workload.seconds);
-    let sender = (index < workload.senders()).then(|| {
+    let besides = (workload.besides > 0.0).then(|| {
+        let (handle, workload) = (handle.clone(), workload.clone());
+        tokio::spawn(async move { besides(&handle, &workload, end).await })
+    });
+    let sender = workload.sends(index).then(|| {
         let (handle, workload) = (handle.clone(), workload.clone());
         tokio::spawn(async move {
             match workload.in_flight {
@@ -198,10 +203,13 @@ async fn measure(
     let (after, net, cpu) = (handle.updates(), node.network(), cpu() - cpu_before);
     let frames =
         |stats: &vsync::NetworkStats| stats.classes.iter().map(|c| c.frames_sent).sum::<u64>();
-    let (sent, latencies) = match sender {
+    let (mut sent, latencies) = match sender {
         Some(task) => task.await.map_err(|error| error.to_string())??,
         None => (0, Latencies::new()),
     };
+    if let Some(task) = besides {
+        sent += task.await.map_err(|error| error.to_string())??;
+    }
     handle.flush().await?;
     Ok(Report {
         seconds,
@@ -237,6 +245,21 @@ async fn stream(handle: &Handle, workload: &Workload, end: Instant) -> Result<u6
         // The sender shares its thread with the member that it feeds.
         tokio::task::yield_now().await;
     }
+}
+
+/// Sends this member's share of what goes besides.
+async fn besides(handle: &Handle, workload: &Workload, end: Instant) -> Result<u64, String> {
+    let payload = "x".repeat(workload.size);
+    let send = |number| {
+        let payload = &payload;
+        async move {
+            for _ in 0..number {
+                handle.send(workload.order, payload.clone()).await?;
+            }
+            Ok(())
+        }
+    };
+    paced(workload.besides / workload.members as f64, || Instant::now() < end, send).await
 }
 
 /// Awaits calls, so many at a time; how many they were, and how long each took. All callers note

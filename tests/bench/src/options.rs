@@ -1,9 +1,13 @@
 //! The command line.
 
+mod workload;
+
 use std::fmt;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use workload::{Level, Order, Senders, Workload};
 
 /// Benchmarks vsync: members as processes, over QUIC on loopback, alone or beside other systems.
 #[derive(Parser)]
@@ -222,51 +226,13 @@ pub(crate) enum Figure {
     ThroughputSize,
     ThroughputSenders,
     LatencyDistribution,
+    LatencyHalfLoad,
     LatencyLoad,
     ViewChange,
     ViewChangeLaw,
     Joins,
     Groups,
     Ratios,
-}
-
-/// A load, and how long.
-#[derive(Args, Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Workload {
-    /// Processes in the group.
-    #[arg(long, default_value_t = 4)]
-    pub(crate) members: usize,
-    /// How many of them send: a number, or `all`.
-    #[arg(long, default_value = "all")]
-    pub(crate) senders: Senders,
-    /// Seconds measured, after a second to warm up.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) seconds: u64,
-    /// Bytes of payload per update.
-    #[arg(long, default_value_t = 100)]
-    pub(crate) size: usize,
-    /// In which order updates are delivered.
-    #[arg(long, default_value = "total")]
-    pub(crate) order: Order,
-    /// When an awaited call is answered.
-    #[arg(long, default_value = "stable")]
-    pub(crate) level: Level,
-    /// Awaited calls in flight per sender; 0 streams without awaiting.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) in_flight: usize,
-    /// Threads per member.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) threads: usize,
-    /// Bytes that each member may have under way; as shipped if not given (`1M`, powers of 1024).
-    #[arg(long, value_parser = bytes)]
-    pub(crate) window: Option<u64>,
-    /// OmniPaxos and openraft: over the transport that ours runs on, encrypted, instead of TCP.
-    #[arg(long)]
-    #[serde(default)]
-    pub(crate) encrypted: bool,
-    /// Write the members' histories here.
-    #[arg(long)]
-    pub(crate) history: Option<String>,
 }
 
 /// One member's part of a run.
@@ -394,7 +360,7 @@ pub(crate) enum How {
 }
 
 /// How much is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Pressure {
     /// As much as goes.
@@ -405,6 +371,7 @@ pub(crate) enum Pressure {
     /// time.
     Tenth,
     /// Nothing.
+    #[default]
     None,
 }
 
@@ -433,52 +400,6 @@ fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("{text} is too much"))
 }
 
-/// How many members send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Senders {
-    All,
-    Some(usize),
-}
-
-impl std::str::FromStr for Senders {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Senders::All),
-            _ => text.parse().map(Senders::Some).map_err(|_| format!("{text:?} is no number")),
-        }
-    }
-}
-
-impl fmt::Display for Senders {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Senders::All => f.write_str("all"),
-            Senders::Some(number) => number.fmt(f),
-        }
-    }
-}
-
-/// The order of updates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Order {
-    Fifo,
-    Causal,
-    Total,
-}
-
-/// What an awaited call waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Level {
-    /// Applied at the caller.
-    Optimistic,
-    /// Survives whatever the group survives.
-    Stable,
-}
-
 /// A system that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -504,45 +425,5 @@ pub(crate) enum System {
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format!("{self:?}").to_lowercase())
-    }
-}
-
-impl Workload {
-    /// What cannot be run.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if self.members == 0 || self.threads == 0 {
-            return Err("members and threads must be at least 1".to_owned());
-        }
-        match self.senders {
-            Senders::Some(0) => Err("somebody has to send".to_owned()),
-            Senders::Some(some) if some > self.members => {
-                Err(format!("{some} senders, but only {} members", self.members))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// How many send: the first so many.
-    pub(crate) fn senders(&self) -> usize {
-        match self.senders {
-            Senders::All => self.members,
-            Senders::Some(some) => some,
-        }
-    }
-
-    /// Such as `4 members, all send, total, 100 bytes, streaming, 3 s`.
-    pub(crate) fn describe(&self) -> String {
-        let Workload { members, seconds, size, in_flight, .. } = self;
-        let order = format!("{:?}", self.order).to_lowercase();
-        let sends = match self.senders {
-            Senders::All => "all send".to_owned(),
-            Senders::Some(1) => "1 sends".to_owned(),
-            Senders::Some(some) => format!("{some} send"),
-        };
-        let mode = match in_flight {
-            0 => "streaming".to_owned(),
-            _ => format!("{in_flight} awaited in flight per sender"),
-        };
-        format!("{members} members, {sends}, {order}, {size} bytes, {mode}, {seconds} s")
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::options::{System, Workload};
+use crate::report::memory_of;
 
 /// What a process answers.
 type Answer<A> = Result<A, String>;
@@ -105,6 +106,11 @@ impl Member {
         let status = Command::new("kill").args(["-s", name, &process]).status();
         let status = status.map_err(|error| format!("kill: {error}"))?;
         if status.success() { Ok(()) } else { Err(format!("kill -s {name} {process}: {status}")) }
+    }
+
+    /// Bytes of its largest resident set so far.
+    pub(crate) fn memory(&self) -> u64 {
+        memory_of(&self.child.id().to_string())
     }
 
     /// Waits until it has ended.

@@ -1,7 +1,7 @@
 //! `stream`: one system under one workload.
 
 use crate::cluster;
-use crate::options::StreamOptions;
+use crate::options::{StreamOptions, Workload};
 use crate::references;
 use crate::report::Outcome;
 
@@ -21,6 +21,13 @@ fn print(outcome: &Outcome) {
     println!("{}: {}", outcome.system, outcome.workload.describe());
     for (name, value) in &outcome.settings {
         println!("  {name}: {value}");
+    }
+    let Workload { first, besides, .. } = outcome.workload;
+    if first > 0 {
+        println!("  first sender: member {first}");
+    }
+    if besides > 0.0 {
+        println!("  besides: {besides:.0} updates/s of all members, which nobody awaits");
     }
     println!(
         "member  applied/s      sent  wire MB/s  B/frame  B/send  CPU s  CPU µs/update  memory MB"

@@ -6,15 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::state::BallastHandle;
+use crate::pace::{self, BURST};
 
-/// Sends between two looks at whether to go on. The sender shares its thread with the member that
-/// it feeds.
-const BURST: u64 = 64;
-/// How often what is due is sent at a bounded rate.
-const TICK: Duration = Duration::from_millis(1);
 /// How long the last send may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -84,19 +80,6 @@ impl Source {
     }
 
     async fn paced(&self, rate: f64, stop: &AtomicBool) -> Result<(), String> {
-        let begun = Instant::now();
-        let mut done = 0;
-        while !stop.load(Relaxed) {
-            let due = (begun.elapsed().as_secs_f64() * rate) as u64;
-            if done >= due {
-                sleep(TICK).await;
-                continue;
-            }
-            let number = (due - done).min(BURST);
-            self.send(number).await?;
-            done += number;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        pace::paced(rate, || !stop.load(Relaxed), |number| self.send(number)).await.map(drop)
     }
 }

@@ -47,7 +47,9 @@ pub(super) fn drawn(figure: Figure) -> (Kind, Axis) {
         Figure::ThroughputMembers => (Kind::Throughput, Axis::Members),
         Figure::ThroughputSize => (Kind::Throughput, Axis::Size),
         Figure::ThroughputSenders => (Kind::Throughput, Axis::Senders),
-        Figure::LatencyDistribution => (Kind::Distribution, Axis::Members),
+        Figure::LatencyDistribution | Figure::LatencyHalfLoad => {
+            (Kind::Distribution, Axis::Members)
+        }
         Figure::LatencyLoad => (Kind::Latency, Axis::InFlight),
         Figure::ViewChange => (Kind::Views, Axis::Members),
         Figure::ViewChangeLaw => (Kind::Law, Axis::Members),
@@ -73,6 +75,21 @@ fn points<T: Copy>(all: &[T], quick: bool) -> Vec<T> {
         [first, .., last] if quick => vec![*first, *last],
         _ => all.to_vec(),
     }
+}
+
+/// One call at a time, at one member.
+const ALONE: &str = "--in-flight 1 --senders 1 --size 64";
+
+/// The kinds of awaited calls: in total order at the sequencer and at another member, in the
+/// sender's order until stable, and until it is applied at the caller.
+fn one_awaited(amid: &str) -> [String; 4] {
+    let kinds = [
+        "--order total --level stable",
+        "--order total --level stable --first 3",
+        "--order fifo --level stable",
+        "--order fifo --level optimistic",
+    ];
+    kinds.map(|kind| format!("{ALONE} {kind}{amid}"))
 }
 
 /// The commands of a figure.
@@ -116,14 +133,17 @@ pub(super) fn of(figure: Figure, quick: bool, rounds: u32, seconds: u64) -> Swee
                 .collect(),
         ),
         Figure::LatencyDistribution => {
-            let alone = "--in-flight 1 --senders 1 --size 64";
-            let ours = |what: &str| stream(System::Vsync, format!("{alone} {what}"));
-            in_turn(vec![
-                ours("--order total --level stable"),
-                ours("--order fifo --level stable"),
-                ours("--order fifo --level optimistic"),
-                stream(System::Quinn, alone.to_owned()),
-            ])
+            let mut runs: Vec<Run> = one_awaited("").map(|line| stream(System::Vsync, line)).into();
+            runs.push(stream(System::Quinn, ALONE.to_owned()));
+            in_turn(runs)
+        }
+        Figure::LatencyHalfLoad => {
+            // Each measures first what goes.
+            let line = |line| {
+                let line = format!("stream --json --seconds {seconds} {line}");
+                bench(System::Vsync, seconds + 5, &line)
+            };
+            in_turn(one_awaited(" --load half").map(line).into())
         }
         Figure::LatencyLoad => in_turn(
             points(&[1, 16, 64, 256, 1024], quick)
