@@ -95,7 +95,7 @@ impl Membership {
     }
 
     pub(crate) fn is_frozen(&self) -> bool {
-        self.change.is_frozen()
+        self.change.get().is_some_and(Change::is_frozen)
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -45,12 +45,14 @@ impl Multicast {
     /// What is here counts as acknowledged here.
     fn acknowledge_own(&mut self) {
         let nothing = || self.log.extent() == 0 && self.lanes.iter().all(|it| it.closed() == 0);
-        if self.tally.acks.is_empty() && nothing() {
-            return;
+        if self.tally.acks.is_empty() {
+            if nothing() {
+                return;
+            }
+            self.tally.make().acks.resize(self.lanes.len(), Cut::default());
         }
-        let acks = &mut self.tally.make().acks;
-        acks.resize(self.lanes.len(), Cut::default());
-        let own = &mut acks[self.me];
+        let Some(tally) = self.tally.made() else { return };
+        let own = &mut tally.acks[self.me];
         own.counts.resize(self.lanes.len(), 0);
         for (count, lane) in own.counts.iter_mut().zip(&self.lanes) {
             *count = lane.closed();

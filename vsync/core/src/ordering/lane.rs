@@ -40,6 +40,9 @@ pub(crate) enum Push {
 pub(crate) struct Lane {
     /// Updates here, from the start of the view.
     end: u64,
+    /// Own lane: the number of the open batch's first update, counted from 1. Not with what is
+    /// kept: the path of an update asks for it all the time.
+    open: Option<NonZeroU64>,
     freed_totals: u64,
     kept: Seldom<Kept>,
 }
@@ -50,12 +53,9 @@ struct Kept {
     batches: VecDeque<Batch>,
     /// Bytes of their bodies.
     bytes: usize,
-    /// Own lane: the number of the open batch's first update, counted from 1. That batch is one of
-    /// them.
-    open: Option<NonZeroU64>,
 }
 
-static NONE: Kept = Kept { batches: VecDeque::new(), bytes: 0, open: None };
+static NONE: Kept = Kept { batches: VecDeque::new(), bytes: 0 };
 
 impl Blank for Kept {
     fn blank() -> &'static Self {
@@ -63,8 +63,8 @@ impl Blank for Kept {
     }
 
     fn is_blank(&self) -> bool {
-        let Kept { batches, bytes, open } = self;
-        batches.is_empty() && *bytes == 0 && open.is_none()
+        let Kept { batches, bytes } = self;
+        batches.is_empty() && *bytes == 0
     }
 }
 
@@ -150,11 +150,11 @@ impl Lane {
 
     /// The number of the open batch's first update.
     fn open_first(&self) -> Option<u64> {
-        self.kept.open.map(|first| first.get() - 1)
+        self.open.map(|first| first.get() - 1)
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.kept.open.is_some()
+        self.open.is_some()
     }
 
     /// The time of the open batch, where there is one.
@@ -164,7 +164,8 @@ impl Lane {
 
     /// Whether a batch is kept that ends at or below `to`.
     pub(crate) fn may_free(&self, to: u64) -> bool {
-        self.kept.batches.front().is_some_and(|batch| batch.end() <= to)
+        let first = self.kept.get().and_then(|kept| kept.batches.front());
+        first.is_some_and(|batch| batch.end() <= to)
     }
 
     /// Whether no batch is kept.
@@ -202,19 +203,16 @@ impl Lane {
 
     /// Own lane: appends to the open batch, opening one where there is none.
     pub(crate) fn push_open(&mut self, batch: Batch) {
-        let first = NonZeroU64::new(batch.first + 1);
+        self.open = self.open.or(NonZeroU64::new(batch.first + 1));
         let pushed = self.push(batch);
         assert_eq!(pushed, Push::New, "an own batch starts where the lane ends");
-        let kept = self.kept.make();
-        kept.open = kept.open.or(first);
     }
 
     /// Own lane: closes the open batch, with its stamp; returns it.
     pub(crate) fn close(&mut self, stamp: Option<Vec<u64>>, k: u64) -> Option<&Batch> {
         let open = self.open_first()?;
-        let kept = self.kept.made()?;
-        kept.open = None;
-        let batches = &mut kept.batches;
+        self.open = None;
+        let batches = &mut self.kept.made()?.batches;
         let at = batches.partition_point(|batch| batch.first < open);
         if batches.len() - at > 1 {
             let pieces: Vec<Batch> = batches.drain(at..).collect();
