@@ -18,11 +18,14 @@
 //! A query that is asked while another one waits for all that waits for the next time, with whoever
 //! else has come by then ([`Rounds`]): what began after it was asked is late enough for it.
 
+#[cfg(test)]
+mod tests;
+
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use vsync_net::PeerId;
 
@@ -38,7 +41,8 @@ use crate::view::{MemberId, View};
 /// Waits until what is applied here has in it all that was completed anywhere before.
 ///
 /// # Errors
-/// If this node is excluded meanwhile, or its membership is over: it knows nothing then.
+/// If this node is excluded meanwhile, or its membership is over: it knows nothing then. If the
+/// work for all who wait came to nothing.
 pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupError> {
     if is_total {
         // Those of queries that are asked together share a batch.
@@ -54,7 +58,15 @@ pub(crate) async fn pass(seat: &Arc<Seat>, is_total: bool) -> Result<(), GroupEr
             None => drop(tokio::spawn(work)),
         }
     }
-    told.await.unwrap_or(Err(GroupError::NotApplied(NotApplied::Closed)))
+    told.await.unwrap_or_else(|_| Err(interrupted(seat)))
+}
+
+/// Nobody is at work any more, by a panic or since the runtime ends, perhaps with the membership.
+fn interrupted(seat: &Seat) -> GroupError {
+    match seat.status().closed.clone() {
+        Some(why) => GroupError::NotApplied(why),
+        None => GroupError::Unknown(Unknown::Interrupted),
+    }
 }
 
 type Tell = oneshot::Sender<Result<(), GroupError>>;
@@ -183,12 +195,21 @@ async fn all_of(seat: &Arc<Seat>, me: MemberId, view: &View) -> Result<(), Group
     }
     let mut all = Seen::default();
     while let Some(told) = asking.join_next().await {
-        if let Ok(Some(seen)) = told {
-            all.raise(&seen);
-        }
+        raise(&mut all, told)?;
     }
     // Whoever is gone has taken along nothing that was completed: the next view has all of it.
     seat.has_seen(&all).await;
+    Ok(())
+}
+
+/// A member has said how far it is, or is gone: then it is not asked for more. Where the question
+/// itself came to nothing it may be neither.
+fn raise(all: &mut Seen, told: Result<Option<Seen>, JoinError>) -> Result<(), GroupError> {
+    match told {
+        Ok(Some(seen)) => all.raise(&seen),
+        Ok(None) => {}
+        Err(_) => return Err(GroupError::Unknown(Unknown::Interrupted)),
+    }
     Ok(())
 }
 
@@ -223,119 +244,5 @@ async fn far(seat: &Seat, member: MemberId) -> Option<Seen> {
     match or_gone(seat, member, asking).await {
         Told::Answer(_, seen) => Some(seen),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use tokio::sync::mpsc;
-
-    use super::*;
-
-    type End = oneshot::Sender<Result<(), GroupError>>;
-
-    /// Rounds that end when they are told to; each that begins is handed out.
-    fn by_hand() -> (impl FnMut() -> Ended, mpsc::UnboundedReceiver<End>) {
-        let (begun, begins) = mpsc::unbounded_channel();
-        let round = move || {
-            let (end, ended) = oneshot::channel();
-            begun.send(end).expect("looked at");
-            Ended(ended)
-        };
-        (round, begins)
-    }
-
-    struct Ended(oneshot::Receiver<Result<(), GroupError>>);
-
-    impl Future for Ended {
-        type Output = Result<(), GroupError>;
-
-        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-            Pin::new(&mut self.0).poll(cx).map(|told| told.expect("ended"))
-        }
-    }
-
-    #[tokio::test]
-    async fn who_comes_during_a_round_is_told_by_the_next() {
-        let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
-        let (tell, first) = oneshot::channel();
-        let work = rounds.join(tell).expect("nobody is at work");
-        let script = async {
-            let end = begins.recv().await.expect("the first round");
-            let (tell, mut second) = oneshot::channel();
-            assert!(rounds.join(tell).is_none());
-            end.send(Ok(())).expect("waited for");
-            assert_eq!(first.await, Ok(Ok(())));
-            let end = begins.recv().await.expect("a round of its own");
-            assert!(second.try_recv().is_err(), "it began before it was asked");
-            end.send(Err(GroupError::NoState)).expect("waited for");
-            assert_eq!(second.await, Ok(Err(GroupError::NoState)));
-        };
-        tokio::join!(work.serve(round), script);
-        assert!(rounds.join(oneshot::channel().0).is_some(), "nobody is at work any more");
-    }
-
-    #[tokio::test]
-    async fn a_round_that_nobody_waits_for_makes_room_for_the_next() {
-        let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
-        let (tell, first) = oneshot::channel();
-        let work = rounds.join(tell).expect("nobody is at work");
-        let script = async {
-            let _open = begins.recv().await.expect("the first round");
-            let (tell, second) = oneshot::channel();
-            assert!(rounds.join(tell).is_none());
-            drop(first);
-            begins.recv().await.expect("the next").send(Ok(())).expect("waited for");
-            assert_eq!(second.await, Ok(Ok(())));
-        };
-        tokio::join!(work.serve(round), script);
-    }
-
-    #[tokio::test]
-    async fn where_the_work_ends_early_nobody_waits_for_ever() {
-        let (rounds, (round, mut begins)) = (Rounds::default(), by_hand());
-        let (tell, running) = oneshot::channel();
-        let work = rounds.join(tell).expect("nobody is at work");
-        let (tell, next) = oneshot::channel();
-        let begun = async {
-            let open = begins.recv().await;
-            assert!(rounds.join(tell).is_none());
-            open
-        };
-        tokio::select! {
-            biased;
-            () = work.serve(round) => panic!("somebody waits"),
-            open = begun => assert!(open.is_some()),
-        }
-        assert!(running.await.is_err() && next.await.is_err());
-        assert!(rounds.join(oneshot::channel().0).is_some(), "nobody is at work any more");
-    }
-
-    /// A task of a runtime that ends may never be polled.
-    #[tokio::test]
-    async fn work_that_never_begins_is_over_as_well() {
-        let (rounds, (tell, told)) = (Rounds::default(), oneshot::channel());
-        let work = rounds.join(tell).expect("nobody is at work");
-        drop(work.serve(|| std::future::ready(Ok(()))));
-        assert!(told.await.is_err());
-        assert!(rounds.join(oneshot::channel().0).is_some(), "nobody is at work any more");
-    }
-
-    #[test]
-    fn whoever_asks_again_and_again_during_a_round_leaves_nothing() {
-        let (rounds, (tell, _first)) = (Rounds::default(), oneshot::channel());
-        let mut work = rounds.join(tell).expect("nobody is at work");
-        let _round = work.next();
-        let (tell, _patient) = oneshot::channel();
-        assert!(rounds.join(tell).is_none());
-        for _ in 0..1000 {
-            assert!(rounds.join(oneshot::channel().0).is_none());
-        }
-        let waiting = lock(&work.waiting).as_ref().map_or(0, Vec::len);
-        assert!(waiting < 10, "{waiting} are kept");
-        assert_eq!(work.next().map(|next| next.len()), Some(1));
     }
 }

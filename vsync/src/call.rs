@@ -206,14 +206,12 @@ impl<S: Replicated, L: Listen> Progress<S, L> {
             listen = Some(hears);
             Some(tell)
         });
+        if left.wakes() {
+            seat.wake();
+        }
         let place = match left {
-            Left::Taken { wake } => {
-                if wake {
-                    seat.wake();
-                }
-                None
-            }
-            Left::InLine(place) => Some(place),
+            Left::Taken { .. } => None,
+            Left::InLine { place, .. } => Some(place),
             Left::Never(why) => {
                 self.stage = Stage::Done;
                 return Err(GroupError::NotApplied(why));

@@ -157,6 +157,9 @@ pub enum Unknown {
     /// The update took effect, but its answer is not known here: it could not be applied by this
     /// replica.
     NoAnswer,
+    /// What was waited for came to nothing at this node, though it is a member still: by a panic,
+    /// which its log has, or since the runtime that the node was started in has ended.
+    Interrupted,
 }
 
 impl fmt::Display for Unknown {
@@ -173,6 +176,7 @@ impl fmt::Display for Unknown {
             Unknown::Excluded => "this node was excluded while the update was under way",
             Unknown::Closed => "the group was closed here while the update was under way",
             Unknown::NoAnswer => "the update was delivered, but this replica could not apply it",
+            Unknown::Interrupted => "what was waited for came to nothing at this node",
         })
     }
 }

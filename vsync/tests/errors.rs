@@ -36,6 +36,7 @@ fn every_error_prints_what_it_says() {
     let errors: Vec<Box<dyn Error>> = vec![
         NotApplied::TooLarge { size: 9, limit: 8 }.into(),
         Unknown::NoAnswer.into(),
+        Unknown::Interrupted.into(),
         timeout().into(),
         CallError::<String>::NotApplied(NotApplied::Excluded).into(),
         CallError::<String>::Panicked("why".to_owned()).into(),

@@ -3,7 +3,7 @@
 mod pace;
 
 use std::future::IntoFuture;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pace::{Quick, Slow, members};
@@ -302,70 +302,5 @@ async fn a_comparison_at_a_view_holds_up_nobody() {
     assert_eq!(novels[1].write("brief".to_owned()).await.unwrap(), 5);
     assert_eq!(novels[0].group().view().unwrap().size(), 2);
     assert_eq!(novels[0].group().differences(), 0);
-    assert_eq!(quick[0].group().view().unwrap().size(), 3, "nobody was excluded");
-}
-
-/// How many notes have been taken, by all replicas together.
-static NOTES: AtomicUsize = AtomicUsize::new(0);
-/// Whether the notes may be looked through to their end.
-static ENOUGH: AtomicBool = AtomicBool::new(false);
-
-#[replicated]
-#[derive(Debug, Default)]
-struct Notes {
-    number: u64,
-}
-
-#[replicated]
-impl Notes {
-    /// Quick enough for the driver, each by itself.
-    #[update(order = "total")]
-    fn note(&mut self) {
-        self.number += (0..4000).map(std::hint::black_box).filter(|it| *it == 4000).count() as u64;
-        NOTES.fetch_add(1, Ordering::SeqCst);
-        self.number += 1;
-    }
-
-    #[query]
-    fn look_through(&self) -> u64 {
-        while !ENOUGH.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.number
-    }
-}
-
-/// What has waited for a replica is made up for in parts: a third of a second, which the driver
-/// does between other things.
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn who_catches_up_holds_up_nobody() {
-    const MANY: usize = 3000;
-    let cluster = Cluster::new(3).await;
-    let (mut notes, mut quick) = (Vec::new(), Vec::new());
-    for node in cluster.nodes() {
-        notes.push(node.group("notes").join_or_create(Notes::default()).await.unwrap());
-        quick.push(node.group("quick").join_or_create(Quick::default()).await.unwrap());
-    }
-    let reader = notes[0].clone();
-    let reading =
-        tokio::task::spawn_blocking(move || reader.look_through().optimistic().map(|v| *v.peek()));
-    // Each is a range of its own, and the reader's replica can apply none of them.
-    for _ in 0..MANY {
-        notes[1].note().await.unwrap();
-    }
-    notes[2].group().flush().await.unwrap();
-    while NOTES.load(Ordering::SeqCst) < 2 * MANY {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    ENOUGH.store(true, Ordering::SeqCst);
-    assert!(reading.await.unwrap().is_ok());
-    let mut meanwhile = 0;
-    while NOTES.load(Ordering::SeqCst) < 3 * MANY {
-        quick[0].bump().await.unwrap();
-        meanwhile += u64::from((2 * MANY + 1..3 * MANY).contains(&NOTES.load(Ordering::SeqCst)));
-    }
-    assert!(meanwhile > 10, "the driver made up for most of it at once: {meanwhile}");
-    notes[0].note().await.unwrap();
-    assert_eq!(notes[0].group().view().unwrap().size(), 3, "nobody was excluded");
     assert_eq!(quick[0].group().view().unwrap().size(), 3, "nobody was excluded");
 }

@@ -22,7 +22,7 @@ use vsync_core::wire::Micros;
 use super::callers::Waiter;
 use super::clock::wall;
 use super::inner::{Inner, Sending};
-use super::outbox::{Left, Tell};
+use super::outbox::Tell;
 use super::pending::{Entry, Finish, Given, Name, News, Pending};
 use super::replica::Shared;
 use super::requests::{coordination, text};
@@ -294,7 +294,7 @@ fn leave(seat: &Seat, finish: Finish, stable: bool) {
     // Whoever asked waits, perhaps at another member: it must not be left to gather.
     let tell = Some(Tell::Answer(Waiter::Stable(oneshot::channel().0)));
     // Where it never goes, the membership is over: another member has the request then.
-    if let Left::Taken { wake: true } = seat.outbox.leave_inner(method, &update, tell) {
+    if seat.outbox.leave_inner(method, &update, tell).wakes() {
         seat.wake();
     }
 }

@@ -38,13 +38,6 @@ impl Pace {
             same => same,
         };
     }
-
-    /// Quick ones were applied one after the other, for so long in all.
-    pub(crate) fn went_on(&mut self, time: Duration) {
-        if time > SLOW {
-            *self = Pace::Slow;
-        }
-    }
 }
 
 /// A range on its way, with the replica that applies it.
@@ -221,15 +214,6 @@ mod tests {
         assert_eq!(pace, Pace::Slow, "it does not go to and fro");
         pace.took(Duration::from_micros(100));
         assert_eq!(pace, Pace::Quick);
-    }
-
-    #[test]
-    fn many_quick_ones_are_slow_together() {
-        let mut pace = Pace::default();
-        pace.went_on(Duration::from_micros(900));
-        assert_eq!(pace, Pace::Quick);
-        pace.went_on(Duration::from_micros(1100));
-        assert_eq!(pace, Pace::Slow);
     }
 
     #[test]

@@ -46,6 +46,8 @@ const BURST: usize = 64;
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
 /// more is acknowledged in the groups that have more to hold, so their senders wait.
 const HELD: usize = 64 * 1024 * 1024;
+/// For how long replicas that are back catch up in one turn, one range after the other.
+const SLICE: Duration = Duration::from_millis(1);
 /// The role that a node's transport announces; a client announces another.
 pub(crate) const NODE: u8 = 0;
 
@@ -91,6 +93,8 @@ pub(crate) struct Driver {
     alarms: BTreeSet<(Micros, GroupId)>,
     /// Bytes of updates that wait for replicas at work elsewhere.
     held: usize,
+    /// For how long replicas that are back have caught up in this turn.
+    caught_up: Duration,
     /// The last name of such work: they grow.
     work: u64,
     /// Work that is not back yet, and whose it is.
@@ -133,6 +137,7 @@ impl Driver {
             pile: Arc::default(),
             alarms: BTreeSet::new(),
             held: 0,
+            caught_up: Duration::ZERO,
             work: 0,
             working: HashMap::new(),
             threads: Threads::new(),
@@ -159,6 +164,7 @@ impl Driver {
                 command = self.commands.recv() => Woken::Command(command),
                 () = until(wake_at) => Woken::Deadline,
             };
+            self.caught_up = Duration::ZERO;
             let more = match woken {
                 Woken::Event(Some(event)) => {
                     self.event(event);

@@ -1,5 +1,8 @@
 //! [`Outbox`]: where callers leave updates for the driver, encoded, against credit.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,12 +103,23 @@ pub(crate) struct Outbox {
 /// What came of leaving an update.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// It is in; `wake` if the driver must be woken because the batch was empty.
+    /// It is in.
     Taken { wake: bool },
     /// No credit: it goes when its turn comes, unless this place in line is given up.
-    InLine(u64),
+    InLine { place: u64, wake: bool },
     /// It will never be sent.
     Never(NotApplied),
+}
+
+impl Left {
+    /// Whether the driver must be woken: the batch was empty, or the driver may sleep while it
+    /// gathers, and somebody waits now.
+    pub(crate) fn wakes(&self) -> bool {
+        match self {
+            Left::Taken { wake } | Left::InLine { wake, .. } => *wake,
+            Left::Never(_) => false,
+        }
+    }
 }
 
 impl Outbox {
@@ -132,18 +146,13 @@ impl Outbox {
             if let Err(why) = append::<S>(&mut body, update, method, limit) {
                 return Left::Never(why);
             }
-            let place = state.next;
-            state.next += 1;
-            state.line.push_back(Letter { place, method, body, tell: who(true) });
-            state.press();
-            return Left::InLine(place);
+            return state.stand_in_line(method, body, who(true));
         }
         let size = match append::<S>(&mut state.parcel.body, update, method, limit) {
             Ok(size) => size,
             Err(why) => return Left::Never(why),
         };
-        let wake = state.parcel.count == 0;
-        let turn = state.count(method, size, who(false));
+        let (turn, wake) = state.count(method, size, who(false));
         drop(state);
         turn_has_come(turn);
         Left::Taken { wake }
@@ -163,15 +172,10 @@ impl Outbox {
         let length = (update.len() as u32).to_le_bytes();
         let body = [&length[..], update].concat();
         if state.credit <= 0 {
-            let place = state.next;
-            state.next += 1;
-            state.line.push_back(Letter { place, method, body, tell });
-            state.press();
-            return Left::InLine(place);
+            return state.stand_in_line(method, body, tell);
         }
-        let wake = state.parcel.count == 0;
         state.parcel.body.extend_from_slice(&body);
-        let turn = state.count(method, body.len(), tell);
+        let (turn, wake) = state.count(method, body.len(), tell);
         drop(state);
         turn_has_come(turn);
         Left::Taken { wake }
@@ -226,21 +230,23 @@ impl Outbox {
         self.lock().line.len()
     }
 
-    /// More may be left here; what is in line goes first. `true` if the driver must be woken
-    /// because the batch was empty and no longer is.
+    /// More may be left here; what is in line goes first. `true` if the driver must be woken, as by
+    /// those who leave it.
     pub(crate) fn grant(&self, bytes: u64) -> bool {
         let mut turns = Vec::new();
         let mut state = self.lock();
         state.credit = state.credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
-        let was_empty = state.parcel.count == 0;
+        let mut wake = false;
         while state.credit > 0
             && let Some(letter) = state.line.pop_front()
         {
             state.parcel.body.extend_from_slice(&letter.body);
-            turns.extend(state.count(letter.method, letter.body.len(), letter.tell));
+            let (turn, wakes) = state.count(letter.method, letter.body.len(), letter.tell);
+            turns.extend(turn);
+            wake |= wakes;
         }
+        // Who is still in line stood there before, and has woken it.
         state.press();
-        let wake = was_empty && state.parcel.count > 0;
         drop(state);
         turns.into_iter().for_each(|turn| turn_has_come(Some(turn)));
         wake
@@ -301,22 +307,38 @@ impl State {
         parcel
     }
 
-    /// Keeps the count of those who stand in line behind a batch.
-    fn press(&mut self) {
+    /// Keeps the count of those who stand in line behind a batch. Whether that is so, and was not.
+    fn press(&mut self) -> bool {
         let pressed = self.parcel.count > 0 && !self.line.is_empty();
-        if mem::replace(&mut self.pressed, pressed) != pressed {
+        let changed = mem::replace(&mut self.pressed, pressed) != pressed;
+        if changed {
             self.pile.press(pressed);
         }
+        changed && pressed
+    }
+
+    /// There is no credit for this update.
+    fn stand_in_line(
+        &mut self,
+        method: &'static Method,
+        body: Vec<u8>,
+        tell: Option<Tell>,
+    ) -> Left {
+        let place = self.next;
+        self.next += 1;
+        self.line.push_back(Letter { place, method, body, tell });
+        let wake = self.press() && self.pile.is_slept_on();
+        Left::InLine { place, wake }
     }
 
     /// The update at the end of the batch, `size` bytes with its length, is part of it. Returns who
-    /// waited only for that.
+    /// waited only for that, and whether the driver must be woken.
     fn count(
         &mut self,
         method: &Method,
         size: usize,
         tell: Option<Tell>,
-    ) -> Option<oneshot::Sender<Result<(), GroupError>>> {
+    ) -> (Option<oneshot::Sender<Result<(), GroupError>>>, bool) {
         let parcel = &mut self.parcel;
         parcel.add_run(method);
         let index = parcel.count;
@@ -336,7 +358,9 @@ impl State {
             None => None,
         };
         self.pile.left(size, before, parcel.wait);
-        turn
+        // After it is counted: either the driver has not slept yet and sees it, or it is woken.
+        let rose = parcel.wait > before && self.pile.is_slept_on();
+        (turn, index == 0 || rose)
     }
 }
 
@@ -399,183 +423,5 @@ impl Parcel {
             Some(run) if run.class == method.class && run.level == method.level => run.count += 1,
             _ => self.runs.push(Run { class: method.class, level: method.level, count: 1 }),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::directory::{Directory, DirectoryUpdate};
-    use crate::runtime::callers::Told;
-
-    fn update(name: &str) -> DirectoryUpdate {
-        DirectoryUpdate::Lookup { name: name.to_owned() }
-    }
-
-    /// As a caller that waits for nothing.
-    fn leave(outbox: &Outbox, name: &str) -> Left {
-        outbox.leave::<Directory>(&update(name), 100, |_| None)
-    }
-
-    /// As `.send()`.
-    fn send(outbox: &Outbox, name: &str) -> (Left, oneshot::Receiver<Result<(), GroupError>>) {
-        let (turn, listen) = oneshot::channel();
-        let tell = |in_line: bool| in_line.then_some(Tell::Turn(turn));
-        (outbox.leave::<Directory>(&update(name), 100, tell), listen)
-    }
-
-    /// As `.await`.
-    fn call(outbox: &Outbox, name: &str) -> (Left, oneshot::Receiver<Told>) {
-        let (tell, listen) = oneshot::channel();
-        let tell = |_| Some(Tell::Answer(Waiter::Stable(tell)));
-        (outbox.leave::<Directory>(&update(name), 100, tell), listen)
-    }
-
-    /// The names in a parcel's updates: the last byte of each.
-    fn names(parcel: &Parcel) -> String {
-        let mut body = parcel.body.as_slice();
-        let mut names = String::new();
-        while let Some((length, rest)) = body.split_first_chunk::<4>() {
-            let (update, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
-            names.push(char::from(*update.last().expect("not empty")));
-            body = rest;
-        }
-        assert_eq!(names.len() as u64, parcel.count);
-        assert_eq!(parcel.runs.iter().map(|run| u64::from(run.count)).sum::<u64>(), parcel.count);
-        names
-    }
-
-    #[test]
-    fn only_the_first_of_a_batch_wakes_the_driver() {
-        let outbox = Outbox::default();
-        assert!(!outbox.grant(1000), "nothing is in line");
-        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
-        assert_eq!(leave(&outbox, "b"), Left::Taken { wake: false });
-        let parcel = outbox.take();
-        assert_eq!((parcel.runs.len(), parcel.runs[0].count), (1, 2));
-        assert_eq!(names(&parcel), "ab");
-        assert_eq!(outbox.credit(), 1000 - parcel.body.len() as i64);
-        assert_eq!(leave(&outbox, "c"), Left::Taken { wake: true });
-    }
-
-    #[test]
-    fn an_update_over_the_limit_leaves_no_trace() {
-        let outbox = Outbox::default();
-        outbox.grant(1000);
-        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
-        let before = outbox.credit();
-        let long = "x".repeat(200);
-        let left = leave(&outbox, &long);
-        assert!(matches!(left, Left::Never(NotApplied::TooLarge { size: 200.., limit: 100 })));
-        assert_eq!(outbox.credit(), before);
-        assert_eq!(names(&outbox.take()), "a");
-        outbox.reset(&NotApplied::Excluded);
-        let left = leave(&outbox, &long);
-        assert!(matches!(left, Left::Never(NotApplied::TooLarge { .. })), "not in line, either");
-    }
-
-    #[test]
-    fn a_call_in_line_that_nobody_polls_blocks_nobody() {
-        let outbox = Outbox::default();
-        let (held, mut unpolled) = call(&outbox, "a");
-        let (_, mut behind) = send(&outbox, "b");
-        assert_eq!(held, Left::InLine(0));
-        assert!(behind.try_recv().is_err(), "its turn has not come");
-        assert!(outbox.grant(1000), "the driver is woken for what was in line");
-        assert_eq!(behind.try_recv(), Ok(Ok(())));
-        assert_eq!(leave(&outbox, "c"), Left::Taken { wake: false });
-        let parcel = outbox.take();
-        assert_eq!(names(&parcel), "abc");
-        assert!(parcel.urgent());
-        assert_eq!(parcel.waiters.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
-        assert!(unpolled.try_recv().is_err(), "its answer is still to come");
-    }
-
-    /// An optimistic call, too, waits for the sequencer where its update needs a position.
-    #[test]
-    fn a_position_that_is_waited_for_is_urgent() {
-        let outbox = Outbox::default();
-        outbox.grant(1000);
-        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
-        assert!(!outbox.take().urgent(), "nobody waits");
-        let (tell, _listen) = oneshot::channel();
-        let who = |_| Some(Tell::Answer(Waiter::Applied(tell)));
-        outbox.leave::<Directory>(&update("b"), 100, who);
-        let parcel = outbox.take();
-        assert_eq!(parcel.runs[0].class, Class::Total);
-        assert!(parcel.urgent());
-    }
-
-    #[test]
-    fn what_was_left_by_a_caller_that_is_gone_is_sent() {
-        let outbox = Outbox::default();
-        drop(send(&outbox, "a"));
-        drop(call(&outbox, "b"));
-        assert_eq!(outbox.take().count, 0);
-        assert!(outbox.grant(1000));
-        assert_eq!(names(&outbox.take()), "ab");
-    }
-
-    #[test]
-    fn the_line_moves_in_order_as_far_as_credit_goes() {
-        let outbox = Outbox::default();
-        outbox.grant(1);
-        assert_eq!(leave(&outbox, "a"), Left::Taken { wake: true });
-        let mut turns: Vec<_> = ["b", "c", "d"].map(|name| send(&outbox, name).1).into();
-        let debt = outbox.credit().unsigned_abs();
-        assert!(!outbox.grant(debt), "no credit yet");
-        assert_eq!(names(&outbox.take()), "a");
-        assert!(outbox.grant(1));
-        assert!(!outbox.grant(outbox.credit().unsigned_abs() + 1), "woken already");
-        assert_eq!(names(&outbox.take()), "bc");
-        let came: Vec<_> = turns.iter_mut().map(|turn| turn.try_recv().is_ok()).collect();
-        assert_eq!(came, [true, true, false]);
-        assert!(matches!(leave(&outbox, "e"), Left::InLine(_)), "not past those in line");
-        outbox.grant(1000);
-        assert_eq!(names(&outbox.take()), "de");
-    }
-
-    #[test]
-    fn a_place_in_line_can_be_given_up() {
-        let outbox = Outbox::default();
-        let places = ["a", "b", "c"].map(|name| match send(&outbox, name).0 {
-            Left::InLine(place) => place,
-            left => panic!("there is no credit: {left:?}"),
-        });
-        assert!(outbox.withdraw(places[1]));
-        assert!(!outbox.withdraw(places[1]), "gone already");
-        outbox.grant(1000);
-        assert!(!outbox.withdraw(places[0]), "under way");
-        assert_eq!(names(&outbox.take()), "ac");
-    }
-
-    #[test]
-    fn whatever_waits_at_the_end_of_a_membership_was_never_sent() {
-        let outbox = Outbox::default();
-        outbox.grant(1);
-        let (_, mut taken) = call(&outbox, "a");
-        let (_, mut in_line) = call(&outbox, "b");
-        let (_, mut turn) = send(&outbox, "c");
-        outbox.reset(&NotApplied::Excluded);
-        let excluded = GroupError::NotApplied(NotApplied::Excluded);
-        for listen in [&mut taken, &mut in_line] {
-            assert_eq!(listen.try_recv().expect("told").err(), Some(excluded.clone()));
-        }
-        assert_eq!(turn.try_recv(), Ok(Err(excluded)));
-        assert!(!outbox.grant(1000), "nothing is left of them");
-        assert_eq!(leave(&outbox, "d"), Left::Taken { wake: true });
-    }
-
-    #[test]
-    fn after_the_close_the_batch_is_still_taken_and_nothing_else() {
-        let outbox = Outbox::default();
-        outbox.grant(1);
-        leave(&outbox, "a");
-        let (_, mut turn) = send(&outbox, "b");
-        outbox.close();
-        assert_eq!(turn.try_recv(), Ok(Err(GroupError::NotApplied(NotApplied::Closed))));
-        assert_eq!(leave(&outbox, "c"), Left::Never(NotApplied::Closed));
-        assert!(!outbox.grant(1000));
-        assert_eq!(names(&outbox.take()), "a");
     }
 }

@@ -1,6 +1,6 @@
 //! [`Pile`]: what all outboxes of a node hold together.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::outbox::Wait;
 
@@ -14,6 +14,8 @@ pub(crate) struct Pile {
     here: AtomicUsize,
     others: AtomicUsize,
     pressed: AtomicUsize,
+    /// Whether the driver may sleep while there is something here.
+    slept_on: AtomicBool,
 }
 
 impl Pile {
@@ -22,7 +24,7 @@ impl Pile {
     pub(super) fn left(&self, bytes: usize, before: Wait, wait: Wait) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before != wait {
-            self.waiting(wait).map(|count| count.fetch_add(1, Ordering::Relaxed));
+            self.waiting(wait).map(|count| count.fetch_add(1, Ordering::SeqCst));
             self.waiting(before).map(|count| count.fetch_sub(1, Ordering::Relaxed));
         }
     }
@@ -36,14 +38,25 @@ impl Pile {
     /// Somebody stands in line behind what was left in an outbox, or no longer does.
     pub(super) fn press(&self, on: bool) {
         match on {
-            true => self.pressed.fetch_add(1, Ordering::Relaxed),
+            true => self.pressed.fetch_add(1, Ordering::SeqCst),
             false => self.pressed.fetch_sub(1, Ordering::Relaxed),
         };
     }
 
     /// Whether that is so of some outbox.
     pub(super) fn is_pressed(&self) -> bool {
-        self.pressed.load(Ordering::Relaxed) > 0
+        self.pressed.load(Ordering::SeqCst) > 0
+    }
+
+    /// The driver may sleep from now on while something is here, or no longer. It says so before it
+    /// looks at who waits, and those look here after they are counted: one sees the other.
+    pub(super) fn sleep_on(&self, may: bool) {
+        self.slept_on.store(may, Ordering::SeqCst);
+    }
+
+    /// Whether the driver may sleep while something is here.
+    pub(super) fn is_slept_on(&self) -> bool {
+        self.slept_on.load(Ordering::SeqCst)
     }
 
     /// In how many outboxes that is waited for.
@@ -62,7 +75,7 @@ impl Pile {
 
     /// Whether that is the farthest that somebody waits for, in some outbox.
     pub(super) fn has(&self, wait: Wait) -> bool {
-        self.waiting(wait).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
+        self.waiting(wait).is_some_and(|count| count.load(Ordering::SeqCst) > 0)
     }
 }
 
@@ -98,11 +111,11 @@ mod tests {
             let (pile, outbox) = (Arc::<Pile>::default(), Outbox::default());
             outbox.count_in(&pile);
             let leave = || outbox.leave_inner(Inner::method(Level::Optimistic), &[1; 8], None);
-            assert!(matches!(leave(), Left::InLine(_)));
+            assert!(matches!(leave(), Left::InLine { .. }));
             assert!(!pile.is_pressed(), "there is no batch before it");
             outbox.grant(1);
             assert!(!pile.is_pressed(), "it is the batch");
-            let Left::InLine(place) = leave() else { panic!("credit is used up") };
+            let Left::InLine { place, .. } = leave() else { panic!("credit is used up") };
             assert!(pile.is_pressed());
             (pile, outbox, place)
         };

@@ -176,20 +176,19 @@ impl Seat {
         let Sending { method, update } = sending;
         let (tell, listen) = oneshot::channel();
         let tell = Some(Tell::Answer(Waiter::Stable(tell)));
-        let place = match self.outbox.leave_inner(method, &update, tell) {
+        let left = self.outbox.leave_inner(method, &update, tell);
+        if left.wakes() {
+            self.wake();
+        }
+        let place = match left {
             Left::Never(why) => return Err(why),
-            Left::InLine(place) => Some(place),
-            Left::Taken { wake } => {
-                if wake {
-                    self.wake();
-                }
-                None
-            }
+            Left::InLine { place, .. } => Some(place),
+            Left::Taken { .. } => None,
         };
         Ok(Ordered { seat: self, listen, place })
     }
 
-    /// Tells the driver that the outbox is no longer empty.
+    /// Tells the driver that the outbox is no longer empty, or that somebody waits there.
     pub(crate) fn wake(&self) {
         let group = self.status().group;
         if let Some(group) = group {

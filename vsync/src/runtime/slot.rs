@@ -5,7 +5,7 @@ mod report;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use vsync_core::engine::{Delivery, GroupConfig, Install, Level, Output, Run};
@@ -47,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) leaving: Vec<oneshot::Sender<()>>,
     replica: Box<dyn Replica>,
     pace: Pace,
+    /// The next range is applied elsewhere, however quick it is: the driver has others to serve.
+    pub(crate) gives_way: bool,
     /// How long beginning a view takes.
     view_pace: Pace,
     /// Its membership was given up here, and what the engine still has to say of it is void.
@@ -129,6 +131,7 @@ impl Slot {
             leaving: Vec::new(),
             replica,
             pace: Pace::default(),
+            gives_way: false,
             view_pace: Pace::default(),
             given_up: false,
             starts_over: false,
@@ -249,12 +252,7 @@ impl Slot {
         let end = range.seq + u64::from(range.count);
         let wanted = || self.callers.all_wanted(range.view, range.seq, end).next().is_some();
         let wakes = self.replica.is_asleep() && self.rank() == Some(range.rank) && wanted();
-        self.pace == Pace::Slow || compares || wakes || self.replica.is_read()
-    }
-
-    /// Ranges that were held for the replica have been applied for so long, one after the other.
-    pub(crate) fn catching_up(&mut self, time: Duration) {
-        self.pace.went_on(time);
+        self.gives_way || self.pace == Pace::Slow || compares || wakes || self.replica.is_read()
     }
 
     /// Whether the replica was found not to be like the others.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vsync_core::engine::Input;
-use vsync_core::wire::GroupId;
+use vsync_core::wire::{GroupId, Micros};
 
 use super::Driver;
 use crate::runtime::clock::wall;
@@ -43,15 +43,36 @@ impl Driver {
         let now = wall();
         while let Some(&(due, group)) = self.alarms.first().filter(|(due, _)| *due <= now) {
             self.alarms.remove(&(due, group));
-            let Some(slot) = self.slots.get_mut(&group) else { continue };
-            slot.alarm = None;
-            slot.send_due(now);
-            let renew = slot.wants_view();
-            self.left.add(group);
-            self.set_alarm(group);
-            if renew {
+            if self.leave_due(group, now) {
                 self.step(Input::Renew { group });
             }
         }
+    }
+
+    /// The same for a replica that is back from work: it may be away again with what was held for
+    /// it before the driver looks at the clock, and again the next time, for as long as it has a
+    /// backlog.
+    pub(super) fn ring_for(&mut self, group: GroupId) {
+        self.set_alarm(group);
+        let due = self.slots.get(&group).and_then(|slot| slot.alarm);
+        let now = wall();
+        if let Some(due) = due.filter(|due| *due <= now) {
+            self.alarms.remove(&(due, group));
+            if self.leave_due(group, now) {
+                // What was held comes first.
+                self.later.push_back(Input::Renew { group });
+            }
+        }
+    }
+
+    /// Leaves what is due in a group whose alarm has gone off; whether it wants a new view.
+    fn leave_due(&mut self, group: GroupId, now: Micros) -> bool {
+        let Some(slot) = self.slots.get_mut(&group) else { return false };
+        slot.alarm = None;
+        slot.send_due(now);
+        let renew = slot.wants_view();
+        self.left.add(group);
+        self.set_alarm(group);
+        renew
     }
 }

@@ -1,16 +1,18 @@
 //! One node and one group of it, for tests that tell its driver by hand what happens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use vsync_core::engine::{EngineConfig, GroupConfig};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_net::{MemoryNet, Transport};
 
 use crate::directory::Directory;
 use crate::runtime::dropped::Dropped;
-use crate::runtime::replica::Shared;
+use crate::runtime::replica::{Replica, Shared};
 use crate::runtime::rpc::Rpc;
 use crate::runtime::seat::Seat;
 use crate::runtime::typed::Typed;
@@ -29,6 +31,14 @@ pub(super) struct Alone {
 impl Alone {
     /// The first member of a group, or one that asks others to be let in.
     pub(super) fn new(contacts: Option<Vec<NodeId>>) -> Alone {
+        Alone::with(contacts, |shared| Box::new(Typed::new(Arc::clone(shared), 0)))
+    }
+
+    /// The same, with this replica.
+    pub(super) fn with(
+        contacts: Option<Vec<NodeId>>,
+        replica: impl FnOnce(&Arc<Shared<Directory>>) -> Box<dyn Replica>,
+    ) -> Alone {
         let transport: Arc<dyn Transport> = Arc::new(MemoryNet::new().endpoint("here"));
         let node = NodeId(transport.local().id.0);
         let (commands, coming) = mpsc::unbounded_channel();
@@ -48,7 +58,7 @@ impl Alone {
         driver.open(Opening {
             group: GROUP,
             seat,
-            replica: Box::new(Typed::new(Arc::clone(&shared), 0)),
+            replica: replica(&shared),
             config: GroupConfig {
                 generation: 1,
                 schema: 0,
@@ -61,5 +71,22 @@ impl Alone {
             progress: tell,
         });
         Alone { driver, shared, progress, _commands: commands }
+    }
+    /// What the driver is told next.
+    pub(super) async fn next(&mut self) -> Command {
+        let next = timeout(Duration::from_secs(30), self.driver.commands.recv()).await;
+        next.expect("told in time").expect("told")
+    }
+
+    /// Until work is done.
+    pub(super) async fn worked(&mut self) {
+        loop {
+            let command = self.next().await;
+            let worked = matches!(command, Command::Worked { .. });
+            self.driver.command(command);
+            if worked {
+                return;
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! What comes out of the engine, group by group.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +12,7 @@ use vsync_core::wire::{GroupId, NodeId};
 use vsync_history::event::Event as Line;
 use vsync_net::PeerId;
 
-use super::{Driver, HELD};
+use super::{Driver, HELD, SLICE};
 use crate::group::GroupEvent;
 use crate::runtime::replica::{Broken, Encoding, Installed, panic_text};
 use crate::runtime::slot::{Held, Record, Slot};
@@ -246,7 +249,7 @@ impl Driver {
             Outcome::Panicked(why) => Err(Broken(format!("it panicked at work: {why}"))),
         };
         match done {
-            Ok(()) if held.is_some() => self.set_alarm(group),
+            Ok(()) if held.is_some() => self.ring_for(group),
             // The replica may be away with something else.
             Ok(()) => {}
             Err(Broken(why)) => self.broken(group, &why),
@@ -263,16 +266,20 @@ impl Driver {
         }
     }
 
-    /// Does what was held for a replica, until that goes away again: after a while with the next
-    /// range, however quick that is. What a joiner was sent during its transfer takes tens of
-    /// milliseconds, and meanwhile the others may wait for its word.
+    /// Does what was held for a replica, until that goes away again: with the next range, however
+    /// quick that is, where the driver has caught up for long enough in this turn, for this group
+    /// or others. What a joiner was sent during its transfer takes tens of milliseconds, and
+    /// meanwhile the others may wait for its word.
     fn catch_up(&mut self, group: GroupId, now: u64, mut waiting: Held) {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), self.caught_up);
         while let Some(output) = waiting.pop() {
+            if let Some(slot) = self.slots.get_mut(&group) {
+                slot.gives_way = self.caught_up > SLICE;
+            }
             self.output(now, output);
+            self.caught_up = before + begun.elapsed();
             let Some(slot) = self.slots.get_mut(&group) else { continue };
             if slot.held.is_none() {
-                slot.catching_up(begun.elapsed());
                 continue;
             }
             if slot.incoming.is_some() {
@@ -288,7 +295,10 @@ impl Driver {
                 self.held += waiting.bytes;
                 held.put_before(waiting);
             }
-            return;
+            break;
+        }
+        if let Some(slot) = self.slots.get_mut(&group) {
+            slot.gives_way = false;
         }
     }
 

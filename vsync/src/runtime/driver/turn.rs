@@ -63,8 +63,9 @@ impl Driver {
         self.relax();
     }
 
-    /// Where batches are far apart acknowledgements wait for the next one.
+    /// Where batches are far apart acknowledgements wait for the next one, and so may the driver.
     fn relax(&mut self) {
+        self.pile.sleep_on(self.left.is_dear());
         let patience = self.left.patience();
         if patience.abs_diff(self.relaxed) > self.relaxed / 4 {
             self.relaxed = patience;

@@ -1,9 +1,6 @@
 //! A joiner's end of transfers, in orders that are rare: it is told by hand what the engine says.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use tokio::time::timeout;
 use vsync_core::engine::Output;
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 
@@ -49,23 +46,6 @@ impl Joiner {
 
     fn excluded(&mut self, view: u64) {
         self.told(Output::Excluded { group: GROUP, view, decided: None });
-    }
-
-    async fn next(&mut self) -> Command {
-        let next = timeout(Duration::from_secs(30), self.driver.commands.recv()).await;
-        next.expect("told in time").expect("told")
-    }
-
-    /// Until work is done.
-    async fn worked(&mut self) {
-        loop {
-            let command = self.next().await;
-            let worked = matches!(command, Command::Worked { .. });
-            self.driver.command(command);
-            if worked {
-                return;
-            }
-        }
     }
 
     fn ended(&mut self) -> bool {

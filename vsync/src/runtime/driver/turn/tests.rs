@@ -1,5 +1,6 @@
 //! One node whose batches are dear: what waits for them, and what does not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -36,20 +37,38 @@ impl Alone {
         alone
     }
 
-    /// Leaves an update, as a total one or not; its number of bytes.
-    fn leave(&mut self, total: bool, tell: Option<Tell>) -> usize {
+    /// Leaves an update, as a total one or not, as callers do.
+    fn leave(&mut self, total: bool, tell: Option<Tell>) {
         let Some(Sending { method, update }) = Inner::Barrier.sending(false) else {
             panic!("it encodes")
         };
         let method = if total { method } else { &FIFO };
-        self.shared.seat.outbox.leave_inner(method, &update, tell);
-        self.driver.command(Command::Submit(GROUP));
-        update.len() + 4
+        if self.shared.seat.outbox.leave_inner(method, &update, tell).wakes() {
+            self.shared.seat.wake();
+        }
     }
 
-    /// One turn in which nothing else has come.
+    /// One turn, in which nothing else has come.
     fn turn(&mut self) {
+        self.hear();
         self.driver.let_out(false, false);
+    }
+
+    /// Turns as the driver takes them, until it sleeps: none where nobody wakes it.
+    fn turns(&mut self) {
+        while self.hear() || self.driver.left.goes_on(false) {
+            self.driver.let_out(false, false);
+        }
+    }
+
+    /// Does what the driver was told to do; whether there was anything.
+    fn hear(&mut self) -> bool {
+        let mut any = false;
+        while let Ok(command) = self.driver.commands.try_recv() {
+            self.driver.command(command);
+            any = true;
+        }
+        any
     }
 
     /// How many own updates are delivered, or stable, in view 1.
@@ -73,11 +92,11 @@ fn optimistic() -> Option<Tell> {
 async fn what_nobody_waits_for_gathers_where_batches_are_dear() {
     let mut alone = Alone::after(MANY);
     alone.leave(true, None);
-    alone.turn();
+    alone.turns();
     assert_eq!(alone.delivered(), 0);
     let (tell, mut told) = stable();
     alone.leave(true, tell);
-    alone.turn();
+    alone.turns();
     assert_eq!(alone.delivered(), 2, "somebody waits");
     assert!(matches!(told.try_recv(), Ok(Ok(_))));
 }
@@ -113,11 +132,25 @@ async fn whoever_waits_behind_a_position_waits_for_others() {
     // Both in one parcel, of which only the first is waited for.
     alone.leave(false, optimistic());
     alone.leave(true, None);
-    alone.turn();
+    alone.turns();
     assert_eq!(alone.delivered(), 1, "the position gathers");
     alone.leave(false, optimistic());
-    alone.turn();
+    alone.turns();
     assert_eq!(alone.delivered(), 3);
+}
+
+/// As a linearizable query does.
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_a_place_in_the_order_wakes_the_driver() {
+    let mut alone = Alone::after(MANY);
+    alone.leave(true, None);
+    alone.turns();
+    assert_eq!(alone.delivered(), 0);
+    let seat = Arc::clone(&alone.shared.seat);
+    let ordered = seat.order(Inner::Barrier.sending(false).expect("it encodes"));
+    alone.turns();
+    assert_eq!(alone.delivered(), 2);
+    assert!(ordered.expect("a member").told().await.is_ok());
 }
 
 /// As much as the window takes is a batch of its own.
@@ -125,10 +158,12 @@ async fn whoever_waits_behind_a_position_waits_for_others() {
 async fn whoever_has_no_credit_waits_for_no_other_group() {
     let mut alone = Alone::after(MANY);
     alone.driver.left.add(GroupId(8));
+    alone.leave(true, None);
+    alone.turns();
     while alone.shared.seat.outbox.in_line() == 0 {
         alone.leave(true, None);
     }
-    alone.turn();
+    alone.turns();
     assert_eq!(alone.shared.seat.outbox.in_line(), 0);
     assert!(alone.driver.left.is_gathering(), "the others do");
 }
@@ -139,7 +174,7 @@ async fn whoever_waits_here_alone_does_not_wait_for_a_full_window() {
     let mut alone = Alone::after(MANY);
     for call in 0..3_000 {
         alone.leave(false, optimistic());
-        alone.turn();
+        alone.turns();
         assert_eq!(alone.delivered(), call + 1);
     }
 }
