@@ -159,7 +159,7 @@ impl NodeBuilder {
 
     /// How long a peer may be silent before it is suspected, if nobody else hears it either; 500 ms
     /// by default. Heartbeats are sent five times in that time, and others are asked about whoever
-    /// misses two of them.
+    /// misses two of them. A peer that is heard more rarely than four times in that time gets more.
     pub fn failure_timeout(mut self, silence: Duration) -> Self {
         self.silence = Some(silence);
         self
