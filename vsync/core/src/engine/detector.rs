@@ -21,6 +21,8 @@ const PROBES: usize = 3;
 #[derive(Clone, Debug)]
 struct Peer {
     connected: bool,
+    /// It matters: it is a member where this node is one, or asks to be.
+    watched: bool,
     /// Its process is known to have ended: final.
     ended: bool,
     heard: Micros,
@@ -105,6 +107,7 @@ impl Detector {
     fn peer(&mut self, node: NodeId, now: Micros) -> &mut Peer {
         self.peers.entry(node).or_insert(Peer {
             connected: false,
+            watched: false,
             ended: false,
             heard: now,
             gap: 0,
@@ -136,8 +139,10 @@ impl Detector {
 
     /// A frame came. Returns whether that ends a suspicion.
     pub(crate) fn heard(&mut self, node: NodeId, now: Micros) -> bool {
+        // One long silence says little of the next: what it adds is bounded.
+        let most = self.silence * 3 / 2;
         let peer = self.peer(node, now);
-        let gap = now.saturating_sub(peer.heard);
+        let gap = now.saturating_sub(peer.heard).min(most);
         peer.gap = (peer.gap * 7 + gap) / 8;
         peer.heard = now;
         peer.spared = None;
@@ -240,6 +245,10 @@ impl Detector {
         let base = self.silence;
         for &node in watched {
             let peer = self.peer(node, now);
+            if !core::mem::replace(&mut peer.watched, true) {
+                // It had no reason to give a sign of life: of its silence counts what is no doubt.
+                (peer.heard, peer.gap) = (peer.heard.max(now.saturating_sub(doubt(base))), 0);
+            }
             let settled = peer.ended || peer.suspected;
             if settled || now.saturating_sub(peer.heard) <= doubt(peer.timeout(base)) {
                 continue;
@@ -254,6 +263,7 @@ impl Detector {
             // others, to come in again (seed 2070066, fifty members).
             changed |= core::mem::take(&mut peer.suspected) && !peer.ended;
             (peer.spared, peer.link_down) = (None, None);
+            peer.watched = false;
         }
         self.peers.retain(|node, peer| peer.connected || peer.ended || watches(node));
         self.look_again();

@@ -201,3 +201,51 @@ fn the_end_of_a_suspicion_is_remembered_for_those_who_come_next() {
     assert!(detector.suspects(NodeId(2)) && detector.forgave_within(BEAT, now));
     assert!(!detector.forgave_within(BEAT, now + BEAT));
 }
+
+/// Time passes, in which node 3 sends its heartbeats and these nodes matter.
+fn pass(detector: &mut Detector, beats: core::ops::RangeInclusive<u64>, watched: &[NodeId]) {
+    for beat in beats {
+        detector.turn(beat * BEAT);
+        detector.heard(NodeId(3), beat * BEAT);
+        detector.tick(watched, beat * BEAT);
+    }
+}
+
+#[test]
+fn the_silence_of_who_did_not_matter_counts_for_two_heartbeats() {
+    const HOUR: u64 = 36_000;
+    let silent = || {
+        let mut detector = detector();
+        pass(&mut detector, 1..=10, &ALL[1..]);
+        pass(&mut detector, HOUR..=HOUR, &ALL[1..]);
+        detector
+    };
+    // Its first heartbeat may still be under way.
+    let mut detector = silent();
+    pass(&mut detector, HOUR + 1..=HOUR + 3, &ALL);
+    assert_eq!(detector.due(), Some((HOUR - 1) * BEAT + SILENCE + 1));
+    // It has come, before this node looked at it or after.
+    for first in [1, 2] {
+        let mut detector = silent();
+        pass(&mut detector, HOUR + 1..=HOUR + first - 1, &ALL);
+        let heard = (HOUR + first) * BEAT - 1;
+        detector.turn(heard);
+        detector.heard(NodeId(2), heard);
+        pass(&mut detector, HOUR + first..=HOUR + first + 4, &ALL);
+        assert_eq!(detector.due(), Some(heard + SILENCE + 1), "{first}");
+    }
+}
+
+#[test]
+fn one_long_silence_hardly_makes_the_next_longer() {
+    let mut detector = detector();
+    for beat in 1..=36_000 {
+        pass(&mut detector, beat..=beat, &ALL);
+        // The link is down.
+        detector.vouched(NodeId(2), beat * BEAT);
+    }
+    detector.heard(NodeId(2), 36_000 * BEAT);
+    pass(&mut detector, 36_001..=36_005, &ALL);
+    let due = detector.due().expect("others are asked");
+    assert!(due < 36_000 * BEAT + 2 * SILENCE, "{due}");
+}
