@@ -216,15 +216,12 @@ impl Detector {
     /// suspicion.
     pub(crate) fn vouched(&mut self, node: NodeId, now: Micros) -> bool {
         let base = self.silence;
-        let Some(peer) = self.peers.get_mut(&node) else {
-            // Whoever was asked about is known.
+        let asked = |peer: &&mut Peer| peer.spared.is_some() && !peer.ended;
+        let Some(peer) = self.peers.get_mut(&node).filter(asked) else {
+            // It was heard meanwhile, or matters no more: this word is about what is over.
             return false;
         };
-        let silent = now.saturating_sub(peer.heard);
-        if silent < doubt(base) || peer.ended {
-            return false;
-        }
-        if silent > peer.timeout(base) {
+        if now.saturating_sub(peer.heard) > peer.timeout(base) {
             // Before, it may as well have vanished, and the witness not have missed it yet.
             let (first, _) = peer.link_down.unwrap_or((now, now));
             peer.link_down = Some((first, now));

@@ -102,7 +102,8 @@ fn whose_heartbeats_come_rarely_may_be_silent_for_longer() {
 
 #[test]
 fn who_is_vouched_for_is_suspected_half_a_timeout_later() {
-    // A witness that heard it when this node did says so until half a timeout after that.
+    // A witness that heard it when this node did says so until half a timeout after that: one that
+    // is asked later than then does not.
     assert_eq!(silent(1_000_000, &[240_000]).1, Some(1 + SILENCE + 1));
     assert_eq!(silent(1_000_000, &[320_000]).1, Some(320_000 + SILENCE / 2 + 1));
     let often: Vec<Micros> = (1..30).map(|beat| beat * BEAT + 2_000).collect();
@@ -248,4 +249,33 @@ fn one_long_silence_hardly_makes_the_next_longer() {
     pass(&mut detector, 36_001..=36_005, &ALL);
     let due = detector.due().expect("others are asked");
     assert!(due < 36_000 * BEAT + 2 * SILENCE, "{due}");
+}
+
+#[test]
+fn a_word_about_whom_nobody_is_asked_about_counts_for_nothing() {
+    let mut detector = detector();
+    let counts_for_nothing = |detector: &mut Detector, now| {
+        detector.look_again();
+        let (suspects, due) = (detector.suspects(NodeId(2)), detector.due());
+        assert!(!detector.vouched(NodeId(2), now));
+        detector.look_again();
+        assert_eq!((detector.suspects(NodeId(2)), detector.due()), (suspects, due));
+        assert!(!detector.link_lost(NodeId(2)));
+    };
+    // Not yet, and, with a late answer, not any more.
+    pass(&mut detector, 1..=2, &ALL);
+    counts_for_nothing(&mut detector, 2 * BEAT + BEAT / 2);
+    pass(&mut detector, 3..=5, &ALL);
+    detector.heard(NodeId(2), 5 * BEAT);
+    pass(&mut detector, 6..=6, &ALL);
+    counts_for_nothing(&mut detector, 6 * BEAT);
+    // It does not matter any more, and this node sends no heartbeats.
+    pass(&mut detector, 7..=9, &ALL);
+    pass(&mut detector, 10..=10, &[]);
+    counts_for_nothing(&mut detector, 20 * BEAT);
+    counts_for_nothing(&mut detector, 200 * BEAT);
+    // Its process has ended.
+    pass(&mut detector, 201..=203, &ALL);
+    assert!(detector.ended(NodeId(2), 203 * BEAT));
+    counts_for_nothing(&mut detector, 204 * BEAT);
 }
