@@ -41,12 +41,13 @@ impl Peer {
     /// come five times in a silence, and some come late: that is as it should be.
     fn timeout(&self, silence: Micros) -> Micros {
         let rare = self.gap.saturating_sub(silence / 4);
-        (silence + rare * 6).min(silence * 8)
+        silence.saturating_add(rare.saturating_mul(6)).min(silence.saturating_mul(8))
     }
 
     /// When it will be suspected, if nobody says until then that it hears it.
     fn verdict(&self, silence: Micros) -> Option<Micros> {
-        Some((self.heard + self.timeout(silence)).max(self.spared?) + 1)
+        let over = self.heard.saturating_add(self.timeout(silence));
+        Some(over.max(self.spared?).saturating_add(1))
     }
 
     fn is_fresh(&self, within: Micros, now: Micros) -> bool {
@@ -57,13 +58,13 @@ impl Peer {
 /// The silence after which others are asked: so early that whoever saw a node's last sign of life,
 /// too, no longer vouches for it half a timeout before the end.
 fn doubt(timeout: Micros) -> Micros {
-    timeout * 2 / 5
+    timeout / 5 * 2
 }
 
 /// How long the first answer is waited for. They are asked with a heartbeat, up to a fifth of the
 /// silence after the doubt: then it is over with the silence.
 fn patience(silence: Micros) -> Micros {
-    silence * 2 / 5
+    silence / 5 * 2
 }
 
 /// How long the word of one that hears a node is good.
@@ -98,7 +99,7 @@ impl Detector {
             heartbeat: config.heartbeat,
             forgiven: None,
             look: None,
-            pause: (config.silence / 2).max(config.heartbeat * 2),
+            pause: (config.silence / 2).max(config.heartbeat.saturating_mul(2)),
             last_turn: 0,
             bugs: config.bugs,
         }
@@ -129,7 +130,7 @@ impl Detector {
                 // The gap is forgiven, but for one heartbeat, and not what was before it: a node
                 // that stalls again and again would otherwise never find anybody silent.
                 peer.heard = (peer.heard + gap).min(now);
-                peer.spared = peer.spared.map(|until| until + gap);
+                peer.spared = peer.spared.map(|until| until.saturating_add(gap));
                 let later = |at: Micros| (at + gap).min(now);
                 peer.link_down = peer.link_down.map(|(first, last)| (later(first), later(last)));
             }
@@ -140,10 +141,10 @@ impl Detector {
     /// A frame came. Returns whether that ends a suspicion.
     pub(crate) fn heard(&mut self, node: NodeId, now: Micros) -> bool {
         // One long silence says little of the next: what it adds is bounded.
-        let most = self.silence * 3 / 2;
+        let most = self.silence.saturating_add(self.silence / 2);
         let peer = self.peer(node, now);
         let gap = now.saturating_sub(peer.heard).min(most);
-        peer.gap = (peer.gap * 7 + gap) / 8;
+        peer.gap = peer.gap.saturating_mul(7).saturating_add(gap) / 8;
         peer.heard = now;
         peer.spared = None;
         peer.link_down = None;
@@ -157,7 +158,7 @@ impl Detector {
     /// Whether a suspicion ended less than `time` ago: what cut this node off from one may have cut
     /// it off from others, who will be heard next.
     pub(crate) fn forgave_within(&self, time: Micros, now: Micros) -> bool {
-        self.forgiven.is_some_and(|at| now < at + time)
+        self.forgiven.is_some_and(|at| now < at.saturating_add(time))
     }
 
     /// A connection came up: its process runs. Returns whether that ends a suspicion.
@@ -203,7 +204,8 @@ impl Detector {
     /// so for as long. What came after the last of them said so proves nothing.
     pub(crate) fn link_lost(&self, node: NodeId) -> bool {
         self.peers.get(&node).filter(|peer| !peer.ended).is_some_and(|peer| {
-            peer.link_down.is_some_and(|(first, last)| last > first + self.link_timeout)
+            peer.link_down
+                .is_some_and(|(first, last)| last > first.saturating_add(self.link_timeout))
         })
     }
 
@@ -226,7 +228,7 @@ impl Detector {
             let (first, _) = peer.link_down.unwrap_or((now, now));
             peer.link_down = Some((first, now));
         }
-        peer.spared = Some(now + word(base));
+        peer.spared = Some(now.saturating_add(word(base)));
         core::mem::take(&mut peer.suspected)
     }
 
@@ -250,7 +252,7 @@ impl Detector {
             if settled || now.saturating_sub(peer.heard) <= doubt(peer.timeout(base)) {
                 continue;
             }
-            peer.spared.get_or_insert(now + patience(base));
+            peer.spared.get_or_insert(now.saturating_add(patience(base)));
             probes.extend(self.witnesses(node, now).into_iter().map(|witness| (witness, node)));
         }
         let watches = |node: &NodeId| watched.binary_search(node).is_ok();

@@ -160,7 +160,7 @@ impl Engine {
             self.agenda.closed(id);
         }
         if self.beat_due.is_none() && group.is_watching() {
-            self.beat_due = Some(now + self.config.heartbeat);
+            self.beat_due = Some(now.saturating_add(self.config.heartbeat));
         }
     }
 
@@ -382,7 +382,7 @@ impl Engine {
         self.groups.values().for_each(|group| group.watch(&mut watched));
         let watched: Vec<NodeId> = watched.into_iter().collect();
         if !watched.is_empty() {
-            self.beat_due = Some(now + self.config.heartbeat);
+            self.beat_due = Some(now.saturating_add(self.config.heartbeat));
         }
         let mut to = watched.clone();
         if self.groups.values().any(Group::is_lost) {

@@ -279,3 +279,26 @@ fn a_word_about_whom_nobody_is_asked_about_counts_for_nothing() {
     assert!(detector.ended(NodeId(2), 203 * BEAT));
     counts_for_nothing(&mut detector, 204 * BEAT);
 }
+
+#[test]
+fn times_beyond_all_measure_are_no_end_of_time() {
+    let mut config = EngineConfig::new(NodeId(1));
+    for (silence, heartbeat) in [(Micros::MAX, Micros::MAX / 5), (Micros::MAX / 3, Micros::MAX)] {
+        (config.silence, config.heartbeat) = (silence, heartbeat);
+        (config.link_timeout, config.change_retry) = (Micros::MAX, Micros::MAX);
+        let mut detector = Detector::new(&config);
+        detector.turn(1);
+        ALL.into_iter().for_each(|node| _ = detector.connected(node, 1));
+        for now in [2, 1 << 40, Micros::MAX / 2, Micros::MAX / 4 * 3] {
+            detector.turn(now);
+            detector.heard(NodeId(3), now);
+            detector.tick(&ALL, now);
+            detector.vouched(NodeId(2), now);
+            detector.overdue(now);
+            assert!(!detector.link_lost(NodeId(2)) && !detector.forgave_within(Micros::MAX, now));
+        }
+        detector.heard(NodeId(2), Micros::MAX);
+        detector.tick(&ALL, Micros::MAX);
+        assert!(!detector.suspects(NodeId(2)), "{silence}");
+    }
+}
