@@ -40,6 +40,7 @@ fn silent(until: Micros, vouches: &[Micros]) -> (Option<Micros>, Option<Micros>)
             detector.overdue(now);
         }
         assert!(!detector.suspects(NodeId(3)));
+        assert!(detector.due().is_none_or(|due| due > now), "what is due is done");
         suspected = suspected.or(detector.suspects(NodeId(2)).then_some(now));
     }
     (asked, suspected)
@@ -135,12 +136,14 @@ fn only_who_is_heard_by_others_beyond_its_time_has_lost_its_link() {
 #[test]
 fn the_word_of_the_last_witness_counts_as_long_as_any() {
     let mut detector = detector();
+    detector.link_timeout = BEAT / 2;
     for beat in 1..=7 {
         detector.turn(beat * BEAT);
         detector.heard(NodeId(3), beat * BEAT);
         detector.tick(&ALL, beat * BEAT);
         detector.vouched(NodeId(2), beat * BEAT);
     }
+    assert!(detector.link_lost(NodeId(2)));
     assert!(detector.ended(NodeId(3), 7 * BEAT));
     for beat in 8..=9 {
         detector.turn(beat * BEAT);
@@ -301,4 +304,83 @@ fn times_beyond_all_measure_are_no_end_of_time() {
         detector.tick(&ALL, Micros::MAX);
         assert!(!detector.suspects(NodeId(2)), "{silence}");
     }
+}
+
+#[test]
+fn only_who_is_connected_and_was_heard_lately_is_a_witness() {
+    // Of two who fell silent together neither is asked about the other.
+    let mut both = detector();
+    for beat in 1..=4 {
+        both.turn(beat * BEAT);
+        assert_eq!(both.tick(&ALL, beat * BEAT), (Vec::new(), false), "{beat}");
+    }
+    // Whose connection is gone cannot be asked, and is not vouched for.
+    let mut detector = detector();
+    pass(&mut detector, 1..=4, &ALL);
+    assert!(detector.lately(NodeId(3), 4 * BEAT));
+    detector.disconnected(NodeId(3), 4 * BEAT);
+    assert!(!detector.lately(NodeId(3), 4 * BEAT));
+    assert_eq!(detector.tick(&ALL, 4 * BEAT), (Vec::new(), false));
+}
+
+#[test]
+fn a_pause_makes_a_word_count_for_longer() {
+    let mut detector = detector();
+    pass(&mut detector, 1..=5, &ALL);
+    detector.vouched(NodeId(2), 5 * BEAT);
+    pass(&mut detector, 6..=7, &ALL);
+    assert!(detector.turn(17 * BEAT));
+    // All of the pause but one heartbeat.
+    let over = 5 * BEAT + SILENCE / 2 + 9 * BEAT + 1;
+    assert!(!detector.overdue(over - 1) && !detector.suspects(NodeId(2)));
+    assert_eq!(detector.due(), Some(over));
+    assert!(detector.overdue(over) && detector.suspects(NodeId(2)));
+}
+
+#[test]
+fn a_late_answer_ends_a_suspicion() {
+    let mut detector = detector();
+    pass(&mut detector, 1..=6, &ALL);
+    assert!(detector.suspects(NodeId(2)));
+    assert!(detector.vouched(NodeId(2), 6 * BEAT), "it is news");
+    assert!(!detector.suspects(NodeId(2)));
+    assert!(!detector.vouched(NodeId(2), 6 * BEAT + 1), "it is none");
+}
+
+#[test]
+fn a_sign_of_life_proves_the_link() {
+    let mut detector = detector();
+    detector.link_timeout = BEAT / 2;
+    for beat in 1..=7 {
+        pass(&mut detector, beat..=beat, &ALL);
+        detector.vouched(NodeId(2), beat * BEAT);
+    }
+    assert!(detector.link_lost(NodeId(2)));
+    detector.heard(NodeId(2), 7 * BEAT);
+    assert!(!detector.link_lost(NodeId(2)));
+    // The next time begins anew.
+    for beat in 8..=20 {
+        pass(&mut detector, beat..=beat, &ALL);
+        detector.vouched(NodeId(2), beat * BEAT);
+        let silent = (beat - 7) * BEAT;
+        assert_eq!(detector.link_lost(NodeId(2)), silent > SILENCE + BEAT, "{beat}");
+    }
+}
+
+#[test]
+fn nobody_is_asked_about_who_is_as_silent_as_ever() {
+    let mut detector = detector();
+    let mut asked = Vec::new();
+    for beat in 1..=170 {
+        detector.turn(beat * BEAT);
+        detector.heard(NodeId(3), beat * BEAT);
+        if beat <= 150 && beat % 3 == 0 {
+            detector.heard(NodeId(2), beat * BEAT);
+        }
+        let (probes, _) = detector.tick(&ALL, beat * BEAT);
+        asked.extend((!probes.is_empty()).then_some(beat));
+    }
+    // Two fifths of some one and a half seconds; a few times before that was known.
+    asked.retain(|&beat| beat > 60);
+    assert_eq!(asked.first(), Some(&157), "{asked:?}");
 }
