@@ -440,6 +440,13 @@ impl Engine {
         self.agenda.first().into_iter().chain(self.beat_due).chain(self.detector.due()).min()
     }
 
+    /// When whoever is silent may be suspected, unless something comes from it first: an
+    /// application that has not taken in all that has come had better do so before the
+    /// [`Input::Tick`].
+    pub fn verdict_due(&self) -> Option<Micros> {
+        self.detector.due()
+    }
+
     /// What `group` looks like, if this node has to do with it.
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
         self.groups.get(&group).map(Group::status)
