@@ -30,6 +30,8 @@ pub mod bugs;
 pub mod engine;
 mod group;
 mod membership;
+mod moment;
 mod multicast;
 mod ordering;
+mod seldom;
 pub mod wire;

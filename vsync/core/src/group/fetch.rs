@@ -85,7 +85,7 @@ impl Membership {
         let source = if view == self.view().number {
             Some(&self.multicast)
         } else {
-            let closed = self.closed.as_ref().map(|closed| &closed.multicast);
+            let closed = self.rare.closed.as_ref().map(|closed| &closed.multicast);
             closed.filter(|multicast| multicast.view.number == view)
         };
         let Some(source) = source else {

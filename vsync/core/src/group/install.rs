@@ -8,14 +8,15 @@ use bytes::Bytes;
 
 use super::member::{Ending, Leaving, Membership, Terms};
 use super::pending::Pending;
-use super::times::{ONCE, Times};
+use super::times::ONCE;
 use super::transfer::Loading;
 use super::viewchange::want;
 use super::{Incoming, Turn};
 use crate::bugs::Bug;
 use crate::engine::{DropReason, GroupConfig, Install, Output, Traffic};
-use crate::membership::Change;
+use crate::moment::Moment;
 use crate::multicast::Multicast;
+use crate::seldom::Seldom;
 use crate::wire::messages::{Message, Proposal};
 use crate::wire::{GroupId, MemberId, Micros, NodeId, Rank, SharedView, View, ViewNumber, codec};
 
@@ -56,27 +57,16 @@ impl Membership {
             terms,
             me,
             multicast,
-            change: Change::default(),
+            change: Seldom::default(),
             decision: None,
-            install: None,
-            closed: None,
             loading: Loading::Done,
-            outgoing: None,
             pending: Pending::default(),
-            joins: BTreeMap::new(),
-            ended: BTreeSet::new(),
-            abreast: Times::default(),
-            superseded: None,
+            rare: Seldom::default(),
             leaving: Leaving::No,
-            evict: BTreeSet::new(),
             wished: false,
-            early: None,
             progress: turn.now,
-            retries: 0,
-            chores_due: None,
-            answered: Times::default(),
-            blocked: None,
-            full_since: None,
+            chores_due: Moment::NONE,
+            full_since: Moment::NONE,
             ending: None,
         }
     }
@@ -118,7 +108,7 @@ impl Membership {
         let me = listed.map_or(MemberId { node, entry: decided.view.number }, |member| member.id);
         let install = announcement(id, me, None, (&bytes, &decided));
         let mut member = Self::build(turn, id, config, me, &install, decided.time);
-        member.install = Some(Box::new(install));
+        member.rare.make().install = Some(Box::new(install));
         member.loading = Loading::new();
         member.decision = Some(bytes);
         let others = member.others();
@@ -170,9 +160,10 @@ impl Membership {
         }
         if self.change.installing.is_none() {
             self.multicast.close_batch();
-            self.change.lead = None;
             turn.marks.late_installs += u64::from(!self.holds(&want(&decided)));
-            self.change.installing = Some(Box::new((bytes, decided)));
+            let change = self.change.make();
+            change.lead = None;
+            change.installing = Some(Box::new((bytes, decided)));
             self.progress = turn.now;
         }
         let source = from.or_else(|| self.source(turn));
@@ -182,7 +173,8 @@ impl Membership {
 
     /// Delivers the rest of the old view, and installs the new one.
     pub(crate) fn install_decision(&mut self, turn: &mut Turn<'_>) {
-        let Some(installing) = self.change.installing.take() else {
+        let Some(installing) = self.change.made().and_then(|change| change.installing.take())
+        else {
             return;
         };
         let (bytes, decided) = *installing;
@@ -207,7 +199,7 @@ impl Membership {
         turn.marks.views += 1;
         if self.loading.is_done() {
             turn.out.push(Output::Install(install));
-        } else if let Some(announced) = self.install.replace(Box::new(install)) {
+        } else if let Some(announced) = self.rare.make().install.replace(Box::new(install)) {
             // A joiner needs it for its replay, too.
             let multicast = previous.clone();
             let held = HeldView { multicast, install: *announced, decided: decided.clone() };
@@ -218,12 +210,13 @@ impl Membership {
         let forgets = !self.loading.is_done() && turn.bugs().has(Bug::JoinerFreesClosed);
         let since = turn.now;
         let closed = || Box::new(Closed { multicast: previous, installed, since });
-        self.closed = (!forgets).then(closed);
+        self.rare.make().closed = (!forgets).then(closed);
         self.on_installed(self.me.node, self.view().number);
         self.decision = Some(bytes);
         self.reset_for_view(turn, own, &old);
         self.settle(turn);
-        for incoming in self.early.take().into_iter().flat_map(|mut early| early.take()) {
+        let early = self.rare.made().and_then(|rare| rare.early.take());
+        for incoming in early.into_iter().flat_map(|mut early| early.take()) {
             if !self.is_over() {
                 self.message(turn, incoming);
             }
@@ -241,30 +234,22 @@ impl Membership {
 
     /// What starts anew with a view.
     fn reset_for_view(&mut self, turn: &mut Turn<'_>, own: u64, old: &View) {
-        self.change = Change::default();
+        self.change = Seldom::default();
         self.pending.next_view(own);
         if turn.bugs().has(Bug::LoseQueue) {
             while self.pending.pop().is_some() {}
         }
         self.wished = false;
-        self.evict.clear();
-        self.ended.clear();
-        self.superseded = None;
-        self.abreast.clear();
-        self.answered.clear();
-        self.retries = 0;
         self.progress = turn.now;
         self.multicast.progress = turn.now;
-        self.full_since = None;
-        let members = self.multicast.view.members.iter();
-        let nonces: BTreeMap<NodeId, u64> = members.map(|m| (m.id.node, m.nonce)).collect();
-        self.joins.retain(|node, join| {
-            let news = nonces.get(node).is_none_or(|&nonce| join.nonce > nonce);
-            news && !turn.detector.suspects(*node)
-        });
-        if self.joins.is_empty() {
-            // An emptied map keeps a node: half a kilobyte, in every group.
-            self.joins = BTreeMap::new();
+        self.full_since = Moment::NONE;
+        if let Some(rare) = self.rare.made() {
+            let members = self.multicast.view.members.iter();
+            let nonces: BTreeMap<NodeId, u64> = members.map(|m| (m.id.node, m.nonce)).collect();
+            rare.next_view(|node, join| {
+                let news = nonces.get(&node).is_none_or(|&nonce| join.nonce > nonce);
+                news && !turn.detector.suspects(node)
+            });
         }
         let to: BTreeSet<NodeId> =
             old.members.iter().chain(&self.view().members).map(|m| m.id.node).collect();
@@ -284,11 +269,12 @@ impl Membership {
             return;
         }
         let members = &self.multicast.view.members;
-        if let Some(closed) = &mut self.closed {
+        let Some(rare) = self.rare.made() else { return };
+        if let Some(closed) = &mut rare.closed {
             closed.installed.insert(peer);
             // Nobody needs the old view's lanes any more.
             if members.iter().all(|member| closed.installed.contains(&member.id.node)) {
-                self.closed = None;
+                rare.closed = None;
             }
         }
     }
@@ -299,7 +285,8 @@ impl Membership {
         let peer = incoming.peer;
         turn.marks.early += 1;
         let limit = self.terms.window * (self.view().members.len() + 1);
-        if let Err(reason) = self.early.get_or_insert_default().push(incoming, limit) {
+        let early = self.rare.make().early.get_or_insert_default();
+        if let Err(reason) = early.push(incoming, limit) {
             turn.dropped(peer, reason);
         }
         if self.may_answer(turn.now, peer) {
@@ -321,7 +308,7 @@ impl Membership {
     /// Members of the group as somebody else knows them: a member that sees no quorum asks them
     /// what became of its view. Those it knows itself may all be gone.
     pub(crate) fn ask_contacts(&mut self, turn: &mut Turn<'_>, contacts: &[NodeId]) {
-        if self.blocked.is_none() {
+        if self.rare.blocked.is_none() {
             return;
         }
         for &contact in contacts {
@@ -332,11 +319,11 @@ impl Membership {
     }
 
     /// Bounds answers to one per peer and short time: one serves a burst.
-    fn may_answer(&mut self, now: Micros, peer: NodeId) -> bool {
-        if self.answered.get(peer).is_some_and(|at| now < at + ONCE) {
+    pub(crate) fn may_answer(&mut self, now: Micros, peer: NodeId) -> bool {
+        if self.rare.answered.get(peer).is_some_and(|at| now < at + ONCE) {
             return false;
         }
-        self.answered.insert(peer, now);
+        self.rare.make().answered.insert(peer, now);
         true
     }
 
@@ -345,7 +332,7 @@ impl Membership {
         turn.dropped(incoming.peer, DropReason::OldView);
         let id = MemberId { node: incoming.peer, entry: incoming.entry };
         let listed = self.view().rank_of(id).is_some();
-        let caught_up = match &self.closed {
+        let caught_up = match &self.rare.closed {
             Some(closed) => closed.installed.contains(&incoming.peer),
             None => self.loading.is_done(),
         };

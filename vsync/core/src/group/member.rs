@@ -1,23 +1,20 @@
 //! One membership: this node as a member of a group, from its first view to its last.
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::install::Closed;
 use super::pending::Pending;
-use super::times::{ONCE, Times};
-use super::transfer::{Loading, Outgoing};
-use super::{Early, Header, Incoming, Turn};
+use super::rare::Rare;
+use super::transfer::Loading;
+use super::{Header, Incoming, Turn};
 use crate::bugs::Bug;
-use crate::engine::{
-    Detector, DropReason, GroupConfig, GroupStatus, Install, Level, Output, Run, Traffic,
-};
+use crate::engine::{Detector, DropReason, GroupConfig, GroupStatus, Level, Output, Run, Traffic};
 use crate::membership::{Change, is_quorum};
+use crate::moment::Moment;
 use crate::multicast::Multicast;
-use crate::wire::messages::{Data, Hurry, JoinRequest, Message};
+use crate::seldom::Seldom;
+use crate::wire::messages::{Data, Hurry, Message};
 use crate::wire::{Cut, GroupId, MemberId, Micros, NodeId, Rank, View, ViewNumber};
 
 /// A graceful leave.
@@ -66,43 +63,21 @@ pub(crate) struct Membership {
     pub(crate) me: MemberId,
     /// The installed view's multicast; the view is in it.
     pub(crate) multicast: Multicast,
-    pub(crate) change: Change,
+    pub(crate) change: Seldom<Change>,
+    pub(crate) rare: Seldom<Rare>,
     /// The proposal that made the installed view; none in view 1.
     pub(crate) decision: Option<Bytes>,
-    /// How the installed view will be told to the application, as long as it is not.
-    pub(crate) install: Option<Box<Install>>,
-    /// The view before, as long as others may need it.
-    pub(crate) closed: Option<Box<Closed>>,
     pub(crate) loading: Loading,
-    /// While this member has checkpoints to hand out.
-    pub(crate) outgoing: Option<Box<Outgoing>>,
     pub(crate) pending: Pending,
-    pub(crate) joins: BTreeMap<NodeId, JoinRequest>,
-    /// Nodes of the view that say they are not in it.
-    pub(crate) ended: BTreeSet<NodeId>,
-    /// Members that have shown, since it was installed, that they are in the installed view, too.
-    /// When they last did.
-    pub(crate) abreast: Times,
-    /// A former member knows a successor of the installed view.
-    /// Since when that is known.
-    pub(crate) superseded: Option<Micros>,
     pub(crate) leaving: Leaving,
-    /// Ranks that somebody can't go on with (L1).
-    pub(crate) evict: BTreeSet<Rank>,
     /// Somebody's promise will tell a wish.
     pub(crate) wished: bool,
-    pub(crate) early: Option<Box<Early>>,
-    /// When the change under way last made progress, and how often it was retried since.
+    /// When the change under way last made progress.
     pub(crate) progress: Micros,
-    pub(crate) retries: u64,
     /// When unfinished work is looked at again.
-    pub(crate) chores_due: Option<Micros>,
-    /// Old members answered lately: one answer serves a burst.
-    pub(crate) answered: Times,
-    /// Since when no quorum is in sight.
-    pub(crate) blocked: Option<Micros>,
+    pub(crate) chores_due: Moment,
     /// Since when the window is full.
-    pub(crate) full_since: Option<Micros>,
+    pub(crate) full_since: Moment,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -120,7 +95,7 @@ impl Membership {
     }
 
     pub(crate) fn is_frozen(&self) -> bool {
-        self.change.is_frozen()
+        self.change.get().is_some_and(Change::is_frozen)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -166,7 +141,7 @@ impl Membership {
     /// Whether a rank's node has no such membership any more, by its own word.
     pub(crate) fn gave_up(&self, rank: Rank) -> bool {
         let node = self.node(rank);
-        self.ended.contains(&node) || self.joins.contains_key(&node)
+        self.rare.ended.contains(&node) || self.rare.joins.contains_key(&node)
     }
 
     /// Sends to one or more nodes.
@@ -232,10 +207,10 @@ impl Membership {
         }
         // Who cannot keep up itself blames nobody.
         if self.pending.is_empty() && !full || self.multicast.holds {
-            self.full_since = None;
+            self.full_since = Moment::NONE;
         } else if self.full_since.is_none() {
             turn.marks.full += 1;
-            self.full_since = Some(turn.now);
+            self.full_since = Moment::at(turn.now);
         }
     }
 
@@ -458,11 +433,9 @@ impl Membership {
 
     /// Something of `peer`'s lane was lost: tell it what is here.
     fn ask_resend(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
-        if self.answered.get(peer).is_some_and(|at| turn.now < at + ONCE) {
-            return;
+        if self.may_answer(turn.now, peer) {
+            self.sync(turn, peer, false);
         }
-        self.answered.insert(peer, turn.now);
-        self.sync(turn, peer, false);
     }
 
     /// Tells `peer` what was received, so that it sends the rest again.
@@ -508,7 +481,7 @@ impl Membership {
             return;
         }
         self.sync(turn, peer, false);
-        if let Some(outgoing) = &mut self.outgoing {
+        if let Some(outgoing) = self.outgoing() {
             outgoing.rewind(peer);
         }
         self.send_chunks(turn);
@@ -519,13 +492,13 @@ impl Membership {
     pub(crate) fn watch_quorum(&mut self, turn: &mut Turn<'_>) {
         let blocked = !is_quorum(self.view(), turn.bugs(), |rank| !self.is_gone(turn, rank));
         let group = self.id;
-        match (blocked, self.blocked) {
+        match (blocked, self.rare.blocked) {
             (true, None) => {
-                self.blocked = Some(turn.now);
+                self.rare.make().blocked = Some(turn.now);
                 turn.out.push(Output::Blocked { group });
             }
             (false, Some(_)) => {
-                self.blocked = None;
+                self.rare.make().blocked = None;
                 turn.marks.resumed += 1;
                 turn.out.push(Output::Resumed { group });
             }
@@ -535,12 +508,12 @@ impl Membership {
 
     /// Whether no quorum is in sight.
     pub(crate) fn is_lost(&self) -> bool {
-        self.blocked.is_some()
+        self.rare.blocked.is_some()
     }
 
     pub(crate) fn watched(&self) -> impl Iterator<Item = NodeId> {
         let members = self.view().members.iter().map(|member| member.id.node);
-        members.filter(|&node| node != self.me.node).chain(self.joins.keys().copied())
+        members.filter(|&node| node != self.me.node).chain(self.rare.joins.keys().copied())
     }
 
     /// Whether somebody waits for what goes out with the next close: another member, or whoever has
@@ -556,18 +529,20 @@ impl Membership {
 
     pub(crate) fn deadline(&self) -> Option<Micros> {
         let ack = self.multicast.ack_due().filter(|_| !self.is_frozen());
-        ack.into_iter().chain(self.chores_due).min()
+        ack.into_iter().chain(self.chores_due.get()).min()
     }
 
     /// Nothing is under way: gives back the room of what is empty.
     pub(crate) fn rest(&mut self) {
         self.multicast.rest();
         self.pending.rest();
+        self.change.rest();
+        self.rare.rest();
     }
 
     pub(crate) fn status(&self) -> GroupStatus {
         // What a joiner holds it shares with the view before.
-        let closed = self.closed.as_ref().filter(|_| self.loading.is_done());
+        let closed = self.rare.closed.as_ref().filter(|_| self.loading.is_done());
         let closed = closed.map_or(0, |closed| closed.multicast.retained());
         GroupStatus {
             view: Some(self.view().clone()),

@@ -6,6 +6,7 @@ mod fetch;
 mod install;
 mod member;
 mod pending;
+mod rare;
 mod reasons;
 mod times;
 mod transfer;

@@ -10,6 +10,7 @@ use super::viewchange::want;
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{DropReason, Refusal, Traffic};
 use crate::membership::is_quorum;
+use crate::moment::Moment;
 use crate::wire::bounds::MAX_MEMBERS;
 use crate::wire::messages::{JoinRequest, Message, Nudge};
 use crate::wire::{Ballot, Micros, NodeId, Rank, ViewNumber};
@@ -34,22 +35,22 @@ impl Membership {
     /// pause until somebody has the state (seed 8618).
     fn may_leave(&self, bugs: Bugs) -> bool {
         let alone = self.is_active() && self.view().active == 1;
-        let awaited = self.view().members.len() > 1 || !self.joins.is_empty();
+        let awaited = self.view().members.len() > 1 || !self.rare.joins.is_empty();
         self.leaving == Leaving::Asking && !(alone && awaited && !bugs.has(Bug::LeaveInVain))
     }
 
     fn reasons(&self, bugs: Bugs) -> Nudge {
         Nudge {
-            joins: self.joins.values().cloned().collect(),
+            joins: self.rare.joins.values().cloned().collect(),
             wish: self.wishes(bugs) || self.wished,
             stalled: None,
-            evict: self.evict.iter().map(|&rank| rank as u32).collect(),
+            evict: self.rare.evict.iter().map(|&rank| rank as u32).collect(),
         }
     }
 
     /// How long a change may stand still before somebody else is woken.
     fn patience(&self, turn: &Turn<'_>) -> Micros {
-        let back_off = 1 + self.retries.min(BACKOFF);
+        let back_off = 1 + self.rare.retries.min(BACKOFF);
         turn.config.change_retry * (1 + self.rank() as u64) * back_off
     }
 
@@ -63,7 +64,7 @@ impl Membership {
             // A change is under way; it needs this member only if its leader is gone.
             let leader = self.change.promised.leader as usize;
             let orphaned = self.is_gone(turn, leader);
-            if self.change.leading().is_some() {
+            if self.leading().is_some() {
                 self.advance_change(turn, None);
             } else if orphaned && candidate == self.rank() && !turn.bugs().has(Bug::NoNudge) {
                 self.lead(turn);
@@ -95,13 +96,13 @@ impl Membership {
     /// Wakes whoever should lead, as a promised member that sees no progress (L2).
     fn wake(&mut self, turn: &mut Turn<'_>) {
         self.progress = turn.now;
-        self.retries += 1;
+        self.rare.make().retries += 1;
         if turn.bugs().has(Bug::NoNudge) {
             return;
         }
         if turn.bugs().has(Bug::ResumeAfterPromise) {
-            self.change.promised = Ballot::default();
-            self.change.lead = None;
+            let change = self.change.make();
+            (change.promised, change.lead) = (Ballot::default(), None);
             return self.settle(turn);
         }
         let candidate = self.candidate(turn);
@@ -121,11 +122,11 @@ impl Membership {
         self.wished |= nudge.wish;
         let me = self.rank();
         let evict = nudge.evict.into_iter().map(|rank| rank as usize);
-        self.evict.extend(evict.filter(|&r| r < members && r != me));
+        self.rare.make().evict.extend(evict.filter(|&r| r < members && r != me));
         if let Some(ballot) = nudge.stalled {
-            self.change.highest = self.change.highest.max(ballot.n);
+            self.change.make().saw(ballot);
             let ahead = |mine: Ballot| mine >= ballot;
-            let busy = self.change.leading().is_some_and(|lead| ahead(lead.ballot));
+            let busy = self.leading().is_some_and(|lead| ahead(lead.ballot));
             if !busy && self.candidate(turn) == me && self.is_active() {
                 return self.lead(turn);
             }
@@ -159,7 +160,7 @@ impl Membership {
 
     fn note_join(&mut self, turn: &mut Turn<'_>, join: JoinRequest) {
         let current = self.view().members.iter().find(|member| member.id.node == join.node);
-        let known = self.joins.get(&join.node).is_some_and(|known| known.nonce >= join.nonce);
+        let known = self.rare.joins.get(&join.node).is_some_and(|known| known.nonce >= join.nonce);
         let stale = current.is_some_and(|member| join.nonce <= member.nonce);
         // A suspected joiner is not let in, so its request must not be a reason for a change
         // either.
@@ -169,13 +170,13 @@ impl Membership {
             && !lapsed
             && join.node != self.me.node
             && join.schema == self.terms.schema
-            && self.joins.len() + self.view().members.len() < MAX_MEMBERS
+            && self.rare.joins.len() + self.view().members.len() < MAX_MEMBERS
         {
-            if current.is_some() && self.ended.insert(join.node) {
+            if current.is_some() && self.rare.make().ended.insert(join.node) {
                 // It has forgotten the membership that this view lists.
                 self.find_quorum(turn);
             }
-            self.joins.insert(join.node, join);
+            self.rare.make().joins.insert(join.node, join);
             self.arm_chores(turn);
         }
     }
@@ -194,11 +195,11 @@ impl Membership {
         if self.view().rank_of_node(peer).is_none() {
             return;
         }
-        let news = beyond > self.view().number && self.superseded.is_none();
+        let news = beyond > self.view().number && self.rare.superseded.is_none();
         if news {
-            self.superseded = Some(turn.now);
+            self.rare.make().superseded = Some(turn.now);
         }
-        if self.ended.insert(peer) || news {
+        if self.rare.make().ended.insert(peer) || news {
             self.watch_quorum(turn);
             self.find_quorum(turn);
             self.consider(turn);
@@ -211,20 +212,20 @@ impl Membership {
     /// elsewhere (seeds 230, 368, 5794). Suspicion never ends a membership, and neither does a mere
     /// crash: the state here may be the last.
     pub(crate) fn find_quorum(&mut self, turn: &mut Turn<'_>) {
-        let Some(since) = self.superseded else { return };
+        let Some(since) = self.rare.superseded else { return };
         if self.change.installing.is_some() {
             // It is in the successor itself, and may be all that is left of it (seed 132319).
             return;
         }
         let lost = |rank: Rank| {
             let node = self.node(rank);
-            self.ended.contains(&node) || turn.detector.has_ended(node)
+            self.rare.ended.contains(&node) || turn.detector.has_ended(node)
         };
         // What they said before proves nothing: they may have learned of the successor since (seed
         // 6030).
         let settled = since.saturating_add(turn.config.heartbeat.saturating_mul(5));
         let stuck = |rank: Rank| {
-            let said = self.abreast.get(self.node(rank));
+            let said = self.rare.abreast.get(self.node(rank));
             rank == self.rank() || said.is_some_and(|at| at > settled)
         };
         let nobody = (0..self.view().members.len()).all(|rank| lost(rank) || stuck(rank));
@@ -267,7 +268,9 @@ impl Membership {
 
     /// The others' suspicions or this member's own have changed.
     pub(crate) fn suspicion(&mut self, turn: &mut Turn<'_>) {
-        self.joins.retain(|&node, _| !turn.detector.suspects(node));
+        if let Some(rare) = self.rare.made() {
+            rare.joins.retain(|&node, _| !turn.detector.suspects(node));
+        }
         self.watch_quorum(turn);
         self.find_quorum(turn);
         self.consider(turn);
@@ -280,14 +283,16 @@ impl Membership {
             return;
         }
         let current = self.view().number;
-        // One that has left the view, and asks what became of it, names no entry.
-        if view == current && entry > 0 && self.superseded.is_some() {
-            // What was said before that is known proves nothing.
-            self.abreast.insert(peer, turn.now);
-        } else {
-            self.abreast.remove(peer);
+        if let Some(rare) = self.rare.made() {
+            // One that has left the view, and asks what became of it, names no entry.
+            if view == current && entry > 0 && rare.superseded.is_some() {
+                // What was said before that is known proves nothing.
+                rare.abreast.insert(peer, turn.now);
+            } else {
+                rare.abreast.remove(peer);
+            }
+            rare.answered.forget(turn.now.saturating_sub(ONCE));
         }
-        self.answered.forget(turn.now.saturating_sub(ONCE));
         if view < current {
             // Whoever has decided tells everybody: only who has not heard it by now must be told
             // again. In a large view nobody else gets through otherwise.
@@ -312,24 +317,24 @@ impl Membership {
     /// Whether there is unfinished work: an idle group has no timer.
     fn is_busy(&self, bugs: Bugs) -> bool {
         self.is_frozen()
-            || !self.joins.is_empty()
-            || !self.evict.is_empty()
+            || !self.rare.joins.is_empty()
+            || !self.rare.evict.is_empty()
             || self.wished
             || self.wishes(bugs)
             || self.leaving != Leaving::No
             || !self.loading.is_done()
             || self.is_donating()
-            || self.closed.is_some()
+            || self.rare.closed.is_some()
             || !self.pending.is_empty()
             || self.pending.is_flushing()
-            || self.blocked.is_some()
-            || !self.ended.is_empty()
+            || self.rare.blocked.is_some()
+            || !self.rare.ended.is_empty()
             || !self.multicast.is_settled()
     }
 
     pub(crate) fn arm_chores(&mut self, turn: &Turn<'_>) {
         if self.chores_due.is_none() && self.is_busy(turn.bugs()) {
-            self.chores_due = Some(turn.now + turn.config.change_retry);
+            self.chores_due = Moment::at(turn.now + turn.config.change_retry);
         }
     }
 
@@ -338,7 +343,7 @@ impl Membership {
             self.send_data(turn);
         }
         if self.chores_due.is_some_and(|due| due <= turn.now) {
-            self.chores_due = None;
+            self.chores_due = Moment::NONE;
             self.chores(turn);
             self.arm_chores(turn);
         }
@@ -347,7 +352,7 @@ impl Membership {
     /// Repeats what has found no answer.
     fn chores(&mut self, turn: &mut Turn<'_>) {
         self.late_checkpoint(turn);
-        if let Some(outgoing) = &mut self.outgoing {
+        if let Some(outgoing) = self.outgoing() {
             outgoing.rewind_idle();
         }
         self.send_chunks(turn);
@@ -373,7 +378,7 @@ impl Membership {
         let stuck = turn.now.saturating_sub(self.progress) > self.patience(turn);
         if let Some(want) = wanted {
             if stuck {
-                self.retries += 1;
+                self.rare.make().retries += 1;
             }
             if let Some(source) = self.source(turn) {
                 self.fetch(turn, source, &want);
@@ -394,25 +399,25 @@ impl Membership {
     /// A change without progress: the leader starts over if somebody must be evicted for it to go
     /// on; others wake whoever should lead.
     fn unstick(&mut self, turn: &mut Turn<'_>) {
-        let mut evict: BTreeSet<Rank> = self.evict.clone();
+        let mut evict: BTreeSet<Rank> = self.rare.evict.clone();
         // A leader is never its own victim, so its ballot never lists it.
         evict.remove(&self.rank());
         let lacks = self.change.holding.is_some();
-        match self.change.leading() {
+        match self.leading() {
             // Who accepted the adopted proposal may have died with what only it held: its promise
             // counts as absent then, in a new ballot (seed 16438).
             Some(_) if lacks => {
                 turn.marks.given_up += 1;
-                self.retries += 1;
+                self.rare.make().retries += 1;
                 self.lead(turn);
             }
             Some(lead) if evict.is_subset(&lead.evict) => {
-                self.retries += 1;
+                self.rare.make().retries += 1;
                 self.progress = turn.now;
                 self.advance_change(turn, None);
             }
             Some(_) => {
-                self.retries += 1;
+                self.rare.make().retries += 1;
                 self.lead(turn);
             }
             None => self.wake(turn),
@@ -423,13 +428,14 @@ impl Membership {
     /// lost.
     fn nag(&mut self, turn: &mut Turn<'_>) {
         if self.multicast.is_settled() || turn.bugs().has(Bug::NoLastAck) {
-            self.multicast.nag_due = None;
+            self.multicast.nag_due = Moment::NONE;
             return;
         }
-        match self.multicast.nag_due {
-            None => self.multicast.nag_due = Some(turn.now + 2 * turn.config.change_retry),
+        let again = |retries| Moment::at(turn.now + retries * turn.config.change_retry);
+        match self.multicast.nag_due.get() {
+            None => self.multicast.nag_due = again(2),
             Some(due) if due <= turn.now => {
-                self.multicast.nag_due = Some(turn.now + 4 * turn.config.change_retry);
+                self.multicast.nag_due = again(4);
                 let lagging: Vec<NodeId> =
                     self.multicast.laggards().into_iter().map(|rank| self.node(rank)).collect();
                 for peer in lagging {
@@ -446,21 +452,22 @@ impl Membership {
         for rank in 0..self.view().members.len() {
             if rank != self.rank() && turn.detector.link_lost(self.node(rank)) {
                 // The junior of the two goes.
-                self.evict.insert(rank.max(self.rank()));
+                let junior = rank.max(self.rank());
+                self.rare.make().evict.insert(junior);
             }
         }
         let patience = turn.config.slow_member_timeout;
         let full = self.full_since.is_some_and(|since| turn.now > since + patience);
         let still = turn.now > self.multicast.progress + patience / 2;
         if full && still && !self.is_frozen() {
-            self.full_since = Some(turn.now);
-            self.evict.extend(self.multicast.slowest());
+            self.full_since = Moment::at(turn.now);
+            self.rare.make().evict.extend(self.multicast.slowest());
         }
     }
 
     /// Members that have not said that they are in the installed view are told the decision.
     fn tell_unconfirmed(&mut self, turn: &mut Turn<'_>) {
-        let Some(closed) = &self.closed else { return };
+        let Some(closed) = &self.rare.closed else { return };
         // One at a time: what each of n tells n others is more than they can take in, in a large
         // view. Whoever comes first is answered by all.
         let turn_of = 1 + (self.rank() as u64).min(BACKOFF);

@@ -14,6 +14,12 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    pub(crate) const NONE: Times = Times { list: Vec::new() };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(crate) fn get(&self, node: NodeId) -> Option<Micros> {
         self.list.iter().find(|(known, _)| *known == node).map(|&(_, at)| at)
     }

@@ -149,7 +149,12 @@ impl Outgoing {
 impl Membership {
     /// Whether somebody still waits for a checkpoint of this member's.
     pub(crate) fn is_donating(&self) -> bool {
-        self.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_busy())
+        self.rare.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_busy())
+    }
+
+    /// The checkpoints that this member hands out, if it has any.
+    pub(crate) fn outgoing(&mut self) -> Option<&mut Outgoing> {
+        self.rare.made()?.outgoing.as_deref_mut()
     }
 
     /// At an install: takes a checkpoint for the joiners whose donor this member is from now on,
@@ -164,10 +169,10 @@ impl Membership {
                 wanted.insert(member.id, transfer.label);
             }
         }
-        if wanted.is_empty() && self.outgoing.is_none() {
+        if wanted.is_empty() && self.rare.outgoing.is_none() {
             return;
         }
-        let outgoing = self.outgoing.get_or_insert_default();
+        let outgoing = self.rare.make().outgoing.get_or_insert_default();
         outgoing.to.retain(|id, progress| wanted.get(id) == Some(&progress.label));
         let mut fresh = Vec::new();
         for (id, label) in wanted {
@@ -180,7 +185,7 @@ impl Membership {
         outgoing.checkpoints.retain(|label, _| used(label));
         outgoing.forget();
         if outgoing.to.is_empty() && outgoing.late.is_none() {
-            self.outgoing = None;
+            self.rare.make().outgoing = None;
             return;
         }
         if fresh.is_empty() {
@@ -197,7 +202,7 @@ impl Membership {
 
     /// Only with the planted bug: takes the checkpoint from the state of the moment.
     pub(crate) fn late_checkpoint(&mut self, turn: &mut Turn<'_>) {
-        if let Some(late) = self.outgoing.as_mut().and_then(|outgoing| outgoing.late.take()) {
+        if let Some(late) = self.outgoing().and_then(|outgoing| outgoing.late.take()) {
             let (label, joiners) = *late;
             turn.out.push(Output::TakeCheckpoint { group: self.id, label, joiners });
         }
@@ -211,7 +216,7 @@ impl Membership {
         bytes: Bytes,
         last: bool,
     ) {
-        if let Some(outgoing) = &mut self.outgoing
+        if let Some(outgoing) = self.outgoing()
             && let Some(checkpoint) = outgoing.checkpoints.get_mut(&label)
         {
             checkpoint.add(bytes, last, turn.config.chunk.max(1));
@@ -224,7 +229,7 @@ impl Membership {
     pub(crate) fn send_chunks(&mut self, turn: &mut Turn<'_>) {
         let window = WINDOW * turn.config.chunk.max(1) as u64;
         let header = self.header();
-        let outgoing = self.outgoing.as_deref_mut();
+        let outgoing = self.outgoing();
         let (to, checkpoints) = outgoing.map(|it| (&mut it.to, &it.checkpoints)).unzip();
         for (id, progress) in to.into_iter().flatten() {
             let Some(checkpoint) = checkpoints.and_then(|all| all.get(&progress.label)) else {
@@ -259,7 +264,7 @@ impl Membership {
         next: Next,
     ) {
         let window = WINDOW * turn.config.chunk.max(1) as u64;
-        let Some(outgoing) = &mut self.outgoing else {
+        let Some(outgoing) = self.outgoing() else {
             return;
         };
         let Some((_, progress)) = outgoing
@@ -389,7 +394,7 @@ impl Membership {
                 turn.out.push(Output::Deliver(delivery));
             }
         }
-        if let Some(install) = self.install.take() {
+        if let Some(install) = self.rare.made().and_then(|rare| rare.install.take()) {
             tell(turn, &install);
         }
         self.settle(turn);

@@ -22,19 +22,24 @@ impl Membership {
         }
         let n = self.change.highest.max(self.change.promised.n) + 1;
         let ballot = Ballot { n, leader: self.rank() as u32 };
-        let promised = self.change.promise(ballot, turn.bugs());
+        let promised = self.change.make().promise(ballot, turn.bugs());
         assert!(promised, "a ballot above all that were seen is promised");
         self.freeze(turn);
         turn.marks.ballots += 1;
         let me = self.rank();
-        let evict: BTreeSet<Rank> = self.evict.iter().copied().filter(|&r| r != me).collect();
+        let evict: BTreeSet<Rank> = self.rare.evict.iter().copied().filter(|&r| r != me).collect();
         let mut promises = BTreeMap::new();
         promises.insert(me, self.own_promise());
         let phase = Phase::Promising { promises };
-        self.change.lead = Some(Box::new(Lead { ballot, evict, phase }));
+        self.change.make().lead = Some(Box::new(Lead { ballot, evict, phase }));
         self.progress = turn.now;
         self.repeat(turn, None);
         self.advance_change(turn, None);
+    }
+
+    /// The ballot that this member leads and that nobody has overtaken here.
+    pub(crate) fn leading(&mut self) -> Option<&mut Lead> {
+        self.change.made()?.leading()
     }
 
     /// Stops taking part in the view, for ever (S1). The open batch closes and counts in what is
@@ -43,7 +48,7 @@ impl Membership {
         if !turn.bugs().has(Bug::UncountedOpenBatch) {
             self.multicast.close_batch();
         }
-        if !core::mem::replace(&mut self.change.told, true) {
+        if !core::mem::replace(&mut self.change.make().told, true) {
             turn.out.push(Output::Frozen { group: self.id, view: self.view().number });
         }
         self.progress = turn.now;
@@ -65,7 +70,7 @@ impl Membership {
     pub(crate) fn repeat(&mut self, turn: &mut Turn<'_>, only: Option<NodeId>) {
         let members = self.view().members.len();
         let me = self.rank();
-        let Some(lead) = self.change.leading() else {
+        let Some(lead) = self.leading() else {
             return;
         };
         let ballot = lead.ballot;
@@ -102,8 +107,9 @@ impl Membership {
             return;
         }
         // Binding for whoever leads next, too.
-        let ranks = evict.iter().map(|&rank| rank as usize);
-        self.evict.extend(ranks.filter(|&rank| rank < self.multicast.view.members.len()));
+        let members = self.view().members.len();
+        let ranks = evict.iter().map(|&rank| rank as usize).filter(|&rank| rank < members);
+        self.rare.make().evict.extend(ranks);
         let promise = self.own_promise();
         self.send(turn, [peer], Traffic::Control, Message::Promise { ballot, promise });
     }
@@ -115,7 +121,7 @@ impl Membership {
             self.tell_decision(turn, peer);
             return false;
         }
-        if !self.change.promise(ballot, turn.bugs()) {
+        if !self.change.make().promise(ballot, turn.bugs()) {
             let promised = self.change.promised;
             self.send(turn, [peer], Traffic::Control, Message::Reject { promised });
             return false;
@@ -129,10 +135,11 @@ impl Membership {
 
     /// The ballot led here is given up for a higher one.
     fn overtaken(&mut self, turn: &mut Turn<'_>) {
-        self.change.lead = None;
+        let change = self.change.make();
+        change.lead = None;
+        change.overtaken += 1;
         turn.marks.overtaken += 1;
-        self.change.overtaken += 1;
-        turn.marks.overtaken_twice += u64::from(self.change.overtaken == 2);
+        turn.marks.overtaken_twice += u64::from(change.overtaken == 2);
     }
 
     pub(crate) fn on_promise(
@@ -150,7 +157,7 @@ impl Membership {
         if !adoptable || !self.multicast.is_possible(&promise.received) {
             return turn.dropped(self.node(rank), DropReason::Invalid);
         }
-        let Some(lead) = self.change.leading().filter(|lead| lead.ballot == ballot) else {
+        let Some(lead) = self.leading().filter(|lead| lead.ballot == ballot) else {
             return;
         };
         if let Phase::Promising { promises } = &mut lead.phase {
@@ -161,7 +168,7 @@ impl Membership {
     }
 
     pub(crate) fn on_reject(&mut self, turn: &mut Turn<'_>, promised: Ballot) {
-        self.change.highest = self.change.highest.max(promised.n);
+        self.change.make().saw(promised);
         if self.change.lead.as_ref().is_some_and(|lead| lead.ballot < promised) {
             self.overtaken(turn);
         }
@@ -176,7 +183,7 @@ impl Membership {
                 if self.fits(turn, decided) {
                     return self.install_decision(turn);
                 }
-                self.change.installing = None;
+                self.change.make().installing = None;
                 turn.dropped(source.unwrap_or(self.me.node), DropReason::Invalid);
             } else if let Some(source) = source {
                 self.fetch(turn, source, &want);
@@ -186,7 +193,8 @@ impl Membership {
         if let Some((ballot, _, proposal)) = self.change.holding.as_deref() {
             let (ballot, want) = (*ballot, want(proposal));
             if self.holds(&want) {
-                if let Some(held) = self.change.holding.take() {
+                let change = self.change.made();
+                if let Some(held) = change.and_then(|change| change.holding.take()) {
                     let (_, bytes, proposal) = *held;
                     self.take_proposal(turn, ballot, bytes, &proposal);
                 }
@@ -209,7 +217,7 @@ impl Membership {
             let view = self.multicast.view.clone();
             let promise = self.own_promise();
             let me = self.rank();
-            let Some(lead) = self.change.leading() else {
+            let Some(lead) = self.leading() else {
                 return;
             };
             let Phase::Promising { promises } = &mut lead.phase else {
@@ -235,7 +243,7 @@ impl Membership {
                     // It died before it was asked: it counts as absent.
                     turn.marks.lost_promises += 1;
                     if let Some(Phase::Promising { promises }) =
-                        self.change.leading().map(|lead| &mut lead.phase)
+                        self.leading().map(|lead| &mut lead.phase)
                     {
                         promises.remove(&rank);
                     }
@@ -300,7 +308,8 @@ impl Membership {
     /// Promisers that have died since count as absent, if the rest is still a quorum.
     fn bury(&mut self, gone: &[bool], bugs: Bugs) {
         let view = &self.multicast.view;
-        if let Some(Phase::Promising { promises }) = self.change.lead.as_mut().map(|l| &mut l.phase)
+        let lead = self.change.made().and_then(|change| change.lead.as_mut());
+        if let Some(Phase::Promising { promises }) = lead.map(|lead| &mut lead.phase)
             && is_quorum(view, bugs, |rank| promises.contains_key(&rank) && !gone[rank])
         {
             promises.retain(|&rank, _| !gone[rank]);
@@ -317,7 +326,7 @@ impl Membership {
         else {
             panic!("a proposal is formed by the leader of a ballot that has none")
         };
-        let mut joins: Vec<_> = self.joins.values().cloned().collect();
+        let mut joins: Vec<_> = self.rare.joins.values().cloned().collect();
         joins.retain(|join| !turn.detector.suspects(join.node));
         let old = &self.multicast.view;
         // However many obstacles there are: a quorum is not evicted (seed 5794).
@@ -353,7 +362,7 @@ impl Membership {
     }
 
     fn propose(&mut self, turn: &mut Turn<'_>, ballot: Ballot, bytes: Bytes) {
-        if let Some(lead) = self.change.leading() {
+        if let Some(lead) = self.leading() {
             let accepted = BTreeSet::new();
             lead.phase = Phase::Proposing { proposal: bytes.clone(), accepted };
         }
@@ -383,7 +392,7 @@ impl Membership {
         if self.holds(&want) || turn.bugs().has(Bug::AcceptWithoutHolding) {
             self.take_proposal(turn, ballot, bytes, &proposal);
         } else {
-            self.change.holding = Some(Box::new((ballot, bytes, proposal)));
+            self.change.make().holding = Some(Box::new((ballot, bytes, proposal)));
             self.fetch_held(turn, peer, &want);
         }
     }
@@ -400,7 +409,7 @@ impl Membership {
     pub(crate) fn source(&self, turn: &Turn<'_>) -> Option<NodeId> {
         let mut others = self.others();
         others.retain(|&node| !turn.detector.suspects(node));
-        let next = self.retries as usize;
+        let next = self.rare.retries as usize;
         (!others.is_empty()).then(|| others[next % others.len()])
     }
 
@@ -448,7 +457,7 @@ impl Membership {
             proposal: xxhash_rust::xxh3::xxh3_64(&bytes),
             cut: Cut { counts: proposal.cut.clone(), extent: proposal.base },
         });
-        self.change.accept(ballot, bytes);
+        self.change.make().accept(ballot, bytes);
         if !self.is_active() {
             return;
         }
@@ -463,7 +472,7 @@ impl Membership {
 
     pub(crate) fn on_accepted(&mut self, turn: &mut Turn<'_>, rank: Rank, ballot: Ballot) {
         let view = self.multicast.view.clone();
-        let Some(lead) = self.change.leading().filter(|lead| lead.ballot == ballot) else {
+        let Some(lead) = self.leading().filter(|lead| lead.ballot == ballot) else {
             return;
         };
         let Phase::Proposing { proposal, accepted } = &mut lead.phase else {
@@ -490,7 +499,8 @@ impl Membership {
         self.send(turn, to.iter().copied(), Traffic::Control, install);
         self.start_install(turn, None, bytes, decided);
         // Answers that are still on their way to the ballot need no answer.
-        to.into_iter().for_each(|node| self.answered.insert(node, turn.now));
+        let answered = &mut self.rare.make().answered;
+        to.into_iter().for_each(|node| answered.insert(node, turn.now));
     }
 }
 

@@ -9,14 +9,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::bugs::{Bug, Bugs};
+use crate::seldom::Blank;
 use crate::wire::messages::{Acceptance, Promise, Proposal};
 use crate::wire::{Ballot, Rank, View};
 
 use super::is_quorum;
 
-/// One member's part in deciding its view's successor. What is there only while one is decided is
-/// boxed: there may be ten thousand groups in which nothing is.
-#[derive(Clone, Debug, Default)]
+/// One member's part in deciding its view's successor.
+#[derive(Clone, Debug)]
 pub(crate) struct Change {
     /// The highest ballot promised; the default before the first.
     pub(crate) promised: Ballot,
@@ -54,15 +54,50 @@ pub(crate) enum Phase {
     Proposing { proposal: Bytes, accepted: BTreeSet<Rank> },
 }
 
+static NONE: Change = Change {
+    promised: Ballot { n: 0, leader: 0 },
+    told: false,
+    accepted: None,
+    highest: 0,
+    lead: None,
+    holding: None,
+    installing: None,
+    overtaken: 0,
+};
+
+impl Blank for Change {
+    fn blank() -> &'static Self {
+        &NONE
+    }
+
+    fn is_blank(&self) -> bool {
+        let Change { promised, told, accepted, highest, lead, holding, installing, overtaken } =
+            self;
+        *promised == Ballot::default()
+            && !told
+            && accepted.is_none()
+            && *highest == 0
+            && lead.is_none()
+            && holding.is_none()
+            && installing.is_none()
+            && *overtaken == 0
+    }
+}
+
 impl Change {
     /// Whether this member has stopped taking part in the view, for ever (S1, S2).
     pub(crate) fn is_frozen(&self) -> bool {
         self.promised != Ballot::default() || self.installing.is_some()
     }
 
+    /// Somebody knows of a ballot.
+    pub(crate) fn saw(&mut self, ballot: Ballot) {
+        self.highest = self.highest.max(ballot.n);
+    }
+
     /// Promises a ballot, unless a higher one was promised.
     pub(crate) fn promise(&mut self, ballot: Ballot, bugs: Bugs) -> bool {
-        self.highest = self.highest.max(ballot.n);
+        self.saw(ballot);
         if ballot < self.promised && !bugs.has(Bug::AcceptLowerBallot) {
             return false;
         }

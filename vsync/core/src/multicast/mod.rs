@@ -2,6 +2,7 @@
 
 mod pace;
 mod stability;
+mod tally;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -11,10 +12,13 @@ use bytes::Bytes;
 
 use crate::bugs::{Bug, Bugs};
 use crate::engine::{Class, Delivery, DropReason, EngineConfig, Run};
+use crate::moment::Moment;
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
+use crate::seldom::Seldom;
 use crate::wire::messages::{BatchHead, Data, Hurry, Record, Records};
 use crate::wire::{Cut, GroupId, Micros, Rank, SharedView, codec};
 use pace::Pace;
+use tally::Tally;
 
 /// What a submitted piece costs beyond its bytes, here and on the wire: charged to the window, so
 /// that its bound holds for small updates, too.
@@ -22,17 +26,6 @@ const OVERHEAD: usize = 64;
 
 /// Most bytes of one message that sends again.
 const RESEND: usize = 1 << 20;
-
-/// What a member is owed by this one.
-#[derive(Clone, Copy, Debug, Default)]
-struct Owed {
-    /// It waits for its own updates up to here, and for nobody's word but that of those who can
-    /// deliver them; 0 where it has been told.
-    until: u64,
-    /// Bytes received from it since the last acknowledgement, and in how many updates.
-    bytes: u32,
-    updates: u32,
-}
 
 /// One view's lanes, order, acknowledgements and marks, as one member sees them.
 #[derive(Clone, Debug)]
@@ -49,26 +42,13 @@ pub(crate) struct Multicast {
     pub(crate) stable: Walk,
     /// Sequencer: what has been considered for a position.
     numbered: Walk,
-    /// What each member has acknowledged; without counts before its first word, and nothing at all
-    /// before anybody's.
-    acks: Vec<Cut>,
-    /// What was last acknowledged by this member.
-    acked: Cut,
+    tally: Seldom<Tally>,
     /// When an acknowledgement that is owed goes out at the latest.
-    ack_due: Option<Micros>,
+    ack_due: Moment,
     /// It is asked for, and goes with the next batch.
     ack_asked: bool,
-    /// Everybody may wait for these to be stable: acknowledgements go to all at once until they
-    /// are. None before the first.
-    urgent: Vec<u64>,
-    /// What each member is owed. None before the first.
-    owed: Vec<Owed>,
     /// Somebody has asked everybody lately: until then it may wait for what was on its way.
     pub(crate) asked_until: Micros,
-    /// Own lane: what has been sent.
-    sent: u64,
-    /// Sequencer: positions announced.
-    announced: u64,
     /// Ask for acknowledgements with the next batch.
     hurry: Hurry,
     /// Only with S10's planted bug: the stamp of the moment when the batch opened.
@@ -76,16 +56,13 @@ pub(crate) struct Multicast {
     /// Only with the planted bug: records that wait, and for how much of lane 0.
     #[expect(clippy::box_collection, reason = "nobody has any: a pointer, not an empty queue")]
     late: Option<Box<VecDeque<(u64, Records)>>>,
-    /// Own batches not yet held by all: end and bytes, for flow control.
-    own: VecDeque<(u64, usize)>,
-    own_bytes: usize,
     pub(crate) pace: Pace,
     /// When the slowest member last made progress on the own lane.
     pub(crate) progress: Micros,
     /// Nothing is acknowledged: the application cannot keep up.
     pub(crate) holds: bool,
     /// When a member that does not acknowledge is asked what it has.
-    pub(crate) nag_due: Option<Micros>,
+    pub(crate) nag_due: Moment,
 }
 
 impl Multicast {
@@ -106,24 +83,17 @@ impl Multicast {
             delivered: Walk::new(n),
             stable: Walk::new(n),
             numbered: Walk::new(if me == 0 { n } else { 0 }),
-            acks: Vec::new(),
-            acked: Cut::default(),
-            ack_due: None,
+            tally: Seldom::default(),
+            ack_due: Moment::NONE,
             ack_asked: false,
-            urgent: Vec::new(),
-            owed: Vec::new(),
             asked_until: 0,
-            sent: 0,
-            announced: 0,
             hurry: Hurry::No,
             opened_at: None,
             late: None,
-            own: VecDeque::new(),
-            own_bytes: 0,
             pace: Pace::new(window, engine.least_window),
             progress: 0,
             holds: false,
-            nag_due: None,
+            nag_due: Moment::NONE,
             view,
         }
     }
@@ -148,12 +118,10 @@ impl Multicast {
     pub(crate) fn rest(&mut self) {
         self.lanes.iter_mut().for_each(Lane::rest);
         self.log.rest();
-        if self.own.is_empty() {
-            self.own = VecDeque::new();
+        if let Some(tally) = self.tally.made() {
+            tally.rest();
         }
-        if self.owed.iter().all(Owed::is_nothing) {
-            self.owed = Vec::new();
-        }
+        self.tally.rest();
     }
 
     /// Bytes of batches kept.
@@ -163,12 +131,12 @@ impl Multicast {
 
     /// Own bytes not yet known to be held by all.
     pub(crate) fn own_bytes(&self) -> usize {
-        self.own_bytes
+        self.tally.own_bytes
     }
 
     /// Whether no more own updates may be numbered now.
     pub(crate) fn is_full(&self) -> bool {
-        self.own_bytes >= self.pace.limit()
+        self.tally.own_bytes >= self.pace.limit()
     }
 
     /// Numbers own updates of one class; returns the number of the first.
@@ -181,8 +149,9 @@ impl Multicast {
         let count = u64::from(run.count);
         let totals = if run.class == Class::Total { count } else { 0 };
         let bytes = body.len() + OVERHEAD;
-        self.own_bytes += bytes;
-        self.own.push_back((first + count, bytes));
+        let tally = self.tally.make();
+        tally.own_bytes += bytes;
+        tally.own.push_back((first + count, bytes));
         // The batch has one time: what is delivered here before it closes must show the same.
         let wall = self.lanes[self.me].open_wall().unwrap_or(wall);
         let runs = alloc::vec![run];
@@ -221,14 +190,17 @@ impl Multicast {
         let mut data = Data { hurry: self.hurry, ..Data::default() };
         let mut bodies = Vec::new();
         let lane = &self.lanes[self.me];
-        for batch in lane.range(self.sent, lane.closed()) {
+        for batch in lane.range(self.tally.sent, lane.closed()) {
             data.batches.push(batch.head());
             bodies.push(batch.body.clone());
         }
-        self.sent = lane.closed();
-        if self.is_sequencer() && self.announced < self.log.extent() {
-            data.records = Some(self.log.range(self.announced, self.log.extent()));
-            self.announced = self.log.extent();
+        if self.tally.sent < lane.closed() {
+            self.tally.make().sent = lane.closed();
+        }
+        let announced = self.tally.announced;
+        if self.is_sequencer() && announced < self.log.extent() {
+            data.records = Some(self.log.range(announced, self.log.extent()));
+            self.tally.make().announced = self.log.extent();
             if self.waited_for() {
                 data.hurry = Hurry::All;
             }
@@ -254,7 +226,7 @@ impl Multicast {
         let fresh = || (Data { hurry: Hurry::All, ..Data::default() }, Vec::new());
         let (mut data, mut bodies) = fresh();
         let mut bytes = 0;
-        for batch in self.lanes[self.me].range(have.count(self.me), self.sent) {
+        for batch in self.lanes[self.me].range(have.count(self.me), self.tally.sent) {
             if bytes > 0 && bytes + batch.body.len() > RESEND {
                 let (next, none) = fresh();
                 messages.push((
@@ -268,10 +240,10 @@ impl Multicast {
             bodies.push(batch.body.clone());
         }
         if self.is_sequencer()
-            && have.extent < self.announced
+            && have.extent < self.tally.announced
             && !self.bugs.has(Bug::RecordsNotResent)
         {
-            data.records = Some(self.log.range(have.extent, self.announced));
+            data.records = Some(self.log.range(have.extent, self.tally.announced));
         }
         if !data.batches.is_empty() || data.records.is_some() {
             messages.push((data, bodies));

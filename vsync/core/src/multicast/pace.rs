@@ -7,6 +7,7 @@
 //! how long its updates take until all hold them: what is longer than the least that this view has
 //! seen is queueing, of which it allows for so much.
 
+use crate::moment::Moment;
 use crate::wire::Micros;
 
 /// Queueing that is allowed for.
@@ -26,7 +27,8 @@ pub(crate) struct Pace {
     /// Bytes of the largest updates.
     largest: usize,
     /// An own update, and since when it is awaited that all hold it.
-    probe: Option<(u64, Micros)>,
+    probe: u64,
+    since: Moment,
     /// The limit has held back something meanwhile.
     reached: bool,
     /// The least time that one took.
@@ -37,8 +39,8 @@ impl Pace {
     /// Slow start: twice as much each time all hold it, as long as there is no queue.
     pub(crate) fn new(window: usize, in_any_case: usize) -> Pace {
         let floor = (window / PART).max(in_any_case).min(window);
-        let (limit, largest, probe) = (floor, 0, None);
-        Pace { window, floor, limit, largest, probe, reached: false, least: Micros::MAX }
+        let (limit, largest, probe, since) = (floor, 0, 0, Moment::NONE);
+        Pace { window, floor, limit, largest, probe, since, reached: false, least: Micros::MAX }
     }
 
     /// How many own bytes may be under way.
@@ -54,8 +56,8 @@ impl Pace {
     /// Own updates below `end` were numbered, the last ones of so many bytes each.
     pub(crate) fn submitted(&mut self, end: u64, bytes: usize, now: Micros) {
         self.largest = self.largest.max(bytes);
-        if self.probe.is_none() {
-            self.probe = Some((end, now));
+        if self.since.is_none() {
+            (self.probe, self.since) = (end, Moment::at(now));
             self.reached = false;
         }
     }
@@ -67,8 +69,8 @@ impl Pace {
 
     /// All members hold own updates below `end`.
     pub(crate) fn held(&mut self, end: u64, now: Micros) {
-        let Some((_, since)) = self.probe.filter(|(probe, _)| *probe <= end) else { return };
-        self.probe = None;
+        let Some(since) = self.since.get().filter(|_| self.probe <= end) else { return };
+        self.since = Moment::NONE;
         let took = now.saturating_sub(since);
         self.least = self.least.min(took);
         let (queue, limit) = (took - self.least, self.limit());

@@ -3,8 +3,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Multicast, OVERHEAD, Owed};
+use super::Multicast;
+use super::tally::Owed;
 use crate::bugs::Bug;
+use crate::moment::Moment;
 use crate::ordering::Lane;
 use crate::wire::messages::{Data, Hurry};
 use crate::wire::{Cut, Micros, Rank};
@@ -17,17 +19,18 @@ impl Multicast {
             return false;
         }
         let nothing = received.extent == 0 && received.counts.iter().all(|&count| count == 0);
-        if nothing && self.acks.is_empty() {
+        if nothing && self.tally.acks.is_empty() {
             return true;
         }
         let slowest = self.held_of_own();
-        self.acks.resize(self.lanes.len(), Cut::default());
-        self.acks[rank].counts.resize(received.counts.len(), 0);
-        self.acks[rank].raise(received);
+        let acks = &mut self.tally.make().acks;
+        acks.resize(self.lanes.len(), Cut::default());
+        acks[rank].counts.resize(received.counts.len(), 0);
+        acks[rank].raise(received);
         if self.held_of_own() > slowest {
             // Only the slowest counts: the others' progress must not hide one that stands still.
             self.progress = now;
-            self.nag_due = None;
+            self.nag_due = Moment::NONE;
         }
         true
     }
@@ -41,13 +44,15 @@ impl Multicast {
 
     /// What is here counts as acknowledged here.
     fn acknowledge_own(&mut self) {
-        if self.acks.is_empty() {
-            if self.log.extent() == 0 && self.lanes.iter().all(|lane| lane.closed() == 0) {
+        let nothing = || self.log.extent() == 0 && self.lanes.iter().all(|it| it.closed() == 0);
+        if self.tally.acks.is_empty() {
+            if nothing() {
                 return;
             }
-            self.acks.resize(self.lanes.len(), Cut::default());
+            self.tally.make().acks.resize(self.lanes.len(), Cut::default());
         }
-        let own = &mut self.acks[self.me];
+        let Some(tally) = self.tally.made() else { return };
+        let own = &mut tally.acks[self.me];
         own.counts.resize(self.lanes.len(), 0);
         for (count, lane) in own.counts.iter_mut().zip(&self.lanes) {
             *count = lane.closed();
@@ -70,7 +75,7 @@ impl Multicast {
         }
         let tie = voters % 2 == 0 && need == voters / 2 + 1;
         // Of nobody, where nobody has acknowledged anything.
-        let acks = self.acks.get(..voters).unwrap_or_default();
+        let acks = self.tally.acks.get(..voters).unwrap_or_default();
         let mut column: Vec<u64> = Vec::with_capacity(voters);
         let lanes = self.stable.counts.iter().enumerate();
         let counts = lanes.map(|(lane, &stable)| match self.lanes[lane].end() <= stable {
@@ -88,10 +93,11 @@ impl Multicast {
     pub(crate) fn free(&mut self, now: Micros) -> bool {
         self.acknowledge_own();
         let early = self.bugs.has(Bug::FreeEarly);
+        let acks = &self.tally.acks;
         // Of a lane, or of the order.
         let held = |lane: Option<usize>| {
             let of = |ack: &Cut| lane.map_or(ack.extent, |lane| ack.count(lane));
-            let counts = self.acks.iter().map(of);
+            let counts = acks.iter().map(of);
             if early { counts.max().unwrap_or(0) } else { counts.min().unwrap_or(0) }
         };
         let sequencer = self.me == 0;
@@ -108,18 +114,19 @@ impl Multicast {
         self.log.free(extent.min(self.delivered.order.position).min(self.stable.order.position));
         let mine = held(Some(self.me));
         self.pace.held(mine, now);
-        let before = self.own_bytes;
-        while self.own.front().is_some_and(|&(end, _)| end <= mine) {
-            if let Some((_, bytes)) = self.own.pop_front() {
-                self.own_bytes -= bytes;
+        let Some(tally) = self.tally.made() else { return false };
+        let before = tally.own_bytes;
+        while tally.own.front().is_some_and(|&(end, _)| end <= mine) {
+            if let Some((_, bytes)) = tally.own.pop_front() {
+                tally.own_bytes -= bytes;
             }
         }
-        before != self.own_bytes
+        before != tally.own_bytes
     }
 
     /// Whether everybody may wait for something that is not stable yet.
     pub(crate) fn waited_for(&self) -> bool {
-        self.urgent.iter().zip(&self.stable.counts).any(|(&until, &stable)| stable < until)
+        self.tally.urgent.iter().zip(&self.stable.counts).any(|(&until, &stable)| stable < until)
     }
 
     /// Whether a member waits for what goes out with the next close.
@@ -130,8 +137,9 @@ impl Multicast {
     /// Everybody may wait: what was received so far is acknowledged to all at once until it is
     /// stable.
     pub(crate) fn hasten(&mut self) {
-        self.urgent.clear();
-        self.urgent.extend(self.lanes.iter().map(Lane::end));
+        let urgent = &mut self.tally.make().urgent;
+        urgent.clear();
+        urgent.extend(self.lanes.iter().map(Lane::end));
     }
 
     /// Asks everybody for their acknowledgements with the next message.
@@ -142,14 +150,19 @@ impl Multicast {
 
     /// `rank` waits for what it has sent here.
     pub(crate) fn asked_by(&mut self, rank: Rank) {
-        self.owed.resize(self.lanes.len(), Owed::default());
-        self.owed[rank].until = self.lanes[rank].end();
+        self.owed(rank).until = self.lanes[rank].end();
+    }
+
+    /// What a member is owed.
+    fn owed(&mut self, rank: Rank) -> &mut Owed {
+        let owed = &mut self.tally.make().owed;
+        owed.resize(self.lanes.len(), Owed::default());
+        &mut owed[rank]
     }
 
     /// So much has come from `rank`.
     pub(super) fn owe(&mut self, rank: Rank, bytes: usize, updates: usize) {
-        self.owed.resize(self.lanes.len(), Owed::default());
-        let owed = &mut self.owed[rank];
+        let owed = self.owed(rank);
         owed.bytes = owed.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         owed.updates = owed.updates.saturating_add(u32::try_from(updates).unwrap_or(u32::MAX));
     }
@@ -160,7 +173,7 @@ impl Multicast {
         let told = |&(_, (owed, &delivered)): &(Rank, (&Owed, &u64))| {
             owed.until > 0 && delivered >= owed.until && !self.bugs.has(Bug::NoLastAck)
         };
-        let lanes = self.owed.iter().zip(&self.delivered.counts);
+        let lanes = self.tally.owed.iter().zip(&self.delivered.counts);
         lanes.enumerate().filter(told).map(|(rank, _)| rank)
     }
 
@@ -171,7 +184,8 @@ impl Multicast {
         if askers.is_empty() {
             return None;
         }
-        askers.iter().for_each(|&rank| self.owed[rank].until = 0);
+        let owed = &mut self.tally.make().owed;
+        askers.iter().for_each(|&rank| owed[rank].until = 0);
         // What has been acknowledged to all is known to them, too.
         let ack = self.owes_ack().then(|| self.received())?;
         Some((askers, Data { ack: Some(ack), ..Data::default() }))
@@ -184,12 +198,9 @@ impl Multicast {
         if self.view.members.len() < 2 || self.holds {
             return false;
         }
-        self.log.extent() > self.acked.extent
-            || self
-                .lanes
-                .iter()
-                .enumerate()
-                .any(|(rank, lane)| lane.closed() > self.acked.count(rank))
+        let acked = &self.tally.acked;
+        self.log.extent() > acked.extent
+            || self.lanes.iter().enumerate().any(|(rank, lane)| lane.closed() > acked.count(rank))
     }
 
     /// Arms or clears the timer of the acknowledgement. What nobody waits for may be late by
@@ -197,29 +208,29 @@ impl Multicast {
     pub(crate) fn arm_ack(&mut self, now: Micros, delay: Micros, relaxed: Micros) {
         const SHARE: usize = 4;
         if !self.owes_ack() {
-            (self.ack_due, self.ack_asked) = (None, false);
+            (self.ack_due, self.ack_asked) = (Moment::NONE, false);
         } else if !self.bugs.has(Bug::NoLastAck) {
             let much = self.pace.floor() / SHARE;
-            let waits = self.owed.iter().any(|owed| owed.charged() >= much);
+            let waits = self.tally.owed.iter().any(|owed| owed.charged() >= much);
             let waits = waits || now < self.asked_until;
             if relaxed > 0 && !waits && self.bugs.has(Bug::RelaxedForGood) {
                 return;
             }
             let due = now + delay + if waits { 0 } else { relaxed };
-            self.ack_due = Some(self.ack_due.map_or(due, |before| before.min(due)));
+            self.ack_due = self.ack_due.or_earlier(due);
         }
     }
 
     /// Somebody asks for it: even where all is stable here, the one who asks may not know.
     pub(crate) fn ack_at_once(&mut self, now: Micros) {
         if self.owes_ack() && !self.bugs.has(Bug::NoLastAck) {
-            self.ack_due = Some(now);
+            self.ack_due = Moment::at(now);
             self.ack_asked = true;
         }
     }
 
     pub(crate) fn ack_due(&self) -> Option<Micros> {
-        self.ack_due
+        self.ack_due.get()
     }
 
     /// Whether an acknowledgement should go out now.
@@ -227,7 +238,7 @@ impl Multicast {
         const ENOUGH: usize = 256 * 1024;
         self.owes_ack()
             && (self.ack_due.is_some_and(|due| due <= now)
-                || self.owed.iter().map(|owed| owed.bytes as usize).sum::<usize>() >= ENOUGH
+                || self.tally.owed.iter().map(|owed| owed.bytes as usize).sum::<usize>() >= ENOUGH
                 || self.waited_for()
                 || self.askers().count() + 1 >= self.lanes.len())
     }
@@ -237,14 +248,16 @@ impl Multicast {
         if !self.owes_ack() {
             return None;
         }
-        for (owed, &delivered) in self.owed.iter_mut().zip(&self.delivered.counts) {
+        let received = self.received();
+        let tally = self.tally.make();
+        for (owed, &delivered) in tally.owed.iter_mut().zip(&self.delivered.counts) {
             // Who waits for what cannot be delivered yet waits on.
             let told = delivered >= owed.until && !self.bugs.has(Bug::NoLastAck);
             *owed = Owed { until: if told { 0 } else { owed.until }, ..Owed::default() };
         }
-        self.acked = self.received();
-        (self.ack_due, self.ack_asked) = (None, false);
-        Some(self.acked.clone())
+        tally.acked = received.clone();
+        (self.ack_due, self.ack_asked) = (Moment::NONE, false);
+        Some(received)
     }
 
     /// Whether all that is here is acknowledged by all: nothing is kept, and nothing waits.
@@ -260,7 +273,7 @@ impl Multicast {
     pub(crate) fn laggards(&self) -> Vec<Rank> {
         let received = self.received();
         let nothing = Cut::default();
-        let acked = |rank: Rank| self.acks.get(rank).unwrap_or(&nothing);
+        let acked = |rank: Rank| self.tally.acks.get(rank).unwrap_or(&nothing);
         self.others().filter(|&rank| !acked(rank).covers(&received)).collect()
     }
 
@@ -276,22 +289,11 @@ impl Multicast {
 
     /// How much of the own lane a member has acknowledged.
     fn acked_by(&self, rank: Rank) -> u64 {
-        self.acks.get(rank).map_or(0, |ack| ack.count(self.me))
+        self.tally.acks.get(rank).map_or(0, |ack| ack.count(self.me))
     }
 
     fn others(&self) -> impl Iterator<Item = Rank> {
         (0..self.lanes.len()).filter(move |&rank| rank != self.me)
-    }
-}
-
-impl Owed {
-    pub(super) fn is_nothing(&self) -> bool {
-        self.until == 0 && self.bytes == 0 && self.updates == 0
-    }
-
-    /// At least what its sender has charged to its window: each may be a piece there.
-    fn charged(&self) -> usize {
-        self.bytes as usize + self.updates as usize * OVERHEAD
     }
 }
 

@@ -7,6 +7,7 @@ use core::num::NonZeroU64;
 use bytes::{Bytes, BytesMut};
 
 use crate::engine::{Class, Run};
+use crate::seldom::{Blank, Seldom};
 use crate::wire::codec;
 use crate::wire::messages::BatchHead;
 
@@ -34,16 +35,37 @@ pub(crate) enum Push {
     Invalid,
 }
 
-/// The batches of one sender that are kept, in order.
+/// What one sender has multicast: how much, and the batches of it that are kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lane {
-    batches: VecDeque<Batch>,
     /// Updates here, from the start of the view.
     end: u64,
-    /// Own lane: the number of the open batch's first update, counted from 1.
+    /// Own lane: the number of the open batch's first update, counted from 1. Not with what is
+    /// kept: the path of an update asks for it all the time.
     open: Option<NonZeroU64>,
     freed_totals: u64,
+    kept: Seldom<Kept>,
+}
+
+/// The batches of a lane that are kept, in order: most lanes have none, most of the time.
+#[derive(Clone, Debug)]
+struct Kept {
+    batches: VecDeque<Batch>,
+    /// Bytes of their bodies.
     bytes: usize,
+}
+
+static NONE: Kept = Kept { batches: VecDeque::new(), bytes: 0 };
+
+impl Blank for Kept {
+    fn blank() -> &'static Self {
+        &NONE
+    }
+
+    fn is_blank(&self) -> bool {
+        let Kept { batches, bytes } = self;
+        batches.is_empty() && *bytes == 0
+    }
 }
 
 impl Batch {
@@ -142,24 +164,23 @@ impl Lane {
 
     /// Whether a batch is kept that ends at or below `to`.
     pub(crate) fn may_free(&self, to: u64) -> bool {
-        self.batches.front().is_some_and(|batch| batch.end() <= to)
+        let first = self.kept.get().and_then(|kept| kept.batches.front());
+        first.is_some_and(|batch| batch.end() <= to)
     }
 
     /// Whether no batch is kept.
     pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.kept.batches.is_empty()
     }
 
     /// Gives back the room of batches where none is kept.
     pub(crate) fn rest(&mut self) {
-        if self.batches.is_empty() {
-            self.batches = VecDeque::new();
-        }
+        self.kept.rest();
     }
 
     /// Bytes of the bodies kept.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.kept.bytes
     }
 
     /// Takes a batch in iff it starts where the lane ends.
@@ -174,8 +195,9 @@ impl Lane {
             return Push::Invalid;
         }
         self.end = batch.end();
-        self.bytes += batch.body.len();
-        self.batches.push_back(batch);
+        let kept = self.kept.make();
+        kept.bytes += batch.body.len();
+        kept.batches.push_back(batch);
         Push::New
     }
 
@@ -190,12 +212,13 @@ impl Lane {
     pub(crate) fn close(&mut self, stamp: Option<Vec<u64>>, k: u64) -> Option<&Batch> {
         let open = self.open_first()?;
         self.open = None;
-        let at = self.batches.partition_point(|batch| batch.first < open);
-        if self.batches.len() - at > 1 {
-            let pieces: Vec<Batch> = self.batches.drain(at..).collect();
-            self.batches.push_back(merge(pieces));
+        let batches = &mut self.kept.made()?.batches;
+        let at = batches.partition_point(|batch| batch.first < open);
+        if batches.len() - at > 1 {
+            let pieces: Vec<Batch> = batches.drain(at..).collect();
+            batches.push_back(merge(pieces));
         }
-        let batch = self.batches.back_mut()?;
+        let batch = batches.back_mut()?;
         batch.stamp = stamp;
         batch.k = k;
         Some(batch)
@@ -203,24 +226,25 @@ impl Lane {
 
     /// The batch that holds update `seq`.
     pub(crate) fn at(&self, seq: u64) -> Option<&Batch> {
-        let after = self.batches.partition_point(|batch| batch.first <= seq);
-        let batch = self.batches.get(after.checked_sub(1)?)?;
+        let after = self.kept.batches.partition_point(|batch| batch.first <= seq);
+        let batch = self.kept.batches.get(after.checked_sub(1)?)?;
         (seq < batch.end()).then_some(batch)
     }
 
     /// The closed batches that hold updates of `[from, to)`.
     pub(crate) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Batch> {
         let to = to.min(self.closed());
-        let start = self.batches.partition_point(|batch| batch.end() <= from);
-        self.batches.range(start..).take_while(move |batch| batch.first < to)
+        let start = self.kept.batches.partition_point(|batch| batch.end() <= from);
+        self.kept.batches.range(start..).take_while(move |batch| batch.first < to)
     }
 
     /// Drops the closed batches below `to`.
     pub(crate) fn free(&mut self, to: u64) {
         let to = to.min(self.closed());
-        while self.batches.front().is_some_and(|batch| batch.end() <= to) {
-            if let Some(batch) = self.batches.pop_front() {
-                self.bytes -= batch.body.len();
+        let Some(kept) = self.kept.made() else { return };
+        while kept.batches.front().is_some_and(|batch| batch.end() <= to) {
+            if let Some(batch) = kept.batches.pop_front() {
+                kept.bytes -= batch.body.len();
                 self.freed_totals += batch.totals;
             }
         }
@@ -229,6 +253,7 @@ impl Lane {
     /// Totals among the updates before `seq`, from the start of the view.
     pub(crate) fn totals_before(&self, seq: u64) -> u64 {
         let kept: u64 = self
+            .kept
             .batches
             .iter()
             .take_while(|batch| batch.first < seq)
@@ -240,7 +265,7 @@ impl Lane {
     /// The totals at and after `seq` and before `to`: batch by batch, with number and count.
     pub(crate) fn totals_between(&self, seq: u64, to: u64) -> Vec<(&Batch, u64, u64)> {
         let mut found = Vec::new();
-        for batch in self.batches.iter().filter(|b| b.end() > seq && b.first < to) {
+        for batch in self.kept.batches.iter().filter(|b| b.end() > seq && b.first < to) {
             let mut at = batch.first;
             for run in &batch.runs {
                 let end = at + u64::from(run.count);

@@ -1,0 +1,112 @@
+//! [`Rare`]: what a membership has only while something is up in its group.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use super::Early;
+use super::install::Closed;
+use super::times::Times;
+use super::transfer::Outgoing;
+use crate::engine::Install;
+use crate::seldom::Blank;
+use crate::wire::messages::JoinRequest;
+use crate::wire::{Micros, NodeId, Rank};
+
+/// Of each of these there is mostly nothing: who wants in, who must go, what the next view or the
+/// one before is still owed.
+#[derive(Clone, Debug)]
+pub(crate) struct Rare {
+    /// How the installed view will be told to the application, as long as it is not.
+    pub(crate) install: Option<Box<Install>>,
+    /// The view before, as long as others may need it.
+    pub(crate) closed: Option<Box<Closed>>,
+    /// While this member has checkpoints to hand out.
+    pub(crate) outgoing: Option<Box<Outgoing>>,
+    pub(crate) joins: BTreeMap<NodeId, JoinRequest>,
+    /// Nodes of the view that say they are not in it.
+    pub(crate) ended: BTreeSet<NodeId>,
+    /// Members that have shown, since it was installed, that they are in the installed view, too.
+    /// When they last did.
+    pub(crate) abreast: Times,
+    /// A former member knows a successor of the installed view.
+    /// Since when that is known.
+    pub(crate) superseded: Option<Micros>,
+    /// Ranks that somebody can't go on with (L1).
+    pub(crate) evict: BTreeSet<Rank>,
+    pub(crate) early: Option<Box<Early>>,
+    /// How often the change under way was retried since it last made progress.
+    pub(crate) retries: u64,
+    /// Old members answered lately: one answer serves a burst.
+    pub(crate) answered: Times,
+    /// Since when no quorum is in sight.
+    pub(crate) blocked: Option<Micros>,
+}
+
+static NONE: Rare = Rare {
+    install: None,
+    closed: None,
+    outgoing: None,
+    joins: BTreeMap::new(),
+    ended: BTreeSet::new(),
+    abreast: Times::NONE,
+    superseded: None,
+    evict: BTreeSet::new(),
+    early: None,
+    retries: 0,
+    answered: Times::NONE,
+    blocked: None,
+};
+
+impl Blank for Rare {
+    fn blank() -> &'static Self {
+        &NONE
+    }
+
+    fn is_blank(&self) -> bool {
+        // By name, so that none that is added is given back with something in it.
+        let Rare {
+            install,
+            closed,
+            outgoing,
+            joins,
+            ended,
+            abreast,
+            superseded,
+            evict,
+            early,
+            retries,
+            answered,
+            blocked,
+        } = self;
+        install.is_none()
+            && closed.is_none()
+            && outgoing.is_none()
+            && joins.is_empty()
+            && ended.is_empty()
+            && abreast.is_empty()
+            && superseded.is_none()
+            && evict.is_empty()
+            && early.is_none()
+            && *retries == 0
+            && answered.is_empty()
+            && blocked.is_none()
+    }
+}
+
+impl Rare {
+    /// A view was installed: of what was up in the one before, only some joiners still matter, and
+    /// what is still handed out or kept for others.
+    pub(crate) fn next_view(&mut self, keeps: impl Fn(NodeId, &JoinRequest) -> bool) {
+        self.evict.clear();
+        self.ended.clear();
+        self.superseded = None;
+        self.abreast.clear();
+        self.answered.clear();
+        self.retries = 0;
+        self.joins.retain(|&node, join| keeps(node, join));
+        if self.joins.is_empty() {
+            // An emptied map keeps a node: half a kilobyte, in every group.
+            self.joins = BTreeMap::new();
+        }
+    }
+}
