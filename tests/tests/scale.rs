@@ -49,15 +49,36 @@ fn view_changes_follow_the_formulas() {
         let kill = change(&report, Event::Kill, members);
         near(kill.time_us, model.kill(members), 0.10, &format!("a kill, {members} members"));
         assert_eq!(kill.frames, model.kill_frames(members), "{members} members");
-        let vanish = change(&report, Event::Vanish, members);
-        let Timers { heartbeat, .. } = Timers::default();
-        // Five heartbeats of silence, of which up to one was before the end; others are asked
-        // meanwhile, from the first heartbeat on that finds two of them missing.
-        let (least, most) = (4 * heartbeat, 6 * heartbeat);
-        assert!((least..=most).contains(&(vanish.time_us as u64 / 1000)), "{vanish:?}");
     }
     let (few, many) = (change(&report, Event::Leave, 8), change(&report, Event::Leave, 16));
     assert!(many.frames > 3 * few.frames, "each tells each: {few:?} {many:?}");
+}
+
+/// Five heartbeats of silence, of which up to one was before the end, and then the change. Others
+/// are asked meanwhile, from the first heartbeat on that finds two of them missing.
+fn missed_in_time(report: &Report, members: usize) {
+    let Timers { heartbeat, .. } = Timers::default();
+    let model = Model::new(Costs::default(), 4);
+    let vanish = change(report, Event::Vanish, members);
+    let (least, most) = (4 * heartbeat * 1_000, 5 * heartbeat * 1_000);
+    let change = 2.0 * model.kill(members) + 1_000.0;
+    assert!((least as f64..most as f64 + change).contains(&vanish.time_us), "{vanish:?}");
+}
+
+#[test]
+fn who_vanishes_is_missed_after_five_heartbeats() {
+    let report = report(seed(1), &[2, 4, 8, 16], VIEW);
+    [2, 4, 8, 16].into_iter().for_each(|members| missed_in_time(&report, members));
+}
+
+#[test]
+fn who_vanishes_from_a_group_that_is_long_idle_is_missed_as_soon() {
+    for number in 1..=4 {
+        // Wherever between two heartbeats.
+        let idle = 10_000 + number * 20;
+        let report = report(Setting { idle, ..seed(number) }, &[2, 4, 8], VIEW);
+        [2, 4, 8].into_iter().for_each(|members| missed_in_time(&report, members));
+    }
 }
 
 #[test]
@@ -153,5 +174,6 @@ fn bad_arguments_are_told() {
     told(&["--fan", "1"], "1 is not in 2..=64");
     told(&["--bandwidth", "0"], "0 is not in");
     told(&["--heartbeat", "0"], "0 is not in 1..=100000");
+    told(&["--idle", "60001"], "60001 is not in 0..=60000");
     told(&["--what", "steady", "--members", "256"], "need a size up to 128");
 }

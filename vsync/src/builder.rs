@@ -1,6 +1,7 @@
 //! [`NodeBuilder`]: what a node is started with.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::node::Node;
 use crate::runtime::replica::RING;
 use crate::steward::Limits;
 
+/// The shortest failure timeout, in which five heartbeats are sent, and the longest.
+const SILENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 /// Longest update unless configured otherwise.
 const UPDATE: usize = 1 << 20;
 /// Flow control window of a group unless configured otherwise, and the largest: all of it may have
@@ -159,7 +162,9 @@ impl NodeBuilder {
 
     /// How long a peer may be silent before it is suspected, if nobody else hears it either; 500 ms
     /// by default. Heartbeats are sent five times in that time, and others are asked about whoever
-    /// misses two of them.
+    /// misses two of them. A peer that is heard more rarely than four times in that time gets more.
+    ///
+    /// Less than 10 ms and more than an hour are [refused](StartError::Config) at the start.
     pub fn failure_timeout(mut self, silence: Duration) -> Self {
         self.silence = Some(silence);
         self
@@ -174,6 +179,7 @@ impl NodeBuilder {
     /// Starts the node: opens its endpoint, forms or joins the cluster.
     pub async fn start(mut self) -> Result<Node, StartError> {
         self.ways_in()?;
+        self.timers()?;
         for address in self.seeds.iter().chain(&self.advertise) {
             check_address(address).map_err(|error| StartError::Config(error.to_string()))?;
         }
@@ -207,9 +213,27 @@ impl NodeBuilder {
         }
     }
 
+    /// Checks that heartbeats can keep up with the failure timeout, and that it ends.
+    fn timers(&self) -> Result<(), StartError> {
+        match self.silence {
+            Some(silence) if silence < *SILENCE.start() => Err(StartError::Config(format!(
+                "failure_timeout({silence:?}) is too short: five heartbeats are sent in that time, \
+                 so it takes {:?} or more",
+                SILENCE.start()
+            ))),
+            Some(silence) if silence > *SILENCE.end() => Err(StartError::Config(format!(
+                "failure_timeout({silence:?}) is too long: nobody who vanishes would be missed \
+                 before; it takes {:?} or less",
+                SILENCE.end()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts the node over a transport that is open already.
     pub(crate) async fn over(self, transport: Arc<dyn Transport>) -> Result<Node, StartError> {
         self.ways_in()?;
+        self.timers()?;
         let own = &transport.local().addr;
         let all = 1 + self.seeds.iter().filter(|seed| *seed != own).count();
         if let Some(nodes) = self.expect.filter(|nodes| nodes * 2 <= all) {

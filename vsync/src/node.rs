@@ -285,7 +285,7 @@ fn engine_config(builder: &NodeBuilder, id: NodeId) -> EngineConfig {
     let mut config = EngineConfig::new(id);
     if let Some(silence) = builder.silence {
         config.silence = micros(silence);
-        config.heartbeat = (config.silence / 5).max(1);
+        config.heartbeat = config.silence / 5;
     }
     if let Some(limit) = builder.slow_member {
         config.slow_member_timeout = micros(limit);

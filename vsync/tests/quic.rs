@@ -312,6 +312,29 @@ async fn ways_into_a_cluster_that_exclude_each_other_are_named() {
 }
 
 #[tokio::test]
+async fn a_failure_timeout_that_nothing_can_keep_is_refused() {
+    let with = |silence| nonsense(builder("a").bootstrap().failure_timeout(silence));
+    let short = |said: &str| {
+        format!(
+            "failure_timeout({said}) is too short: five heartbeats are sent in that time, so it \
+             takes 10ms or more"
+        )
+    };
+    assert_eq!(with(Duration::ZERO).await, short("0ns"));
+    assert_eq!(with(Duration::from_micros(9_999)).await, short("9.999ms"));
+    let long = "is too long: nobody who vanishes would be missed before; it takes 3600s or less";
+    assert_eq!(
+        with(Duration::from_millis(3_600_001)).await,
+        format!("failure_timeout(3600.001s) {long}")
+    );
+    assert!(with(Duration::MAX).await.ends_with(long));
+    for bound in [Duration::from_millis(10), Duration::from_secs(3600)] {
+        let node = within(builder("a").bootstrap().failure_timeout(bound).start()).await;
+        assert!(node.is_ok(), "{bound:?}: {node:?}");
+    }
+}
+
+#[tokio::test]
 async fn addresses_that_are_none_are_quoted() {
     let form = "is not an address: expected host:port, as in 10.0.0.1:7400";
     let said = nonsense(builder("a").seeds(["127.0.0.1:1", "10.0.0.7"])).await;

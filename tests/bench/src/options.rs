@@ -281,7 +281,7 @@ pub(crate) struct FailuresOptions {
     pub(crate) threads: usize,
     /// Milliseconds of silence after which a member is suspected, as `failure_timeout` takes them;
     /// as shipped if not given.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(5..))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     pub(crate) failure_timeout: Option<u64>,
     /// Bytes that each member may have under way; as shipped if not given (`1M`, powers of 1024).
     #[arg(long, value_parser = bytes)]

@@ -37,6 +37,10 @@ struct Args {
     costs: Costs,
     #[command(flatten)]
     timers: Timers,
+    /// For so long there are only signs of life before a member vanishes.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=60_000))]
+    idle: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,7 +76,8 @@ fn main() -> ExitCode {
     let one = |part| args.what == part || args.what == Part::All;
     let what =
         What { view: one(Part::View), steady: one(Part::Steady), crossover: one(Part::Crossover) };
-    let setting = Setting { costs: args.costs, timers: args.timers, seed: args.seed };
+    let Args { costs, timers, idle, seed, .. } = args;
+    let setting = Setting { costs, timers, idle, seed };
     let said = |what: &str| eprintln!("{what}");
     match scale::run(setting, &members, what, args.fan.into(), said) {
         Ok(report) if args.json => match serde_json::to_string(&report) {

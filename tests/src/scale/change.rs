@@ -75,6 +75,7 @@ pub(crate) fn measure(setting: Setting, members: usize) -> Result<Vec<Change>, S
     if members <= MOST_VANISHING {
         stage.join(members)?;
         let others: Vec<usize> = (1..=members).filter(|&node| node != killed).collect();
+        stage.cluster.pass(setting.idle * 1_000_000)?;
         changes.push(stage.vanish(others[dice(3, others.len())])?);
     }
     Ok(changes)

@@ -85,7 +85,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Nodes that are connected to each other, without a group.
     pub(crate) fn new(setting: Setting, nodes: usize, window: usize) -> Cluster {
-        let Setting { costs, timers, seed } = setting;
+        let Setting { costs, timers, seed, .. } = setting;
         let mut cluster = Cluster {
             costs,
             pattern: Pattern::Direct,
@@ -179,6 +179,12 @@ impl Cluster {
     /// Until nothing is under way but signs of life.
     pub(crate) fn rest(&mut self) -> Result<(), Stuck> {
         self.run("coming to rest", |cluster| cluster.under_way == 0)
+    }
+
+    /// Lets so much time pass.
+    pub(crate) fn pass(&mut self, time: Nanos) -> Result<(), Stuck> {
+        let end = self.now + time;
+        self.run("time to pass", |cluster| cluster.now >= end)
     }
 
     fn arrive(&mut self, to: usize, load: Load) {

@@ -99,6 +99,8 @@ pub struct Setting {
     pub costs: Costs,
     /// When the engines repeat things.
     pub timers: Timers,
+    /// For so many ms there are only signs of life before a member vanishes.
+    pub idle: u64,
     /// Names of nodes, ways between them, and who is hit follow from it.
     pub seed: u64,
 }

@@ -30,7 +30,11 @@ impl Report {
             "network: {} Mbit/s out of a node, {} us and up to a tenth more one way",
             costs.bandwidth, costs.latency
         )?;
-        writeln!(f, "timers: heartbeat {} ms, retry {} ms", timers.heartbeat, timers.retry)
+        writeln!(f, "timers: heartbeat {} ms, retry {} ms", timers.heartbeat, timers.retry)?;
+        match self.setting.idle {
+            0 => Ok(()),
+            idle => writeln!(f, "idle for {idle} ms before a member vanishes"),
+        }
     }
 
     fn views(&self, f: &mut Formatter<'_>) -> fmt::Result {

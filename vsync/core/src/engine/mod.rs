@@ -160,7 +160,7 @@ impl Engine {
             self.agenda.closed(id);
         }
         if self.beat_due.is_none() && group.is_watching() {
-            self.beat_due = Some(now + self.config.heartbeat);
+            self.beat_due = Some(now.saturating_add(self.config.heartbeat));
         }
     }
 
@@ -382,7 +382,7 @@ impl Engine {
         self.groups.values().for_each(|group| group.watch(&mut watched));
         let watched: Vec<NodeId> = watched.into_iter().collect();
         if !watched.is_empty() {
-            self.beat_due = Some(now + self.config.heartbeat);
+            self.beat_due = Some(now.saturating_add(self.config.heartbeat));
         }
         let mut to = watched.clone();
         if self.groups.values().any(Group::is_lost) {
@@ -438,6 +438,13 @@ impl Engine {
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Micros> {
         self.agenda.first().into_iter().chain(self.beat_due).chain(self.detector.due()).min()
+    }
+
+    /// When whoever is silent may be suspected, unless something comes from it first: an
+    /// application that has not taken in all that has come had better do so before the
+    /// [`Input::Tick`].
+    pub fn verdict_due(&self) -> Option<Micros> {
+        self.detector.due()
     }
 
     /// What `group` looks like, if this node has to do with it.

@@ -223,7 +223,7 @@ impl Membership {
         };
         // What they said before proves nothing: they may have learned of the successor since (seed
         // 6030).
-        let settled = since + turn.config.heartbeat * 5;
+        let settled = since.saturating_add(turn.config.heartbeat.saturating_mul(5));
         let stuck = |rank: Rank| {
             let said = self.rare.abreast.get(self.node(rank));
             rank == self.rank() || said.is_some_and(|at| at > settled)

@@ -62,6 +62,37 @@ fn a_member_that_dies_is_left_out_and_its_updates_survive() {
 }
 
 #[test]
+fn who_vanishes_is_missed_in_time_and_not_at_the_next_heartbeat() {
+    let mut net = Net::new(3);
+    net.input(NodeId(1), Input::Create { group: GROUP, config: config() });
+    // The third's heartbeats come between those of the others.
+    for (node, pause) in [(2, 437_000), (3, 10_000_000)] {
+        let (contacts, config) = (vec![NodeId(1)], config());
+        net.input(NodeId(node), Input::Join { group: GROUP, contacts, nonce: 1, config });
+        net.run(pause);
+    }
+    assert_eq!(net.active(1), 3);
+    let before = |net: &Net| net.sent.get(&(3, 1)).copied();
+    let sent = before(&net);
+    while before(&net) == sent {
+        net.run(1_000);
+    }
+    let last = net.now;
+    net.nodes.remove(&NodeId(3));
+    while net.now < last + 500_000 {
+        net.run(1_000);
+        for engine in net.nodes.values() {
+            assert!(!engine.suspects(NodeId(3)), "{} us early", last + 500_000 - net.now);
+            assert!(engine.deadline().is_some_and(|due| due > net.now), "what is due is done");
+        }
+    }
+    net.run(1_000);
+    assert!(net.nodes.values().all(|engine| engine.suspects(NodeId(3))));
+    net.run(10_000);
+    assert_eq!((net.active(1), net.active(2)), (2, 2));
+}
+
+#[test]
 fn members_leave_one_after_the_other_until_the_group_is_dissolved() {
     let mut net = Net::form(3);
     for node in [1, 3, 2] {

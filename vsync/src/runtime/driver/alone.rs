@@ -24,8 +24,22 @@ pub(super) struct Alone {
     pub(super) driver: Driver,
     pub(super) shared: Arc<Shared<Directory>>,
     pub(super) progress: mpsc::UnboundedReceiver<Progress>,
+    /// The network on which it is called "here".
+    pub(super) net: MemoryNet,
     /// What the driver is told.
     _commands: mpsc::UnboundedSender<Command>,
+}
+
+/// The group's.
+pub(super) fn config() -> GroupConfig {
+    GroupConfig {
+        generation: 1,
+        schema: 0,
+        causal: false,
+        meta: Bytes::new(),
+        window: 1 << 16,
+        join_buffer: 1 << 20,
+    }
 }
 
 impl Alone {
@@ -39,7 +53,8 @@ impl Alone {
         contacts: Option<Vec<NodeId>>,
         replica: impl FnOnce(&Arc<Shared<Directory>>) -> Box<dyn Replica>,
     ) -> Alone {
-        let transport: Arc<dyn Transport> = Arc::new(MemoryNet::new().endpoint("here"));
+        let net = MemoryNet::new();
+        let transport: Arc<dyn Transport> = Arc::new(net.endpoint("here"));
         let node = NodeId(transport.local().id.0);
         let (commands, coming) = mpsc::unbounded_channel();
         let (notices, _) = mpsc::unbounded_channel();
@@ -59,19 +74,13 @@ impl Alone {
             group: GROUP,
             seat,
             replica: replica(&shared),
-            config: GroupConfig {
-                generation: 1,
-                schema: 0,
-                causal: false,
-                meta: Bytes::new(),
-                window: 1 << 16,
-                join_buffer: 1 << 20,
-            },
+            config: config(),
             contacts,
             progress: tell,
         });
-        Alone { driver, shared, progress, _commands: commands }
+        Alone { driver, shared, progress, net, _commands: commands }
     }
+
     /// What the driver is told next.
     pub(super) async fn next(&mut self) -> Command {
         let next = timeout(Duration::from_secs(30), self.driver.commands.recv()).await;

@@ -19,6 +19,8 @@ use crate::runtime::slot::Record;
 const ROOM: usize = 256 * 1024;
 /// Microseconds by which what is due may be late at a node that is busy.
 const LATE: Micros = 4_000;
+/// So much of what has come is taken in at once before somebody is missed.
+const BACKLOG: usize = 4_096;
 /// How soon to look again when no peer has room.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -121,7 +123,20 @@ impl Driver {
     /// Lets the engine do what is due.
     pub(super) fn tick(&mut self, busy: bool) {
         if self.tick_at(busy).is_some_and(|due| due <= self.clock.now()) {
+            self.hear_out();
             self.step(Input::Tick);
+        }
+    }
+
+    /// Nobody is missed whose sign of life is here already: this node may have stood still for a
+    /// while, or have more to take in than it can.
+    fn hear_out(&mut self) {
+        if self.engine.verdict_due().is_none_or(|due| due > self.clock.now()) {
+            return;
+        }
+        for _ in 0..BACKLOG {
+            let Some(event) = self.transport.try_next() else { break };
+            self.event(event);
         }
     }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vsync_core::engine::{Class, Input, Level};
+use vsync_core::engine::{Class, Engine, EngineConfig, Input, Level, Output, Outputs};
 use vsync_core::wire::{GroupId, NodeId};
+use vsync_net::{Class as Lane, PeerId, Transport};
 
-use super::super::alone::{Alone, GROUP};
+use super::super::alone::{Alone, GROUP, config};
 use crate::replicated::Method;
 use crate::runtime::Command;
 use crate::runtime::callers::{Told, Waiter};
@@ -226,4 +227,46 @@ async fn the_engine_is_told_who_waits() {
     assert!(!urgent(true, None));
     assert!(urgent(false, optimistic()), "after one that needs a position");
     assert!(urgent(true, optimistic()));
+}
+
+/// Lets a member join, which then says nothing, or something at last that is not taken in when it
+/// would be missed. Whether it is.
+async fn misses(late: bool) -> bool {
+    let mut alone = Alone::new(None);
+    let other = alone.net.endpoint("other");
+    let here = other.connect("here").await.expect("it is there").id;
+    let (node, mut out) = (NodeId(other.local().id.0), Outputs::new());
+    let mut engine = Engine::new(EngineConfig::new(node));
+    engine.handle(0, Input::Connected { peer: NodeId(here.0) }, &mut out);
+    let contacts = vec![NodeId(here.0)];
+    let join = Input::Join { group: GROUP, contacts, nonce: 1, config: config() };
+    engine.handle(0, join, &mut out);
+    let asks = out.drain().find_map(|output| match output {
+        Output::Send { frame, .. } => Some(frame),
+        _ => None,
+    });
+    let say = |count: usize| {
+        let frame = asks.as_ref().expect("it asks to be let in");
+        (0..count).for_each(|_| other.send(PeerId(here.0), Lane::ALL[0], frame.clone()));
+    };
+    say(1);
+    alone.driver.burst();
+    alone.driver.tick(false);
+    let status = alone.driver.engine.status(GROUP).and_then(|status| status.view);
+    assert_eq!(status.map(|view| view.members.len()), Some(2), "it is let in");
+    for _ in 0..4 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        alone.driver.tick(false);
+        assert!(!alone.driver.engine.suspects(node));
+    }
+    say(if late { 1_000 } else { 0 });
+    tokio::time::advance(Duration::from_millis(101)).await;
+    alone.driver.tick(false);
+    alone.driver.engine.suspects(node)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_come_is_taken_in_before_anybody_is_missed() {
+    assert!(misses(false).await);
+    assert!(!misses(true).await);
 }
