@@ -102,7 +102,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn what_there_is_of_each_group_stays_small() {
-        assert!(size_of::<Membership>() <= 624, "{}", size_of::<Membership>());
+        assert!(size_of::<Membership>() <= 592, "{}", size_of::<Membership>());
         assert!(size_of::<Lane>() <= 32, "{}", size_of::<Lane>());
     }
 }

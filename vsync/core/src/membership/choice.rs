@@ -67,7 +67,7 @@ pub(crate) fn choose(
     let held: u64 = lanes.iter().map(Lane::end).sum();
     Choice {
         dropped_updates: held - walk.counts.iter().sum::<u64>(),
-        cut: walk.counts,
+        cut: walk.counts.into_vec(),
         base,
         time: tail.time,
         tail: tail.records,

@@ -34,7 +34,7 @@ pub(crate) struct Multicast {
     pub(crate) me: Rank,
     causal: bool,
     bugs: Bugs,
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) lanes: Box<[Lane]>,
     pub(crate) log: Log,
     /// What was delivered here.
     pub(crate) delivered: Walk,
@@ -78,7 +78,7 @@ impl Multicast {
             me,
             causal,
             bugs: engine.bugs,
-            lanes: alloc::vec![Lane::default(); n],
+            lanes: alloc::vec![Lane::default(); n].into(),
             log: Log::new(time),
             delivered: Walk::new(n),
             stable: Walk::new(n),
@@ -143,7 +143,7 @@ impl Multicast {
     pub(crate) fn submit(&mut self, run: Run, body: Bytes, wall: u64, urgent: bool) -> u64 {
         let first = self.own_end();
         if !self.lanes[self.me].is_open() && self.bugs.has(Bug::StampAtOpen) {
-            let counts = self.delivered.counts.clone();
+            let counts = self.delivered.counts.to_vec();
             self.opened_at = Some(Box::new((counts, self.delivered.order.position)));
         }
         let count = u64::from(run.count);
@@ -167,7 +167,7 @@ impl Multicast {
     pub(crate) fn close_batch(&mut self) {
         let (counts, k) = match self.opened_at.take() {
             Some(opened) => *opened,
-            None => (self.delivered.counts.clone(), self.delivered.order.position),
+            None => (self.delivered.counts.to_vec(), self.delivered.order.position),
         };
         self.lanes[self.me].close(self.causal.then_some(counts), k);
         if self.is_sequencer() {
@@ -356,7 +356,7 @@ impl Multicast {
         let (bugs, pieces) = (self.bugs, &mut pieces);
         let mut rule = Deliver { log: &log, limit: cut, stable: None, pieces, bugs };
         walk.advance(&self.lanes, &mut rule);
-        walk.counts == cut
+        *walk.counts == *cut
     }
 
     /// Delivers the rest of the final cut in the decided order; all of it is stable.
@@ -391,7 +391,7 @@ impl Multicast {
         };
         self.delivered.advance(&self.lanes, &mut rule);
         assert!(
-            self.delivered.counts == cut,
+            *self.delivered.counts == *cut,
             "the cut {cut:?} of view {} cannot be delivered beyond {:?}",
             self.view.number,
             self.delivered.counts
@@ -451,11 +451,11 @@ impl Multicast {
     }
 
     pub(crate) fn stable_cut(&self) -> Cut {
-        Cut { counts: self.stable.counts.clone(), extent: self.stable.order.position }
+        Cut { counts: self.stable.counts.to_vec(), extent: self.stable.order.position }
     }
 
     pub(crate) fn delivered_cut(&self) -> Cut {
-        Cut { counts: self.delivered.counts.clone(), extent: self.delivered.order.position }
+        Cut { counts: self.delivered.counts.to_vec(), extent: self.delivered.order.position }
     }
 }
 

@@ -5,6 +5,7 @@
 //! closed under the rule: what an update depends on is causally before it, so there are no cycles,
 //! and growing from below reaches all of it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Batch, Lane, Log, OrderAt};
@@ -15,7 +16,7 @@ use crate::engine::{Class, Level, Run};
 #[derive(Clone, Debug)]
 pub(crate) struct Walk {
     /// Updates passed, by lane.
-    pub(crate) counts: Vec<u64>,
+    pub(crate) counts: Box<[u64]>,
     /// Positions passed.
     pub(crate) order: OrderAt,
 }
@@ -52,7 +53,7 @@ pub(crate) trait Rule {
 
 impl Walk {
     pub(crate) fn new(lanes: usize) -> Self {
-        Walk { counts: alloc::vec![0; lanes], order: OrderAt::default() }
+        Walk { counts: alloc::vec![0; lanes].into(), order: OrderAt::default() }
     }
 
     /// Whether all that is in the lanes has passed.
