@@ -11,7 +11,7 @@
 
 mod alarms;
 #[cfg(test)]
-mod alone;
+pub(crate) mod alone;
 mod left;
 mod outputs;
 mod transfer;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use vsync_core::engine::{EngineConfig, GroupConfig};
+use vsync_core::engine::{Class, EngineConfig, GroupConfig, Level};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_net::{MemoryNet, Transport};
 
 use crate::directory::Directory;
+use crate::replicated::Method;
 use crate::runtime::dropped::Dropped;
 use crate::runtime::replica::{Replica, Shared};
 use crate::runtime::rpc::Rpc;
@@ -19,6 +20,17 @@ use crate::runtime::typed::Typed;
 use crate::runtime::{Command, Driver, Opening, Parts, Progress};
 
 pub(super) const GROUP: GroupId = GroupId(7);
+
+/// Of updates that need no position.
+pub(crate) static FIFO: Method = Method {
+    id: u32::MAX,
+    name: "of the test",
+    class: Class::Fifo,
+    level: Level::Optimistic,
+    since: 1,
+    until: None,
+    plain: true,
+};
 
 pub(super) struct Alone {
     pub(super) driver: Driver,

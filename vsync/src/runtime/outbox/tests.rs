@@ -3,6 +3,7 @@
 use super::*;
 use crate::directory::{Directory, DirectoryUpdate};
 use crate::runtime::callers::Told;
+use crate::runtime::driver::alone::FIFO;
 
 fn update(name: &str) -> DirectoryUpdate {
     DirectoryUpdate::Lookup { name: name.to_owned() }
@@ -17,17 +18,6 @@ fn leave(outbox: &Outbox, name: &str) -> Left {
 fn applied() -> Tell {
     Tell::Answer(Waiter::Applied(oneshot::channel().0))
 }
-
-/// It needs no position.
-static FIFO: Method = Method {
-    id: u32::MAX,
-    name: "of the test",
-    class: Class::Fifo,
-    level: Level::Optimistic,
-    since: 1,
-    until: None,
-    plain: true,
-};
 
 /// As `.send()`.
 fn send(outbox: &Outbox, name: &str) -> (Left, oneshot::Receiver<Result<(), GroupError>>) {

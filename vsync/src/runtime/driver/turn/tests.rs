@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vsync_core::engine::{Class, Engine, EngineConfig, Input, Level, Output, Outputs};
+use vsync_core::engine::{Engine, EngineConfig, Input, Output, Outputs};
 use vsync_core::wire::{GroupId, NodeId};
 use vsync_net::{Class as Lane, PeerId, Transport};
 
-use super::super::alone::{Alone, GROUP, config};
-use crate::replicated::Method;
+use super::super::alone::{Alone, FIFO, GROUP, config};
 use crate::runtime::Command;
 use crate::runtime::callers::{Told, Waiter};
 use crate::runtime::inner::{Inner, Sending};
@@ -17,17 +16,6 @@ use crate::runtime::outbox::Tell;
 
 /// Frames of a round that make the next ones dear.
 const MANY: usize = 3_000;
-
-/// As `Inner`'s, but they need no position.
-static FIFO: Method = Method {
-    id: u32::MAX,
-    name: "of the test",
-    class: Class::Fifo,
-    level: Level::Optimistic,
-    since: 1,
-    until: None,
-    plain: true,
-};
 
 impl Alone {
     /// The first member of a group, whose last round was of so many frames.
