@@ -9,7 +9,7 @@ use super::draw::{Plot, Side};
 use super::{Look, Point, Series, Unit, find};
 use crate::compare::Spread;
 use crate::latency::{Percentile, Summary};
-use crate::options::{Axis, Kind, Level, Pressure, System, Workload};
+use crate::options::{Axis, Kind, Level, Order, Pressure, System, Workload};
 
 /// As much of an outcome as a plot shows.
 #[derive(Deserialize)]
@@ -150,10 +150,14 @@ fn facts(run: &Run, x: Option<Axis>) -> Vec<Option<String>> {
         Level::Stable => "until stable".to_owned(),
         Level::Optimistic => "optimistic".to_owned(),
     }));
-    facts.push((ours && workload.first > 0).then(|| "not the sequencer's".to_owned()));
-    facts.push((workload.load != Pressure::None).then(|| {
-        let load = format!("{:?}", workload.load).to_lowercase();
-        format!("amid {load} of the load")
+    let alone = workload.senders() == 1 && workload.order == Order::Total;
+    facts.push((ours && alone).then(|| match workload.first {
+        0 => "the sequencer's".to_owned(),
+        _ => "another member's".to_owned(),
+    }));
+    facts.push(ours.then(|| match workload.load {
+        Pressure::None => "nothing besides".to_owned(),
+        load => format!("amid {load:?} of the load").to_lowercase(),
     }));
     facts.push(Some(match workload.threads {
         1 => "1 thread each".to_owned(),
@@ -255,13 +259,26 @@ mod tests {
         let points: Vec<(f64, f64)> = plot.series[1].points.iter().map(|p| (p.x, p.y)).collect();
         assert_eq!(points, [(50.0, 85.0), (99.0, 160.0)]);
         assert!(plot.said.contains("total, 100 bytes, 1 awaited"), "{}", plot.said);
-        let mut another = timed("vsync", "stable", &[(50.0, 120.0)]);
-        another["workload"]["first"] = 3.into();
-        let mut amid = timed("vsync", "stable", &[(50.0, 400.0)]);
-        amid["workload"]["load"] = "half".into();
-        let told = distribution(&[documents[0].clone(), another, amid]).unwrap();
-        let labels: Vec<&str> = told.series.iter().map(|series| series.label.as_str()).collect();
-        assert_eq!(labels, ["vsync", "vsync, amid half of the load", "vsync, not the sequencer's"]);
-        assert!(draw::svg(&[plot]).unwrap().contains("percentile"));
+        // Who sends tells something of one sender in total order, and what goes besides of all.
+        let run = |first: usize, load: &str, order: &str| {
+            let mut run = timed("vsync", "stable", &[(50.0, 120.0)]);
+            run["workload"]["senders"] = serde_json::json!({ "Some": 1 });
+            run["workload"]["first"] = first.into();
+            run["workload"]["load"] = load.into();
+            run["workload"]["order"] = order.into();
+            run
+        };
+        let labels = |runs: &[Value]| -> Vec<String> {
+            let plot = distribution(runs).unwrap();
+            plot.series.into_iter().map(|series| series.label).collect()
+        };
+        let (one, another) = (run(0, "none", "total"), run(3, "none", "total"));
+        let told = labels(&[one.clone(), another, run(0, "none", "fifo")]);
+        assert_eq!(
+            told,
+            ["vsync, fifo", "vsync, total, another member's", "vsync, total, the sequencer's"]
+        );
+        let told = labels(&[one, run(0, "half", "total")]);
+        assert_eq!(told, ["vsync, amid half of the load", "vsync, nothing besides"]);
     }
 }
