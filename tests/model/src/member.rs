@@ -17,6 +17,9 @@ use crate::setup::node;
 /// what the engine takes for a pause of its own.
 const SILENCE: Micros = 10;
 
+/// What the answer of others takes that are asked about a silent one: longer than it is waited for.
+const ANSWER: Micros = 1;
+
 /// What a retry takes: longer than every patience of the protocol.
 const RETRY: Micros = 40_000;
 
@@ -146,6 +149,9 @@ impl Member {
             }
             Happening::Silence => {
                 self.now += SILENCE;
+                self.input(Input::Tick, &mut sent);
+                // Others are asked, and nobody has heard of it, either.
+                self.now += ANSWER;
                 self.input(Input::Tick, &mut sent);
                 // And nobody answers within the time that a leader grants to a suspected member
                 // whose connection is up; the timer itself is late.
