@@ -19,6 +19,8 @@ fn root() -> PathBuf {
 struct Crate {
     items: BTreeMap<String, Vec<Item>>,
     impls: BTreeMap<String, Vec<syn::ItemImpl>>,
+    /// Traits that nobody else can name.
+    private: BTreeSet<String>,
     /// What modules pass on from other crates.
     passed_on: BTreeMap<String, String>,
 }
@@ -54,12 +56,24 @@ impl Crate {
                     self.passed_on.extend(names.into_iter().filter(|(_, from)| is_foreign(from)));
                 }
                 item => {
+                    if let Item::Trait(item) = &item
+                        && !is_public(&item.vis)
+                    {
+                        self.private.insert(item.ident.to_string());
+                    }
                     if let Some(name) = name(&item) {
                         self.items.entry(name).or_default().push(item);
                     }
                 }
             }
         }
+    }
+
+    /// Whether it is that of a trait which nobody else can name.
+    fn is_private(&self, item: &syn::ItemImpl) -> bool {
+        let name =
+            item.trait_.as_ref().and_then(|of| Some(of.0.segments.last()?.ident.to_string()));
+        name.is_some_and(|name| self.private.contains(&name) && !self.items.contains_key(&name))
     }
 }
 
@@ -267,7 +281,8 @@ fn list(all: &Crate, items: &[Item], folder: &Path, here: &str, out: &mut String
         assert!(!found.is_empty(), "{here}::{name} is exported, and nowhere to be found");
         let mut outlines: Vec<Item> = found.into_iter().map(outline).collect();
         let impls = all.impls.get(&name).cloned().unwrap_or_default();
-        outlines.extend(impls.into_iter().filter_map(outline_impl));
+        let impls = impls.into_iter().filter(|item| !all.is_private(item));
+        outlines.extend(impls.filter_map(outline_impl));
         out.push_str(&text(outlines));
         out.push('\n');
     }
