@@ -62,6 +62,15 @@ impl<T: Blank> Deref for Seldom<T> {
     }
 }
 
+/// Whether a value that was changed so is still there at rest.
+#[cfg(test)]
+pub(crate) fn lasts<T: Blank>(change: impl FnOnce(&mut T)) -> bool {
+    let mut value = Seldom::<T>::default();
+    change(value.make());
+    value.rest();
+    value.get().is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Blank, Seldom};

@@ -110,3 +110,52 @@ impl Rare {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::EngineConfig;
+    use crate::multicast::Multicast;
+    use crate::seldom::lasts;
+    use crate::wire::{Cut, GroupId, SharedView, View};
+
+    fn view() -> SharedView {
+        SharedView::new(View { number: 1, members: Vec::new(), active: 0 })
+    }
+
+    fn install() -> Install {
+        let (group, together, joined) = (GroupId(1), Vec::new(), Vec::new());
+        let (left, cut) = (Vec::new(), Cut::default());
+        Install { group, view: view(), rank: 0, together, joined, left, cut }
+    }
+
+    fn closed() -> Closed {
+        let config = EngineConfig::new(NodeId(1));
+        let multicast = Multicast::new(view(), 0, (false, 1), &config, 0);
+        Closed { multicast, installed: BTreeSet::new(), since: 0 }
+    }
+
+    /// Whatever is up alone keeps it.
+    #[test]
+    fn nothing_that_is_up_is_given_back() {
+        let node = NodeId(2);
+        let join = || JoinRequest { node, nonce: 1, schema: 1, meta: Bytes::new() };
+        assert!(!lasts::<Rare>(|_| ()));
+        assert!(lasts::<Rare>(|rare| rare.install = Some(Box::new(install()))));
+        assert!(lasts::<Rare>(|rare| rare.closed = Some(Box::new(closed()))));
+        assert!(lasts::<Rare>(|rare| rare.outgoing = Some(Box::default())));
+        assert!(lasts::<Rare>(|rare| _ = rare.joins.insert(node, join())));
+        assert!(lasts::<Rare>(|rare| _ = rare.ended.insert(node)));
+        assert!(lasts::<Rare>(|rare| rare.abreast.insert(node, 1)));
+        assert!(lasts::<Rare>(|rare| rare.superseded = Some(0)));
+        assert!(lasts::<Rare>(|rare| _ = rare.evict.insert(0)));
+        assert!(lasts::<Rare>(|rare| rare.early = Some(Box::default())));
+        assert!(lasts::<Rare>(|rare| rare.retries = 1));
+        assert!(lasts::<Rare>(|rare| rare.answered.insert(node, 1)));
+        assert!(lasts::<Rare>(|rare| rare.blocked = Some(0)));
+    }
+}

@@ -173,3 +173,44 @@ impl Lead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::seldom::lasts;
+
+    /// What was promised or accepted is never forgotten while the view lasts, nor what else there
+    /// is.
+    #[test]
+    fn nothing_of_a_change_is_given_back() {
+        let (ballot, bytes) = (Ballot { n: 1, leader: 0 }, Bytes::new());
+        let view = View { number: 2, members: Vec::new(), active: 0 };
+        let (left, cut, tail) = (Vec::new(), Vec::new(), Vec::new());
+        let proposal = || Proposal {
+            view: view.clone(),
+            left: left.clone(),
+            cut: cut.clone(),
+            base: 0,
+            tail: tail.clone(),
+            time: 0,
+        };
+        let lead = || {
+            let phase = Phase::Promising { promises: BTreeMap::new() };
+            Lead { ballot, evict: BTreeSet::new(), phase }
+        };
+        let accepted = || Acceptance { ballot, proposal: bytes.clone() };
+        assert!(!lasts::<Change>(|_| ()));
+        assert!(lasts::<Change>(|change| change.promised = ballot));
+        assert!(lasts::<Change>(|change| change.told = true));
+        assert!(lasts::<Change>(|change| change.accepted = Some(Box::new(accepted()))));
+        assert!(lasts::<Change>(|change| change.saw(ballot)));
+        assert!(lasts::<Change>(|change| change.lead = Some(Box::new(lead()))));
+        let holding = || Box::new((ballot, bytes.clone(), proposal()));
+        assert!(lasts::<Change>(|change| change.holding = Some(holding())));
+        let installing = || Box::new((bytes.clone(), proposal()));
+        assert!(lasts::<Change>(|change| change.installing = Some(installing())));
+        assert!(lasts::<Change>(|change| change.overtaken = 1));
+    }
+}

@@ -92,3 +92,25 @@ impl Owed {
         self.bytes as usize + self.updates as usize * OVERHEAD
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seldom::lasts;
+
+    /// A count that began anew within its view would number updates twice, or free what others
+    /// lack.
+    #[test]
+    fn nothing_that_was_counted_is_given_back() {
+        assert!(!lasts::<Tally>(|_| ()));
+        assert!(lasts::<Tally>(|tally| tally.acks.push(Cut::default())));
+        assert!(lasts::<Tally>(|tally| tally.acked.counts.push(0)));
+        assert!(lasts::<Tally>(|tally| tally.acked.extent = 1));
+        assert!(lasts::<Tally>(|tally| tally.urgent.push(0)));
+        assert!(lasts::<Tally>(|tally| tally.owed.push(Owed::default())));
+        assert!(lasts::<Tally>(|tally| tally.sent = 1));
+        assert!(lasts::<Tally>(|tally| tally.announced = 1));
+        assert!(lasts::<Tally>(|tally| tally.own.push_back((1, 1))));
+        assert!(lasts::<Tally>(|tally| tally.own_bytes = 1));
+    }
+}
