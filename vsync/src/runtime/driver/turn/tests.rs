@@ -258,3 +258,23 @@ async fn what_has_come_is_taken_in_before_anybody_is_missed() {
     assert!(misses(false).await);
     assert!(!misses(true).await);
 }
+
+/// How many frames of a thousand a turn leaves that comes after one which took so long.
+async fn left_after(spent: Duration) -> usize {
+    let mut alone = Alone::new(None);
+    let other = alone.net.endpoint("other");
+    let here = other.connect("here").await.expect("it is there").id;
+    alone.driver.turn();
+    let frame = bytes::Bytes::from_static(b"no frame of the protocol");
+    (0..1_000).for_each(|_| other.send(here, Lane::ALL[0], frame.clone()));
+    alone.driver.spent = spent;
+    alone.driver.turn();
+    assert!(alone.driver.spent < Duration::from_secs(60), "it was this turn that counts now");
+    std::iter::from_fn(|| alone.driver.transport.try_next()).count()
+}
+
+#[tokio::test]
+async fn as_long_is_taken_in_as_the_last_turn_did_other_things() {
+    assert_eq!(left_after(Duration::ZERO).await, 1_000 - 64);
+    assert_eq!(left_after(Duration::from_secs(60)).await, 0);
+}
