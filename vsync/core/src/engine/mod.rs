@@ -393,12 +393,28 @@ impl Engine {
             let frame = self.digests(peer);
             self.send(peer, &frame, out);
         }
-        let (probes, changed) = self.detector.tick(&watched, now);
-        for (witness, about) in probes {
-            self.send(witness, &Frame::Probe { about }, out);
+        let (silent, changed) = self.detector.look(&watched, now);
+        if !silent.is_empty() {
+            self.ask(now, &silent, out);
         }
         if changed {
             self.suspicions(now, out);
+        }
+    }
+
+    /// Asks others about nodes that are silent.
+    fn ask(&self, now: Micros, silent: &[NodeId], out: &mut Outputs) {
+        let mut circles = alloc::vec![BTreeSet::new(); silent.len()];
+        for group in self.groups.values() {
+            let mut nodes = BTreeSet::new();
+            group.watch(&mut nodes);
+            let about = silent.iter().zip(&mut circles).filter(|(node, _)| nodes.contains(node));
+            about.for_each(|(_, circle)| circle.extend(&nodes));
+        }
+        for (&about, circle) in silent.iter().zip(&circles) {
+            for witness in self.detector.witnesses(about, circle, now) {
+                self.send(witness, &Frame::Probe { about }, out);
+            }
         }
     }
 

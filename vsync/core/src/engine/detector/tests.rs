@@ -1,4 +1,7 @@
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+
+use core::iter::repeat;
 
 use super::Detector;
 use crate::engine::EngineConfig;
@@ -7,6 +10,17 @@ use crate::wire::{Micros, NodeId};
 const BEAT: Micros = 100_000;
 const SILENCE: Micros = 500_000;
 const ALL: [NodeId; 2] = [NodeId(2), NodeId(3)];
+
+impl Detector {
+    /// A look at the nodes that matter, who all know each other: whom to ask about whom, and whether
+    /// the suspicions have changed.
+    fn tick(&mut self, watched: &[NodeId], now: Micros) -> (Vec<(NodeId, NodeId)>, bool) {
+        let circle = BTreeSet::from_iter(watched.iter().copied());
+        let (silent, changed) = self.look(watched, now);
+        let asked = |about| self.witnesses(about, &circle, now).into_iter().zip(repeat(about));
+        (silent.into_iter().flat_map(asked).collect(), changed)
+    }
+}
 
 /// Node 1, which has just heard nodes 2 and 3.
 fn detector() -> Detector {
@@ -383,4 +397,42 @@ fn nobody_is_asked_about_who_is_as_silent_as_ever() {
     // Two fifths of some one and a half seconds; a few times before that was known.
     asked.retain(|&beat| beat > 60);
     assert_eq!(asked.first(), Some(&157), "{asked:?}");
+}
+
+#[test]
+fn who_was_paused_does_not_tell_what_it_heard_before_as_if_it_were_now() {
+    let mut detector = detector();
+    pass(&mut detector, 1..=3, &ALL);
+    detector.heard(NodeId(2), 3 * BEAT);
+    assert!(detector.lately(NodeId(2), 3 * BEAT));
+    assert!(detector.turn(53 * BEAT));
+    // It may have vanished in these five seconds; that is no reason to suspect it.
+    assert!(!detector.lately(NodeId(2), 53 * BEAT));
+    pass(&mut detector, 53..=54, &ALL);
+    assert!(!detector.lately(NodeId(2), 54 * BEAT) && !detector.suspects(NodeId(2)));
+    detector.heard(NodeId(2), 54 * BEAT);
+    assert!(detector.lately(NodeId(2), 54 * BEAT));
+}
+
+#[test]
+fn who_begins_to_matter_was_not_heard_by_that() {
+    let mut detector = detector();
+    pass(&mut detector, 1..=30, &ALL[1..]);
+    pass(&mut detector, 31..=31, &ALL);
+    assert!(!detector.lately(NodeId(2), 31 * BEAT));
+}
+
+#[test]
+fn those_are_asked_who_ought_to_hear_it() {
+    let mut detector = detector();
+    (4..=9).for_each(|node| _ = detector.connected(NodeId(node), 1));
+    let asked = |detector: &Detector, circle: &[u64]| {
+        let circle = circle.iter().map(|&node| NodeId(node)).collect();
+        let asked = detector.witnesses(NodeId(2), &circle, BEAT);
+        asked.into_iter().map(|node| node.0).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&detector, &[2, 5, 7, 8, 9]), [5, 7, 8]);
+    assert_eq!(asked(&detector, &[2, 8]), [8, 3, 4]);
+    detector.disconnected(NodeId(8), BEAT);
+    assert_eq!(asked(&detector, &[2, 8]), [3, 4, 5]);
 }
