@@ -25,7 +25,7 @@ struct Peer {
     watched: bool,
     /// Its process is known to have ended: final.
     ended: bool,
-    /// When it was last heard: what this node tells others.
+    /// When it was last heard, or heard to have ended: what this node tells others.
     heard: Micros,
     /// From when on its silence counts: not while this node was paused, or had no interest in it.
     since: Micros,
@@ -178,6 +178,7 @@ impl Detector {
 
     pub(crate) fn disconnected(&mut self, node: NodeId, now: Micros) {
         self.peer(node, now).connected = false;
+        self.forget(now);
     }
 
     /// Returns whether that is news.
@@ -185,8 +186,19 @@ impl Detector {
         let peer = self.peer(node, now);
         peer.connected = false;
         let news = !peer.ended && !peer.suspected;
-        peer.ended = true;
+        (peer.ended, peer.heard) = (true, now);
+        self.forget(now);
         news
+    }
+
+    /// Forgets who is of no interest. Whose process has ended is remembered for as long as any may
+    /// be silent: who has not heard of it yet may still name it. Not for ever: others come and go
+    /// as long as this node runs, and each of them is another one.
+    fn forget(&mut self, now: Micros) {
+        let most = self.silence.saturating_mul(8);
+        self.peers.retain(|_, peer| {
+            peer.connected || peer.watched || peer.ended && now.saturating_sub(peer.heard) <= most
+        });
     }
 
     /// Whether this node thinks that `node` is gone. An opinion, which may change.
@@ -271,7 +283,7 @@ impl Detector {
             (peer.spared, peer.link_down) = (None, None);
             peer.watched = false;
         }
-        self.peers.retain(|node, peer| peer.connected || peer.ended || watches(node));
+        self.forget(now);
         self.look_again();
         (silent, changed)
     }

@@ -5,6 +5,8 @@ mod changes;
 mod detector;
 mod io;
 mod marks;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -111,7 +113,8 @@ impl Engine {
             }
             Input::Disconnected { peer } => self.detector.disconnected(peer, now),
             Input::Ended { peer } => {
-                if self.detector.ended(peer, now) {
+                // Most that come and go are clients, which no group has to do with.
+                if self.detector.ended(peer, now) && self.groups.values().any(|it| it.knows(peer)) {
                     self.suspicions(now, out);
                 }
             }
@@ -393,6 +396,9 @@ impl Engine {
             let frame = self.digests(peer);
             self.send(peer, &frame, out);
         }
+        self.told.retain(|peer, _| {
+            watched.binary_search(peer).is_ok() || self.detector.is_connected(*peer)
+        });
         let (silent, changed) = self.detector.look(&watched, now);
         if !silent.is_empty() {
             self.ask(now, &silent, out);

@@ -436,3 +436,30 @@ fn those_are_asked_who_ought_to_hear_it() {
     detector.disconnected(NodeId(8), BEAT);
     assert_eq!(asked(&detector, &[2, 8]), [3, 4, 5]);
 }
+
+#[test]
+fn those_who_come_and_go_leave_nothing_behind() {
+    let config = EngineConfig::new(NodeId(1));
+    let mut detector = Detector::new(&config);
+    // Nobody matters, so that there are no heartbeats.
+    for node in 2..1_000 {
+        let now = node * SILENCE;
+        detector.turn(now);
+        detector.connected(NodeId(node), now);
+        detector.disconnected(NodeId(node), now + 1);
+        if node % 2 == 0 {
+            assert!(detector.ended(NodeId(node), now + 1));
+        }
+        assert!(detector.peers.len() <= 5, "{}", detector.peers.len());
+        // Not so soon that whoever does not know it yet can name it in vain.
+        assert!(node % 2 > 0 || detector.has_ended(NodeId(node)));
+        assert!(node < 10 || detector.has_ended(NodeId(node - node % 2 - 6)));
+    }
+    // Who is still watched is not forgotten.
+    detector.tick(&ALL, 2_000 * SILENCE);
+    assert!(detector.ended(NodeId(2), 2_000 * SILENCE));
+    detector.tick(&ALL, 9_000 * SILENCE);
+    assert!(detector.has_ended(NodeId(2)));
+    detector.tick(&ALL[1..], 9_001 * SILENCE);
+    assert!(!detector.has_ended(NodeId(2)));
+}
