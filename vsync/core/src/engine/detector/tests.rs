@@ -463,3 +463,34 @@ fn those_who_come_and_go_leave_nothing_behind() {
     detector.tick(&ALL[1..], 9_001 * SILENCE);
     assert!(!detector.has_ended(NodeId(2)));
 }
+
+/// After `rare` rounds of twenty heartbeats, in each of which node 2 gives one sign of life while
+/// node 3 hears it all the time.
+fn rarely_heard(detector: &mut Detector, rare: u64) -> u64 {
+    for beat in 1..=20 * rare {
+        if beat % 20 == 0 {
+            detector.heard(NodeId(2), beat * BEAT);
+        }
+        pass(detector, beat..=beat, &ALL);
+        detector.vouched(NodeId(2), beat * BEAT);
+    }
+    20 * rare
+}
+
+#[test]
+fn nobody_may_be_silent_for_more_than_eight_timeouts() {
+    let mut detector = detector();
+    let last = rarely_heard(&mut detector, 40);
+    pass(&mut detector, last + 1..=last + 39, &ALL);
+    assert_eq!(detector.due(), Some(last * BEAT + 8 * SILENCE + 1));
+}
+
+#[test]
+fn who_matters_again_is_missed_as_if_for_the_first_time() {
+    let mut detector = detector();
+    let last = rarely_heard(&mut detector, 40);
+    pass(&mut detector, last + 1..=last + 1, &ALL[1..]);
+    detector.heard(NodeId(2), (last + 1) * BEAT);
+    pass(&mut detector, last + 2..=last + 4, &ALL);
+    assert_eq!(detector.due(), Some((last + 1) * BEAT + SILENCE + 1));
+}
