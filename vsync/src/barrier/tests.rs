@@ -328,6 +328,26 @@ async fn whoever_cannot_say_now_how_far_it_is_is_asked_again() {
     assert_eq!(pass.await.expect("no panic"), Ok(()));
 }
 
+/// What it waits for would never come.
+#[tokio::test]
+async fn whose_membership_ends_while_others_are_asked_is_told_why() {
+    let closed = || GroupEvent::Closed { why: "left".to_owned() };
+    let ends: [(fn(&Seat), _, GroupError); 2] = [
+        (Seat::vacate, GroupEvent::Excluded, GroupError::Unknown(Unknown::Excluded)),
+        (Seat::close, closed(), GroupError::NotApplied(NotApplied::Closed)),
+    ];
+    for (end, event, why) in ends {
+        let mut two = Two::new().await;
+        let pass = two.pass();
+        let _asked = two.asked().await;
+        two.ordered();
+        settled().await;
+        end(&two.seat);
+        two.seat.event(event);
+        assert_eq!(pass.await.expect("no panic"), Err(why));
+    }
+}
+
 /// Neither gone nor so far.
 #[tokio::test]
 async fn a_question_that_comes_to_nothing_is_no_answer() {

@@ -413,8 +413,9 @@ impl Seat {
     /// There will be no membership any more.
     pub(crate) fn close(&self) {
         self.outbox.close();
-        self.vacate();
+        // First: whoever finds no view here is told why.
         self.status().trouble.closed = Some(NotApplied::Closed);
+        self.vacate();
     }
 
     /// Tells the readers of the group's stream.
