@@ -331,18 +331,20 @@ async fn whoever_cannot_say_now_how_far_it_is_is_asked_again() {
 /// What it waits for would never come.
 #[tokio::test]
 async fn whose_membership_ends_while_others_are_asked_is_told_why() {
-    let closed = || GroupEvent::Closed { why: "left".to_owned() };
-    let ends: [(fn(&Seat), _, GroupError); 2] = [
-        (Seat::vacate, GroupEvent::Excluded, GroupError::Unknown(Unknown::Excluded)),
-        (Seat::close, closed(), GroupError::NotApplied(NotApplied::Closed)),
-    ];
-    for (end, event, why) in ends {
+    for excluded in [true, false] {
         let mut two = Two::new().await;
         let pass = two.pass();
         let _asked = two.asked().await;
         two.ordered();
         settled().await;
-        end(&two.seat);
+        let (event, why) = if excluded {
+            two.seat.vacate();
+            (GroupEvent::Excluded, GroupError::Unknown(Unknown::Excluded))
+        } else {
+            two.seat.close();
+            let why = "left".to_owned();
+            (GroupEvent::Closed { why }, GroupError::NotApplied(NotApplied::Closed))
+        };
         two.seat.event(event);
         assert_eq!(pass.await.expect("no panic"), Err(why));
     }
