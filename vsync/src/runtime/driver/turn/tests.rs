@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vsync_core::engine::{Engine, EngineConfig, Input, Output, Outputs};
+use vsync_core::engine::Input;
 use vsync_core::wire::{GroupId, NodeId};
-use vsync_net::{Class as Lane, PeerId, Transport};
 
 use super::super::alone::{Alone, FIFO, GROUP, config};
 use crate::runtime::Command;
@@ -221,33 +220,18 @@ async fn the_engine_is_told_who_waits() {
 /// would be missed. Whether it is.
 async fn misses(late: bool) -> bool {
     let mut alone = Alone::new(None);
-    let other = alone.net.endpoint("other");
-    let here = other.connect("here").await.expect("it is there").id;
-    let (node, mut out) = (NodeId(other.local().id.0), Outputs::new());
-    let mut engine = Engine::new(EngineConfig::new(node));
-    engine.handle(0, Input::Connected { peer: NodeId(here.0) }, &mut out);
-    let contacts = vec![NodeId(here.0)];
-    let join = Input::Join { group: GROUP, contacts, nonce: 1, config: config() };
-    engine.handle(0, join, &mut out);
-    let asks = out.drain().find_map(|output| match output {
-        Output::Send { frame, .. } => Some(frame),
-        _ => None,
-    });
-    let say = |count: usize| {
-        let frame = asks.as_ref().expect("it asks to be let in");
-        (0..count).for_each(|_| other.send(PeerId(here.0), Lane::ALL[0], frame.clone()));
-    };
-    say(1);
+    let other = alone.asked("other", GROUP, config()).await;
+    let node = other.node();
+    other.ask(1);
     alone.driver.burst();
     alone.driver.tick(false);
-    let status = alone.driver.engine.status(GROUP).and_then(|status| status.view);
-    assert_eq!(status.map(|view| view.members.len()), Some(2), "it is let in");
+    assert_eq!(alone.members(GROUP), Some(2), "it is let in");
     for _ in 0..4 {
         tokio::time::advance(Duration::from_millis(100)).await;
         alone.driver.tick(false);
         assert!(!alone.driver.engine.suspects(node));
     }
-    say(if late { 1_000 } else { 0 });
+    other.ask(if late { 1_000 } else { 0 });
     tokio::time::advance(Duration::from_millis(101)).await;
     alone.driver.tick(false);
     alone.driver.engine.suspects(node)
