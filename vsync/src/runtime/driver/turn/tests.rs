@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use vsync_core::engine::Input;
 use vsync_core::wire::{GroupId, NodeId};
+use vsync_net::{Class as Lane, Transport};
 
 use super::super::alone::{Alone, FIFO, GROUP, config};
 use crate::runtime::Command;
