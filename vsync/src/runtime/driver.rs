@@ -43,6 +43,9 @@ use crate::report::GroupReport;
 
 /// So many network events are taken in at once, and at most so many commands.
 const BURST: usize = 64;
+/// And for no longer than this in one turn, however long the last one was: a process may have been
+/// stopped in the middle of it, and others wait for a heartbeat.
+const INTAKE: Duration = Duration::from_millis(100);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
 /// more is acknowledged in the groups that have more to hold, so their senders wait.
 const HELD: usize = 64 * 1024 * 1024;
@@ -206,7 +209,7 @@ impl Driver {
             self.look_around();
             self.ship();
         }
-        self.spent = taken_in.elapsed();
+        self.spent = taken_in.elapsed().min(INTAKE);
         busy
     }
 
