@@ -2,7 +2,8 @@
 //!
 //! A figure is a sweep of commands of this program (and one of the simulation), each in a process
 //! of its own that is ended when it takes far too long. What they print is kept as it is, in
-//! `NAME.json`, and drawn as `NAME.svg`; from all of them the tables of `goals.md` are made. A system that is not installed, or not built in, is left
+//! `NAME.json`, and drawn as `NAME.svg`; from all of them the tables `goals.md`, `laws.md` and
+//! `transport.md` are made. A system that is not installed, or not built in, is left
 //! out, and said to be absent. One figure that fails does not keep the others from being made.
 
 mod child;
@@ -75,8 +76,7 @@ pub(crate) fn run(options: &FiguresOptions) -> Result<(), String> {
         }
     }
     // Of all that is there, measured now or before.
-    let options =
-        GoalsOptions { from: options.out.clone(), out: Some(options.out.join("goals.md")) };
+    let options = GoalsOptions { from: options.out.clone(), out: Some(options.out.clone()) };
     goals::run(&options)?;
     eprintln!("all figures: {:.0} s", begun.elapsed().as_secs_f64());
     failed.dedup();

@@ -111,36 +111,45 @@ impl Met {
     }
 }
 
-/// Prints the tables, or writes them where they are wanted.
+/// Prints the tables, or writes each into a file of its own.
 pub(crate) fn run(options: &GoalsOptions) -> Result<(), String> {
-    let tables = tables(&Source::read(&options.from)?);
-    match &options.out {
-        Some(path) => {
-            std::fs::write(path, tables).map_err(|error| format!("{}: {error}", path.display()))
-        }
-        None => {
-            print!("{tables}");
-            Ok(())
-        }
+    let source = Source::read(&options.from)?;
+    let tables =
+        [("goals", goals(&source)), ("laws", laws(&source)), ("transport", transport(&source))];
+    for (name, table) in tables {
+        let Some(directory) = &options.out else {
+            println!("{table}");
+            continue;
+        };
+        let path = directory.join(format!("{name}.md"));
+        std::fs::write(&path, table).map_err(|error| format!("{}: {error}", path.display()))?;
     }
+    Ok(())
 }
 
-/// The goals, the laws that the curves follow, and what the transport's settings are worth, as
-/// Markdown.
-pub(crate) fn tables(source: &Source) -> String {
-    let mut text = String::new();
-    text.push_str("| | goal | bound | met? | least | median | most | of |\n");
+/// The goals, as Markdown.
+fn goals(source: &Source) -> String {
+    let mut text = "| | goal | bound | met? | least | median | most | of |\n".to_owned();
     text.push_str("|---|---|---:|---|---:|---:|---:|---:|\n");
     for goal in list::goals() {
         row(&mut text, &goal, &(goal.values)(source));
     }
-    text.push_str("\n| curve | law | of |\n|---|---|---|\n");
+    text
+}
+
+/// The laws that the curves follow.
+fn laws(source: &Source) -> String {
+    let mut text = "| curve | law | measured at |\n|---|---|---|\n".to_owned();
     for (curve, law, of) in laws::laws(source) {
         // Writing to a string never fails.
         let _ = writeln!(text, "| {curve} | {law} | {of} |");
     }
-    text.push_str(&transport::table(source));
     text
+}
+
+/// What each setting of the transport is worth.
+fn transport(source: &Source) -> String {
+    transport::table(source)
 }
 
 fn row(text: &mut String, goal: &Goal, values: &[f64]) {

@@ -232,7 +232,8 @@ pub(crate) struct GoalsOptions {
     /// The directory that `figures` has written its files into.
     #[arg(long)]
     pub(crate) from: std::path::PathBuf,
-    /// The file to write the tables into, as Markdown; printed if not given.
+    /// The directory to write the tables into, as Markdown: `goals.md`, `laws.md` and
+    /// `transport.md`; printed if not given.
     #[arg(long)]
     pub(crate) out: Option<std::path::PathBuf>,
 }

@@ -38,7 +38,7 @@ pub(super) fn table(source: &Source) -> String {
     if shipped.is_empty() {
         return text;
     }
-    text.push_str("\n| raw quinn, four members, all send | of the rate as shipped | CPU |\n");
+    text.push_str("| raw quinn, four members, all send | of the rate as shipped | CPU |\n");
     text.push_str("|---|---:|---:|\n");
     for (what, line) in VARIANTS {
         let others = VARIANTS.iter().flat_map(|(_, words)| words.split(' '));
