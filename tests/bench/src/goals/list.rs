@@ -129,7 +129,7 @@ fn latency() -> Vec<Goal> {
 }
 
 fn failures() -> Vec<Goal> {
-    use Bound::{AtLeast, AtMost, None};
+    use Bound::{AtMost, None};
     use Unit::{Milliseconds, Percent};
     vec![
         goal(
