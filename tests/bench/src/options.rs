@@ -1,5 +1,6 @@
 //! The command line.
 
+mod tuning;
 mod workload;
 
 use std::fmt;
@@ -7,6 +8,7 @@ use std::fmt;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use tuning::Tuning;
 pub(crate) use workload::{Level, Order, Senders, Workload};
 
 /// Benchmarks vsync: members as processes, over QUIC on loopback, alone or beside other systems.
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Plot(PlotOptions),
     /// All figures of the book's chapter: measures, and draws what came of it.
     Figures(FiguresOptions),
+    /// The table of goals, met or not, from what `figures` has measured.
+    Goals(GoalsOptions),
     /// Many groups on the same nodes: joining, idling, streaming, and the death of a member.
     Groups(GroupsOptions),
     /// A fixed piece of work, for a tool that counts instructions.
@@ -75,6 +79,10 @@ pub(crate) struct CompareOptions {
     /// Updates awaited in flight per sender to compare, besides streaming.
     #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024")]
     pub(crate) awaited: Vec<usize>,
+    /// Updates awaited in flight per sender of the other system, if it is another number than ours:
+    /// what streams here may have to be awaited there.
+    #[arg(long)]
+    pub(crate) theirs_in_flight: Option<usize>,
     /// No awaited runs: streaming only.
     #[arg(long)]
     pub(crate) stream_only: bool,
@@ -224,6 +232,18 @@ pub(crate) struct FiguresOptions {
     pub(crate) from_json: bool,
 }
 
+/// The goals.
+#[derive(Args, Clone)]
+pub(crate) struct GoalsOptions {
+    /// The directory that `figures` has written its files into.
+    #[arg(long)]
+    pub(crate) from: std::path::PathBuf,
+    /// The directory to write the tables into, as Markdown: `goals.md`, `laws.md` and
+    /// `transport.md`; printed if not given.
+    #[arg(long)]
+    pub(crate) out: Option<std::path::PathBuf>,
+}
+
 /// A figure of the chapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -239,6 +259,10 @@ pub(crate) enum Figure {
     Joins,
     Groups,
     Ratios,
+    /// What else the goals need; it is not drawn.
+    Goals,
+    /// Raw quinn with one setting changed at a time, and ours with more threads; not drawn.
+    Transport,
 }
 
 /// One member's part of a run.
@@ -426,6 +450,20 @@ pub(crate) enum System {
     Postgres,
     /// Totem, agreed delivery (Debian's corosync).
     Corosync,
+}
+
+impl System {
+    /// Why this system cannot do what is awaited in a workload, if it cannot.
+    pub(crate) fn cannot(self, workload: &Workload) -> Option<&'static str> {
+        match (self, workload.in_flight * workload.senders()) {
+            (_, 0) => None,
+            (System::Udp, _) => Some("udp has no acknowledgements: nothing of it can be awaited"),
+            (System::Postgres, 1_025..) => {
+                Some("postgres has a process for each client: more than 1024 are not tried")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for System {
