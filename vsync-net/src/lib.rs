@@ -31,6 +31,13 @@ pub use secret::Secret;
 pub use stats::{ClassStats, Stats};
 pub use transport::Transport;
 
+/// Frames on a stream, for the benchmark, which counts what they cost. Not for anybody else: it may
+/// change in any release.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::quic::frames::{Splitter, TooLong, gather};
+}
+
 /// The longest frame that a transport carries unless configured otherwise: 16 MiB of payload and
 /// room for the headers of the floors above.
 pub const MAX_FRAME: usize = (16 << 20) + (64 << 10);

@@ -2,20 +2,24 @@
 //! release, together with the macro.
 
 pub use std::convert::Infallible;
+use std::sync::Arc;
 
 pub use serde;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub use vsync_core::engine::{Class, Level};
 
+use crate::builder::NodeBuilder;
 pub use crate::call::Call;
 pub use crate::codec::pieces::{
     CheckpointReader, CheckpointWriter, FieldDeserializer, FieldSerializer,
 };
 use crate::codec::{self, pieces};
 pub use crate::ctx::Ctx;
+use crate::error::StartError;
 pub use crate::events::{Emits, NoEvents};
 pub use crate::group::Group;
+use crate::node::Node;
 pub use crate::optimistic::Fallible;
 use crate::query;
 pub use crate::query::{Here, Query};
@@ -53,6 +57,15 @@ pub fn sim_test<S: Replicated>(
     let test = test.split_once("::").map_or(test, |(_, test)| test);
     let package = package.map_or(String::new(), |package| format!("-p {package} "));
     simulation.called(format!("{package}{test}")).run();
+}
+
+/// Starts a node over a transport that is open already: the benchmark counts what nodes do, and has
+/// a network of its own for it.
+pub async fn start_over(
+    builder: NodeBuilder,
+    transport: Arc<dyn vsync_net::Transport>,
+) -> Result<Node, StartError> {
+    builder.over(transport).await
 }
 
 /// A value that can be put on the wire: an argument, a result, a field of the state.

@@ -5,6 +5,7 @@
 mod actor;
 mod cluster;
 mod compare;
+#[cfg(feature = "count")]
 mod count;
 mod failures;
 #[cfg(feature = "plot")]
@@ -46,7 +47,10 @@ fn main() -> ExitCode {
         Command::Goals(options) => goals::run(&options),
         Command::Actor(options) => actor::run(&options),
         Command::Groups(options) => groups::run(&options),
+        #[cfg(feature = "count")]
         Command::Count(options) => count::run(&options),
+        #[cfg(not(feature = "count"))]
+        Command::Count(_) => references::with_features(&["count"]),
         Command::GroupsMember(options) => groups::member(&options),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),

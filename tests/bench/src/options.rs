@@ -148,9 +148,15 @@ pub(crate) struct CountOptions {
 /// A part of an update's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Path {
-    /// From what was delivered into the state.
-    Apply,
-    /// From the submission to the delivery at all members.
+    /// At a member that sends it, from the public API to its own state and to both others.
+    Send,
+    /// At another member, into its state.
+    Receive,
+    /// At a member where somebody awaits it, until that is told; so many at the same time.
+    Call,
+    /// Not an update: one frame on a stream between two nodes.
+    Frames,
+    /// From the submission to the delivery, at the engines of all members.
     Engine,
 }
 

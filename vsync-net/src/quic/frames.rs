@@ -16,7 +16,7 @@ const SHORT: usize = 2_048;
 const AHEAD: usize = 1 << 20;
 
 /// Takes frames off the queue, about `limit` bytes of them, and turns them into pieces to write.
-pub(super) fn gather(queue: &mut VecDeque<Bytes>, limit: usize, pieces: &mut Vec<Bytes>) {
+pub fn gather(queue: &mut VecDeque<Bytes>, limit: usize, pieces: &mut Vec<Bytes>) {
     let mut gathered = BytesMut::new();
     let mut total = 0;
     while total < limit {
@@ -42,23 +42,24 @@ pub(super) fn gather(queue: &mut VecDeque<Bytes>, limit: usize, pieces: &mut Vec
 
 /// A frame longer than allowed was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub struct TooLong;
 
 /// Cuts what a stream brings into frames.
 #[derive(Debug)]
-pub(super) struct Splitter {
+pub struct Splitter {
     limit: usize,
     /// The beginning of a frame, prefix included, whose rest has not come.
     partial: BytesMut,
 }
 
 impl Splitter {
-    pub(super) fn new(limit: usize) -> Self {
+    /// For frames of so many bytes at most.
+    pub fn new(limit: usize) -> Self {
         Self { limit, partial: BytesMut::new() }
     }
 
     /// Takes the next piece of the stream and appends the frames that are complete now.
-    pub(super) fn push(&mut self, mut piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), TooLong> {
+    pub fn push(&mut self, mut piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), TooLong> {
         if !self.partial.is_empty() {
             self.fill(PREFIX, &mut piece);
             let Some(len) = self.announced(&self.partial)? else {

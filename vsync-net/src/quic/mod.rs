@@ -8,7 +8,7 @@
 mod config;
 mod counters;
 mod dial;
-mod frames;
+pub(crate) mod frames;
 mod greet;
 mod hello;
 mod identity;

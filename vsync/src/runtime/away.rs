@@ -2,9 +2,10 @@
 //! heartbeats nor other groups wait for it. Several groups with slow methods use several cores.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use vsync_core::engine::Delivery;
 use vsync_core::wire::Micros;
 

@@ -181,14 +181,22 @@ pub(crate) trait Takes {
 
 impl Takes for Callers {
     fn wanted(&self, view: u64, seq: u64) -> Option<u64> {
-        self.all_wanted(view, seq, u64::MAX).next()
+        let waits = self.waits.as_deref().filter(|_| view == self.view)?;
+        // The first of these is it, where updates are delivered in order.
+        let mut next = waits.reached;
+        while waits.numbered.get(next)?.seq < seq {
+            next += 1;
+        }
+        Some(waits.numbered[next].seq)
     }
 
     fn delivered(&mut self, view: u64, seq: u64, answer: Told) {
-        if self.wanted(view, seq) == Some(seq)
+        if view == self.view
             && let Some(waits) = &mut self.waits
+            && let Some(next) = waits.numbered.get_mut(waits.reached)
+            && next.seq == seq
         {
-            waits.numbered[waits.reached].stage.deliver(answer);
+            next.stage.deliver(answer);
             waits.reached += 1;
         }
     }

@@ -42,10 +42,10 @@ pub(crate) mod typed;
 mod verdicts;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use vsync_core::engine::{GroupConfig, Refusal};
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 

@@ -50,7 +50,8 @@ pub(crate) fn member(system: System, options: &MemberOptions) -> Result<(), Stri
 }
 
 /// The optional parts of this program, and whether they are in it.
-const FEATURES: [(&str, bool); 4] = [
+const FEATURES: [(&str, bool); 5] = [
+    ("count", cfg!(feature = "count")),
     ("etcd", cfg!(feature = "etcd")),
     ("omnipaxos", cfg!(feature = "omnipaxos")),
     ("openraft", cfg!(feature = "openraft")),
