@@ -15,6 +15,7 @@ mod latency;
 mod member;
 mod options;
 mod pace;
+mod parallel;
 #[cfg(feature = "plot")]
 mod plot;
 mod process;
@@ -44,8 +45,10 @@ fn main() -> ExitCode {
         Command::Plot(_) | Command::Figures(_) => references::with_features(&["plot"]),
         Command::Actor(options) => actor::run(&options),
         Command::Groups(options) => groups::run(&options),
+        Command::Parallel(options) => parallel::run(&options),
         Command::Count(options) => count::run(&options),
         Command::GroupsMember(options) => groups::member(&options),
+        Command::ParallelMember(options) => parallel::member(&options),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),
             system => references::member(system, &options),
