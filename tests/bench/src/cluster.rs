@@ -1,6 +1,6 @@
 //! Runs one workload on one system.
 
-use crate::options::{Pressure, Senders, System, Workload};
+use crate::options::{Pressure, Senders, System, Tuning, Workload};
 use crate::process::Member;
 use crate::references;
 use crate::report::{Outcome, Report};
@@ -10,6 +10,9 @@ pub(crate) fn run(system: System, workload: &Workload) -> Result<Outcome, String
     workload.check()?;
     if system != System::Vsync && !workload.is_for_all_systems() {
         return Err(format!("{system} is measured with the first members alone sending"));
+    }
+    if system != System::Quinn && workload.tuning != Tuning::default() {
+        return Err(format!("{system} is not raw quinn: there is nothing of it to be set"));
     }
     if let Some(share) = workload.load.share().filter(|_| workload.besides == 0.0) {
         let besides = share * streamed(system, workload)?;

@@ -44,6 +44,16 @@ struct Document {
     #[serde(flatten)]
     streaming: Comparison,
     awaited: Vec<Comparison>,
+    /// Workloads that the other system has nothing like.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    impossible: Vec<Impossible>,
+}
+
+/// What was not compared, and why.
+#[derive(Serialize)]
+struct Impossible {
+    in_flight: usize,
+    why: &'static str,
 }
 
 /// The least, the middle and the most.
@@ -72,19 +82,20 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), String> {
     options.workload.check()?;
     references::built_in(&options.against)?;
     let mut documents = Vec::new();
-    let mut absent = Vec::new();
+    let mut left_out = Vec::new();
     for &system in &options.against {
         match compare(options, system) {
             Ok(document) => documents.push(document),
             Err(why) if options.against.len() > 1 => {
-                eprintln!("vsync-bench: {system} is absent: {why}");
-                absent.push(system.to_string());
+                // Not installed, or it does not do what is asked of it.
+                eprintln!("vsync-bench: {system} is left out: {why}");
+                left_out.push(format!("{system}: {why}"));
             }
             Err(why) => return Err(why),
         }
     }
     if documents.is_empty() {
-        return Err(format!("none could be run: {}", absent.join(", ")));
+        return Err(format!("none could be run: {}", left_out.join("; ")));
     }
     if options.json {
         let text = match &documents[..] {
@@ -99,15 +110,22 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), String> {
 }
 
 fn compare(options: &CompareOptions, system: System) -> Result<Document, String> {
-    let awaited: &[usize] = if options.stream_only { &[] } else { &options.awaited };
+    let wanted: &[usize] = if options.stream_only { &[] } else { &options.awaited };
     let streaming = pairs(options, system, options.workload.in_flight)?;
-    let awaited = awaited.iter().map(|&in_flight| pairs(options, system, in_flight));
+    let (mut awaited, mut impossible) = (Vec::new(), Vec::new());
+    for &in_flight in wanted {
+        match system.cannot(&Workload { in_flight, ..options.workload.clone() }) {
+            Some(why) => impossible.push(Impossible { in_flight, why }),
+            None => awaited.push(pairs(options, system, in_flight)?),
+        }
+    }
     Ok(Document {
         against: system,
         rounds: options.rounds,
         machine: machine(),
         streaming,
-        awaited: awaited.collect::<Result<_, _>>()?,
+        awaited,
+        impossible,
     })
 }
 
@@ -182,5 +200,48 @@ fn print(document: &Document) {
             p50(&row.ours),
             p50(&row.theirs),
         );
+    }
+    for Impossible { in_flight, why } in &document.impossible {
+        println!("{in_flight} awaited in flight per sender: not compared, {why}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::options::{Cli, Command};
+
+    fn options(line: &str) -> CompareOptions {
+        let words = format!("vsync-bench compare {line}");
+        let cli = Cli::try_parse_from(words.split(' ')).unwrap_or_else(|error| panic!("{error}"));
+        let Command::Compare(options) = cli.command else { panic!("another command") };
+        options
+    }
+
+    fn impossible(line: &str) -> Vec<usize> {
+        let options = options(line);
+        let cannot = |&in_flight: &usize| {
+            options.against[0].cannot(&Workload { in_flight, ..options.workload.clone() }).is_some()
+        };
+        options.awaited.iter().copied().filter(cannot).collect()
+    }
+
+    #[test]
+    fn each_system_is_compared_in_what_it_can_do() {
+        assert_eq!(impossible("--against udp"), [1, 64, 256, 1024]);
+        assert_eq!(impossible("--against postgres"), [1024]);
+        assert_eq!(impossible("--against postgres --senders 1"), [0; 0]);
+        assert_eq!(impossible("--against omnipaxos"), [0; 0]);
+        assert!(System::Udp.cannot(&options("--against udp").workload).is_none());
+    }
+
+    #[test]
+    fn a_spread_is_the_least_the_middle_and_the_most() {
+        let Spread { min, median, max } = Spread::of([4.0, 1.0, 2.0]);
+        assert_eq!([min, median, max], [1.0, 2.0, 4.0]);
+        assert_eq!(Spread::of([3.0, 1.0]).median, 2.0);
+        assert_eq!(Spread::of([]).max, 0.0);
     }
 }

@@ -29,7 +29,7 @@ use crate::actor::state::What;
 use crate::actor::{Ask, Joined, Plan, Record};
 use crate::cluster;
 use crate::compare::Spread;
-use crate::options::{JoinsOptions, Level, Order, Pressure, Senders, System, Workload};
+use crate::options::{JoinsOptions, Level, Order, Pressure, Senders, System, Tuning, Workload};
 use crate::report::machine;
 use crate::samples::longest_pause;
 use crate::stage::Stage;
@@ -194,6 +194,7 @@ fn quinn(threads: usize) -> Result<f64, String> {
         threads,
         encrypted: false,
         history: None,
+        tuning: Tuning::default(),
     };
     let outcome = cluster::run(System::Quinn, &workload)?;
     Ok(outcome.applied_per_second * CHUNK as f64 / 1e6)

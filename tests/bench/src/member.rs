@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use vsync::{Node, replicated};
+use vsync_net::{QuicConfig, Secret};
 
 use crate::latency::Latencies;
 use crate::options::{Level, MemberOptions, Order, Workload};
 use crate::pace::paced;
 use crate::report::{Report, cpu, memory};
-use crate::seat::{self, Seat, WARM_UP};
+use crate::seat::{self, SECRET, Seat, WARM_UP};
 
 /// Counts what it is sent.
 #[replicated]
@@ -222,12 +223,27 @@ async fn measure(
         memory: memory(),
         latencies: latencies.counts(),
         total: settled(handle).await,
-        settings: BTreeMap::from([
-            ("transport".to_owned(), "QUIC, TLS 1.3, mutual authentication".to_owned()),
-            ("threads per member".to_owned(), workload.threads.to_string()),
-        ]),
+        settings: settings(workload)?,
         reliable: true,
     })
+}
+
+/// How ours is set up: as shipped, but for what the workload says.
+fn settings(workload: &Workload) -> Result<BTreeMap<String, String>, String> {
+    let secret = text(Secret::new(SECRET))?;
+    let network = QuicConfig::new("member", "127.0.0.1:0", secret).described();
+    let window = match workload.window {
+        Some(bytes) => format!("{} KiB", bytes >> 10),
+        None => "as shipped: 8 MiB at most, of it what keeps all busy".to_owned(),
+    };
+    let own = [
+        ("threads per member", workload.threads.to_string()),
+        ("pinned", "no".to_owned()),
+        ("window of a sender", window),
+        ("quorum", "a majority".to_owned()),
+        ("failure timeout", "as shipped".to_owned()),
+    ];
+    Ok(network.into_iter().chain(own).map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// Sends as fast as flow control lets it.

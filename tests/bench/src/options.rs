@@ -2,6 +2,7 @@
 
 mod groups;
 mod parallel;
+mod tuning;
 mod workload;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use groups::{GroupsMemberOptions, GroupsOptions};
 pub(crate) use parallel::{Asked, ParallelMemberOptions, ParallelOptions, Part};
+pub(crate) use tuning::Tuning;
 pub(crate) use workload::{Level, Order, Senders, Workload};
 
 /// Benchmarks vsync: members as processes, over QUIC on loopback, alone or beside other systems.
@@ -389,6 +391,20 @@ pub(crate) enum System {
     Postgres,
     /// Totem, agreed delivery (Debian's corosync).
     Corosync,
+}
+
+impl System {
+    /// Why this system cannot do what is awaited in a workload, if it cannot.
+    pub(crate) fn cannot(self, workload: &Workload) -> Option<&'static str> {
+        match (self, workload.in_flight * workload.senders()) {
+            (_, 0) => None,
+            (System::Udp, _) => Some("udp has no acknowledgements: nothing of it can be awaited"),
+            (System::Postgres, 1_025..) => {
+                Some("postgres has a process for each client: more than 1024 are not tried")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for System {

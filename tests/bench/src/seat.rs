@@ -53,10 +53,12 @@ impl Seat {
     }
 }
 
+/// Of the benchmark's clusters.
+pub(crate) const SECRET: &str = "the benchmark's own secret";
+
 /// A node of the benchmark's cluster: the first one, or one that is given this seed.
 pub(crate) fn node(name: impl Into<String>, seed: Option<&String>) -> NodeBuilder {
-    let node =
-        Node::builder().name(name).listen("127.0.0.1:0").secret("the benchmark's own secret");
+    let node = Node::builder().name(name).listen("127.0.0.1:0").secret(SECRET);
     match seed {
         Some(seed) => node.seeds([seed]),
         None => node.bootstrap(),

@@ -10,7 +10,8 @@ pub(super) const VERSIONS: (u16, u16) = (1, 1);
 /// How large the UDP datagrams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mtu {
-    /// 6,500 bytes between two processes of one host, else found by probing up to 1,452.
+    /// 6,500 bytes between two processes of one host, else what probing finds up to 6,550: 1,472
+    /// with an Ethernet's frames of 1,500 bytes, more where all on the way carry larger ones.
     Auto,
     /// Starts with this size between any two processes (1,200 to 6,550): for networks that are
     /// known to carry it. Larger ones would make bursts that the kernel refuses.
@@ -82,5 +83,19 @@ impl QuicConfig {
             liveness: true,
             versions: VERSIONS,
         }
+    }
+    /// The settings of the network between two processes of one host, by their names, in words: for
+    /// whoever writes down what was measured with them.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), vsync_net::SecretError> {
+    /// let secret = vsync_net::Secret::new("a secret of many words")?;
+    /// let config = vsync_net::QuicConfig::new("m1", "127.0.0.1:0", secret);
+    /// assert!(config.described().contains(&("GSO", "on".to_owned())));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn described(&self) -> Vec<(&'static str, String)> {
+        super::tuning::described(self)
     }
 }

@@ -19,6 +19,13 @@ const MAX_MTU: u16 = 6_550;
 const LOOPBACK_MTU: u16 = 6_500;
 /// What one stream may have in flight: several times what a fast local network needs.
 const STREAM_WINDOW: u32 = 8 << 20;
+/// Packets for each acknowledgement that is not asked for at once, and the longest wait for one.
+const ACK_THRESHOLD: u32 = 20;
+const ACK_DELAY: Duration = Duration::from_millis(5);
+/// A local network takes this at once, and checkpoints need not start slowly.
+const INITIAL_WINDOW: u64 = 256 << 10;
+/// The default of 333 ms makes a first loss cost a second.
+const INITIAL_RTT: Duration = Duration::from_millis(10);
 
 /// The client's and the server's side of quinn, for peers on this host and for others.
 pub(super) struct Settings {
@@ -62,11 +69,9 @@ fn transport(config: &QuicConfig, near: bool) -> Result<TransportConfig, StartEr
         reason: format!("an idle timeout of {:?} is too long", config.idle_timeout),
     })?;
     let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(VarInt::from_u32(20))
-        .max_ack_delay(Some(Duration::from_millis(5)));
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_THRESHOLD)).max_ack_delay(Some(ACK_DELAY));
     let mut cubic = CubicConfig::default();
-    // A local network takes this at once, and checkpoints need not start slowly.
-    cubic.initial_window(256 << 10);
+    cubic.initial_window(INITIAL_WINDOW);
 
     let mut transport = TransportConfig::default();
     transport
@@ -75,8 +80,7 @@ fn transport(config: &QuicConfig, near: bool) -> Result<TransportConfig, StartEr
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(config.idle_timeout / 4))
-        // The default of 333 ms makes a first loss cost a second.
-        .initial_rtt(Duration::from_millis(10))
+        .initial_rtt(INITIAL_RTT)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(3 * STREAM_WINDOW))
         .send_window(2 * u64::from(STREAM_WINDOW))
@@ -84,15 +88,53 @@ fn transport(config: &QuicConfig, near: bool) -> Result<TransportConfig, StartEr
         .ack_frequency_config(Some(acks))
         .congestion_controller_factory(Arc::new(cubic))
         .enable_segmentation_offload(config.gso);
-    let start = match config.mtu {
-        Mtu::Auto if near => Some(LOOPBACK_MTU),
-        Mtu::Auto => None,
-        Mtu::Fixed(mtu) => Some(mtu.clamp(1_200, MAX_MTU)),
-    };
-    if let Some(mtu) = start {
-        let mut probing = MtuDiscoveryConfig::default();
-        probing.upper_bound(mtu);
-        transport.initial_mtu(mtu).mtu_discovery_config(Some(probing));
+    let (start, most) = mtu(config.mtu, near);
+    if let Some(start) = start {
+        transport.initial_mtu(start);
     }
+    let mut probing = MtuDiscoveryConfig::default();
+    // As shipped quinn stops at 1,452, and jumbo frames are never found.
+    probing.upper_bound(most);
+    transport.mtu_discovery_config(Some(probing));
     Ok(transport)
+}
+
+/// The size that datagrams start with, if not with quinn's, and the largest that is probed.
+fn mtu(mtu: Mtu, near: bool) -> (Option<u16>, u16) {
+    match mtu {
+        Mtu::Auto if near => (Some(LOOPBACK_MTU), LOOPBACK_MTU),
+        Mtu::Auto => (None, MAX_MTU),
+        Mtu::Fixed(mtu) => {
+            let mtu = mtu.clamp(1_200, MAX_MTU);
+            (Some(mtu), mtu)
+        }
+    }
+}
+
+/// What quinn is told for a peer on this host, in words.
+pub(super) fn described(config: &QuicConfig) -> Vec<(&'static str, String)> {
+    let window = STREAM_WINDOW >> 20;
+    let datagrams = match mtu(config.mtu, true) {
+        (Some(mtu), _) => format!("{mtu} from the start"),
+        (None, most) => format!("probed up to {most}"),
+    };
+    let on = |flag: bool| if flag { "on" } else { "off" }.to_owned();
+    vec![
+        ("transport", "QUIC, TLS 1.3, AES-128-GCM, both sides authenticated".to_owned()),
+        ("MTU", datagrams),
+        ("GSO", on(config.gso)),
+        (
+            "windows",
+            format!("stream {window} MiB, connection {} MiB, send {} MiB", 3 * window, 2 * window),
+        ),
+        ("socket buffers", format!("{} KiB asked for", config.socket_buffer >> 10)),
+        (
+            "acknowledgements",
+            format!("one for {ACK_THRESHOLD} packets, at the latest after {ACK_DELAY:?}"),
+        ),
+        ("congestion control", format!("Cubic, initial window {} KiB", INITIAL_WINDOW >> 10)),
+        ("initial RTT", format!("{INITIAL_RTT:?}")),
+        ("send fairness", "off".to_owned()),
+        ("liveness link", on(config.liveness)),
+    ]
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{Pressure, bytes};
+use super::{Pressure, Tuning, bytes};
 
 /// A load, and how long.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -57,6 +57,13 @@ pub(crate) struct Workload {
     /// Write the members' histories here.
     #[arg(long)]
     pub(crate) history: Option<String>,
+    #[command(flatten)]
+    #[serde(default, skip_serializing_if = "is_as_shipped")]
+    pub(crate) tuning: Tuning,
+}
+
+fn is_as_shipped(tuning: &Tuning) -> bool {
+    *tuning == Tuning::default()
 }
 
 /// How many members send.
@@ -128,7 +135,7 @@ impl Workload {
             _ if self.load != Pressure::None && self.in_flight == 0 => {
                 Err("a load besides is for awaited calls: how many are in flight?".to_owned())
             }
-            _ => Ok(()),
+            _ => self.tuning.check(),
         }
     }
 
@@ -195,6 +202,9 @@ mod tests {
         assert!(why("--first 1").contains("from member 1 on there are no 4"));
         assert!(why("--load full --in-flight 1").contains("a full load"));
         assert!(why("--load half").contains("how many are in flight"));
+        assert!(why("--write 0").contains("have bytes"));
+        assert!(why("--stream-window 2G").contains("1 GiB at most"));
+        assert!(why("--mtu 9000").contains("1200..=6550"), "{}", why("--mtu 9000"));
     }
 
     #[test]

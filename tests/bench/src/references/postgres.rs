@@ -54,7 +54,14 @@ pub(crate) fn run(workload: &Workload) -> Result<Outcome, String> {
     if workload.size > 100_000 {
         return Err("pgbench takes payloads of 100000 bytes at most".to_owned());
     }
-    let clients = if workload.in_flight == 0 { CLIENTS } else { workload.in_flight };
+    if let Some(why) = System::Postgres.cannot(workload) {
+        return Err(why.to_owned());
+    }
+    let clients = match workload.in_flight {
+        0 => CLIENTS,
+        // Of each sender, as everywhere: they are all clients of the primary.
+        some => some * workload.senders(),
+    };
     let place = Place::new()?;
     let mut servers = vec![place.primary(workload.members, clients)?];
     for _ in 1..workload.members {

@@ -43,11 +43,14 @@ async fn live(mut seat: Seat, workload: Workload, index: usize) -> Result<(), St
         return Err("quinn needs two members: there is nothing to send to oneself".to_owned());
     }
     rounds::check(&workload)?;
-    let listener = Listener::new()?;
+    let listener = Listener::new(&workload.tuning)?;
     let mut settings = listener.settings.clone();
     settings.insert("threads per member".to_owned(), workload.threads.to_string());
     let (name, how) = match workload.in_flight {
-        0 => ("stream", format!("one per sender and peer, {WRITES} writes of {WRITE} bytes each")),
+        0 => (
+            "stream",
+            format!("one per sender and peer, {WRITES} writes of {} bytes each", write(&workload)),
+        ),
         _ => ("round", rounds::describe(&workload)),
     };
     settings.insert(name.to_owned(), how);
@@ -127,6 +130,10 @@ async fn measure(workload: &Workload, index: usize, mesh: &Mesh) -> Result<Repor
     })
 }
 
+fn write(workload: &Workload) -> usize {
+    workload.tuning.write.map_or(WRITE, |bytes| bytes as usize)
+}
+
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
@@ -154,7 +161,7 @@ async fn stream(
     for connection in connections {
         streams.push(connection.open_uni().await.map_err(text)?);
     }
-    let number = WRITE.div_ceil(PREFIX + workload.size);
+    let number = write(workload).div_ceil(PREFIX + workload.size);
     let piece = updates(number, workload.size)?;
     while Instant::now() < end {
         for stream in &mut streams {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::sleep;
 
-use crate::options::{MemberOptions, Workload};
+use crate::options::{MemberOptions, System, Workload};
 use crate::report::{Report, cpu, memory};
 use crate::seat::{self, Seat, WARM_UP};
 
@@ -32,22 +32,22 @@ const BURST: usize = 8;
 /// Nothing has come for so long: nothing comes any more.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// A UDP socket with large buffers.
-pub(super) fn socket(addr: SocketAddr) -> Result<Socket, String> {
+/// A UDP socket with buffers of so many bytes, as far as the system grants them.
+pub(super) fn socket(addr: SocketAddr, buffer: usize) -> Result<Socket, String> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP));
     let socket = socket.map_err(text)?;
     // A smaller grant is no failure: `granted` tells it.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_recv_buffer_size(buffer);
+    let _ = socket.set_send_buffer_size(buffer);
     Ok(socket)
 }
 
 /// The sizes of a socket's buffers, for the settings.
-pub(super) fn granted(socket: &Socket) -> String {
+pub(super) fn granted(socket: &Socket, buffer: usize) -> String {
     // Linux doubles what it grants, for its own bookkeeping, and tells the double.
     let [receive, send] = [socket.recv_buffer_size(), socket.send_buffer_size()]
         .map(|size| size.unwrap_or(0) / 2 / 1024);
-    let asked = SOCKET_BUFFER / 1024;
+    let asked = buffer / 1024;
     format!("{asked} KiB asked for, {receive} (receive) and {send} (send) granted")
 }
 
@@ -67,8 +67,8 @@ async fn live(
     index: usize,
     seed: Option<String>,
 ) -> Result<(), String> {
-    if workload.in_flight > 0 {
-        return Err("udp has no acknowledgements: nothing can be awaited (in-flight 0 only)".into());
+    if let Some(why) = System::Udp.cannot(&workload) {
+        return Err(why.to_owned());
     }
     let packed = Packed::new(workload.size)?;
     let mut net = Net::open(seed.as_deref())?;
@@ -128,7 +128,7 @@ fn settings(net: &Net, packed: &Packed) -> BTreeMap<String, String> {
         ("transport".to_owned(), "UDP, no encryption, no order, no recovery".to_owned()),
         ("delivery".to_owned(), delivery.to_owned()),
         ("datagram (VSYNC_BENCH_UDP_DATAGRAM)".to_owned(), datagram),
-        ("socket buffers".to_owned(), granted(&net.receive)),
+        ("socket buffers".to_owned(), granted(&net.receive, SOCKET_BUFFER)),
         ("pacing".to_owned(), pacing),
         ("threads per member".to_owned(), "1, blocking sockets".to_owned()),
     ])
@@ -215,7 +215,7 @@ impl Net {
         let IpAddr::V4(ip) = group.ip() else {
             return Err(format!("{group} is not of IPv4"));
         };
-        let receive = socket(group)?;
+        let receive = socket(group, SOCKET_BUFFER)?;
         receive.set_reuse_address(true).map_err(text)?;
         // Bound to the group, not to any address: only its datagrams come.
         receive.bind(&group.into()).map_err(text)?;
@@ -233,7 +233,7 @@ impl Net {
 
     fn single() -> Result<Self, String> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let receive = socket(any)?;
+        let receive = socket(any, SOCKET_BUFFER)?;
         receive.bind(&any.into()).map_err(text)?;
         let address = receive.local_addr().map_err(text)?.as_socket().ok_or("no address")?;
         let (address, send) = (address.to_string(), Self::sending()?.into());
@@ -242,7 +242,7 @@ impl Net {
 
     fn sending() -> Result<Socket, String> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let send = socket(any)?;
+        let send = socket(any, SOCKET_BUFFER)?;
         send.bind(&any.into()).map_err(text)?;
         Ok(send)
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::Instant;
 
-use super::mesh::STREAM_WINDOW;
+use super::mesh::stream_window;
 use super::{Counts, PIECES, PREFIX, text, updates};
 use crate::latency::Latencies;
 use crate::options::Workload;
@@ -27,7 +27,7 @@ fn quorum(members: usize) -> usize {
 /// What cannot be run.
 pub(super) fn check(workload: &Workload) -> Result<(), String> {
     // All are written before an answer is read: no more than there is room for.
-    let room = STREAM_WINDOW as usize / ANSWER;
+    let room = stream_window(&workload.tuning) as usize / ANSWER;
     match workload.in_flight > room {
         true => Err(format!("quinn: at most {room} in flight, for their answers' sake")),
         false => Ok(()),
