@@ -60,7 +60,7 @@ impl<S: Replicated> Shared<S> {
     {
         let mut read = read;
         loop {
-            // So that no thread waits for as long as somebody else reads. Whoever waits, too, is told
+            // So that no thread waits for as long as somebody else reads. Who waits besides is told
             // that it is free: this one may be given up before it lets go of it again.
             self.free.when(|| self.try_lock_awake().map(drop)).await;
             let (tell, told) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! Queries of a copy of the state: whatever asks them and however long they take, the group goes on.
+//! Queries of a copy of the state: whoever asks them and however long they take, the group goes on.
 
 mod clients;
 mod endings;
