@@ -167,7 +167,7 @@ async fn round(seat: &Arc<Seat>) -> Result<(), GroupError> {
     tokio::select! {
         biased;
         done = done => done,
-        why = excluded(seat, me) => Err(why),
+        why = over(seat, me) => Err(why),
     }
 }
 
@@ -214,7 +214,7 @@ fn raise(all: &mut Seen, told: Result<Option<Seen>, JoinError>) -> Result<(), Gr
 }
 
 /// Waits until this node is that member no longer: what it waits for may never come then.
-async fn excluded(seat: &Seat, me: MemberId) -> GroupError {
+async fn over(seat: &Seat, me: MemberId) -> GroupError {
     // Heard of from here on, or over already.
     let mut events = Views::of(seat);
     while seat.status().me == Some(me) {
@@ -223,7 +223,10 @@ async fn excluded(seat: &Seat, me: MemberId) -> GroupError {
             None => return GroupError::NotApplied(NotApplied::Closed),
         }
     }
-    GroupError::Unknown(Unknown::Excluded)
+    match seat.status().trouble.closed.clone() {
+        Some(why) => GroupError::NotApplied(why),
+        None => GroupError::Unknown(Unknown::Excluded),
+    }
 }
 
 /// How far a member is; `None` if it is gone.

@@ -131,10 +131,13 @@ fn compare(options: &CompareOptions, system: System) -> Result<Document, String>
 
 fn pairs(options: &CompareOptions, system: System, in_flight: usize) -> Result<Comparison, String> {
     let workload = Workload { in_flight, ..options.workload.clone() };
+    let other =
+        Workload { in_flight: options.theirs_in_flight.unwrap_or(in_flight), ..workload.clone() };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        for (system, runs) in [(System::Vsync, &mut ours), (system, &mut theirs)] {
-            let outcome = cluster::run(system, &workload)?;
+        let both = [(System::Vsync, &workload, &mut ours), (system, &other, &mut theirs)];
+        for (system, workload, runs) in both {
+            let outcome = cluster::run(system, workload)?;
             eprintln!(
                 "round {round}: {system}, {}: {:.0}/s",
                 workload.describe(),

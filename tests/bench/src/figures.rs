@@ -2,7 +2,8 @@
 //!
 //! A figure is a sweep of commands of this program (and one of the simulation), each in a process
 //! of its own that is ended when it takes far too long. What they print is kept as it is, in
-//! `NAME.json`, and drawn as `NAME.svg`. A system that is not installed, or not built in, is left
+//! `NAME.json`, and drawn as `NAME.svg`; from all of them the tables `goals.md`, `laws.md` and
+//! `transport.md` are made. A system that is not installed, or not built in, is left
 //! out, and said to be absent. One figure that fails does not keep the others from being made.
 
 mod child;
@@ -16,7 +17,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::options::{Figure, FiguresOptions, System};
+use crate::goals;
+use crate::options::{Figure, FiguresOptions, GoalsOptions, System};
 use crate::plot;
 use crate::references::is_built_in;
 use crate::report::machine;
@@ -73,6 +75,9 @@ pub(crate) fn run(options: &FiguresOptions) -> Result<(), String> {
             failed.push(name(figure));
         }
     }
+    // Of all that is there, measured now or before.
+    let options = GoalsOptions { from: options.out.clone(), out: Some(options.out.clone()) };
+    goals::run(&options)?;
     eprintln!("all figures: {:.0} s", begun.elapsed().as_secs_f64());
     failed.dedup();
     match failed.is_empty() {
@@ -176,7 +181,7 @@ fn lines(document: &Document) -> Result<String, serde_json::Error> {
 
 fn draw(directory: &Path, figure: Figure) -> Result<(), String> {
     let file = |end: &str| directory.join(format!("{}.{end}", name(figure)));
-    let (kind, x) = sweep::drawn(figure);
+    let Some((kind, x)) = sweep::drawn(figure) else { return Ok(()) };
     plot::draw(kind, x, &plot::read(&file("json"))?, &file("svg"))
 }
 

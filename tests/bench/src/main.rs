@@ -9,6 +9,7 @@ mod count;
 mod failures;
 #[cfg(feature = "plot")]
 mod figures;
+mod goals;
 mod groups;
 mod joins;
 mod latency;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Figures(options) => figures::run(&options),
         #[cfg(not(feature = "plot"))]
         Command::Plot(_) | Command::Figures(_) => references::with_features(&["plot"]),
+        Command::Goals(options) => goals::run(&options),
         Command::Actor(options) => actor::run(&options),
         Command::Groups(options) => groups::run(&options),
         Command::Parallel(options) => parallel::run(&options),

@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Plot(PlotOptions),
     /// All figures of the book's chapter: measures, and draws what came of it.
     Figures(FiguresOptions),
+    /// The table of goals, met or not, from what `figures` has measured.
+    Goals(GoalsOptions),
     /// Many groups on the same nodes: joining, idling, streaming, and the death of a member.
     Groups(GroupsOptions),
     /// Updates that are dear to apply, in several groups; updates beside a query that takes long.
@@ -86,6 +88,10 @@ pub(crate) struct CompareOptions {
     /// Updates awaited in flight per sender to compare, besides streaming.
     #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024")]
     pub(crate) awaited: Vec<usize>,
+    /// Updates awaited in flight per sender of the other system, if it is another number than ours:
+    /// what streams here may have to be awaited there.
+    #[arg(long)]
+    pub(crate) theirs_in_flight: Option<usize>,
     /// No awaited runs: streaming only.
     #[arg(long)]
     pub(crate) stream_only: bool,
@@ -189,6 +195,18 @@ pub(crate) struct FiguresOptions {
     pub(crate) from_json: bool,
 }
 
+/// The goals.
+#[derive(Args, Clone)]
+pub(crate) struct GoalsOptions {
+    /// The directory that `figures` has written its files into.
+    #[arg(long)]
+    pub(crate) from: std::path::PathBuf,
+    /// The directory to write the tables into, as Markdown: `goals.md`, `laws.md` and
+    /// `transport.md`; printed if not given.
+    #[arg(long)]
+    pub(crate) out: Option<std::path::PathBuf>,
+}
+
 /// A figure of the chapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -204,6 +222,10 @@ pub(crate) enum Figure {
     Joins,
     Groups,
     Ratios,
+    /// What else the goals need; it is not drawn.
+    Goals,
+    /// Raw quinn with one setting changed at a time, and ours with more threads; not drawn.
+    Transport,
 }
 
 /// One member's part of a run.

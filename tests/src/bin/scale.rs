@@ -4,21 +4,22 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use vsync_tests::scale::costs::{Costs, Setting, Timers};
-use vsync_tests::scale::{self, MOST, MOST_STEADY, What};
+use vsync_tests::scale::{self, MOST, MOST_STEADY, MOST_TREES, What};
 use vsync_tests::{print, println};
 
 /// Simulates groups of many members in virtual time, on processors and links with stated costs, and
-/// prints what view changes and updates cost, by which law, and from where on trees would pay.
+/// prints what view changes and updates cost, by which law, and from where on trees and a sequencer
+/// that only sequences would pay.
 ///
-/// The default takes ten to twenty seconds, 100 members a minute more. View changes of 1,000
-/// members take some two minutes and 1.1 GB, and want --heartbeat 10000 --retry 10000: with the
-/// protocol's own timers the change of so large a group is still under way when they begin to
-/// repeat it.
+/// The default takes some seconds, 64 members half a minute more, trees of 256 some minutes. View
+/// changes of 1,000 members take five minutes and 1.5 GB with the protocol's own timers, under
+/// which a change of so large a group is still under way when they begin to repeat it; two minutes
+/// and 1.1 GB with --heartbeat 10000 --retry 10000.
 #[derive(Parser)]
 struct Args {
     /// Sizes of groups, 2 to 1000.
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = size)]
-    #[arg(default_values_t = [2, 4, 8, 16, 32, 64])]
+    #[arg(default_values_t = [2, 3, 4, 5, 6, 7, 8, 16, 32])]
     members: Vec<usize>,
     /// Another seed is another set of names, ways and victims.
     #[arg(long, default_value_t = 1)]
@@ -49,8 +50,10 @@ enum Part {
     View,
     /// Throughput, and the time until an update is stable.
     Steady,
-    /// What is not built.
+    /// Trees, which are not built.
     Crossover,
+    /// Who sequences.
+    Sequencer,
     /// All of it.
     All,
 }
@@ -69,13 +72,23 @@ fn main() -> ExitCode {
     let mut members = args.members.clone();
     members.sort_unstable();
     members.dedup();
-    if members[0] > MOST_STEADY && matches!(args.what, Part::Steady | Part::Crossover) {
-        eprintln!("error: --what steady and crossover need a size up to {MOST_STEADY}");
+    let most = match args.what {
+        Part::View | Part::All => MOST,
+        Part::Steady | Part::Sequencer => MOST_STEADY,
+        Part::Crossover => MOST_TREES,
+    };
+    if members[0] > most {
+        let what = format!("{:?}", args.what).to_lowercase();
+        eprintln!("error: --what {what} needs a size up to {most}");
         return ExitCode::from(2);
     }
     let one = |part| args.what == part || args.what == Part::All;
-    let what =
-        What { view: one(Part::View), steady: one(Part::Steady), crossover: one(Part::Crossover) };
+    let what = What {
+        view: one(Part::View),
+        steady: one(Part::Steady),
+        crossover: one(Part::Crossover),
+        sequencer: one(Part::Sequencer),
+    };
     let Args { costs, timers, idle, seed, .. } = args;
     let setting = Setting { costs, timers, idle, seed };
     let said = |what: &str| eprintln!("{what}");

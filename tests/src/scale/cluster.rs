@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::mem;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -72,6 +73,8 @@ pub(crate) struct Cluster {
     pub(crate) under_way: usize,
     /// Of each kind of frames, what was sent and what it cost the processors of both sides.
     pub(crate) kinds: BTreeMap<FrameKind, (Tally, Nanos)>,
+    /// Awaited updates that are stable where they were sent.
+    pub(crate) returned: u64,
     /// Bytes of updates that were submitted.
     pub(crate) submitted: u64,
     goal: Goal,
@@ -88,7 +91,7 @@ impl Cluster {
         let Setting { costs, timers, seed, .. } = setting;
         let mut cluster = Cluster {
             costs,
-            pattern: Pattern::Direct,
+            pattern: Pattern::default(),
             nodes: Vec::new(),
             now: START,
             seed,
@@ -98,6 +101,7 @@ impl Cluster {
             planned: 0,
             under_way: 0,
             kinds: BTreeMap::new(),
+            returned: 0,
             submitted: 0,
             goal: Goal::default(),
             applied: (0, 0, 0),
@@ -129,6 +133,11 @@ impl Cluster {
         self.heap.push(Reverse((at, self.planned, place)));
     }
 
+    /// Lets a node look at what it has to do, not before this time.
+    pub(crate) fn look_at(&mut self, node: usize, at: Nanos) {
+        self.plan(at, What::Due(node));
+    }
+
     pub(crate) fn plan_due(&mut self, node: usize) {
         let Some(at) = self.nodes[node].deadline() else { return };
         let at = at.max(self.now);
@@ -145,7 +154,7 @@ impl Cluster {
     }
 
     pub(crate) fn wake(&mut self, node: usize) {
-        if !std::mem::replace(&mut self.nodes[node].awake, true) {
+        if !mem::replace(&mut self.nodes[node].awake, true) {
             let at = self.nodes[node].busy.max(self.now);
             self.plan(at, What::Turn(node));
         }
@@ -199,7 +208,7 @@ impl Cluster {
     /// Ends a node; what it had not taken in is lost.
     pub(crate) fn end(&mut self, node: usize, fate: Fate) {
         self.nodes[node].fate = fate;
-        for work in std::mem::take(&mut self.nodes[node].inbox) {
+        for work in mem::take(&mut self.nodes[node].inbox) {
             if let Work::Load(load) = work {
                 self.under_way -= usize::from(!load.is_alive());
             }
@@ -267,11 +276,15 @@ impl Cluster {
         }
         let room = self.nodes[node].uplink.saturating_sub(busy) < self.costs.wire(ROOM);
         let more = self.nodes[node].app.streams && self.submit_batch(node, room);
-        if room && std::mem::take(&mut self.nodes[node].stirred) {
+        let calls = self.nodes[node].app.to_call();
+        if calls > 0 {
+            self.submit(node, calls, true);
+        }
+        if room && mem::take(&mut self.nodes[node].stirred) {
             self.handle(node, Input::Close);
         }
         self.send_acks(node);
-        more
+        more || self.nodes[node].app.to_call() > 0
     }
 
     /// Sends as many updates as a batch may have. Whether there is more to come.
@@ -286,8 +299,7 @@ impl Cluster {
             self.submit(node, bytes / app.unit, false);
         } else {
             // When the link is free again.
-            let at = self.nodes[node].uplink;
-            self.plan(at, What::Due(node));
+            self.look_at(node, self.nodes[node].uplink);
         }
         room
     }
@@ -307,7 +319,7 @@ impl Cluster {
     }
 
     fn handle(&mut self, node: usize, input: Input) {
-        let mut out = std::mem::take(&mut self.out);
+        let mut out = mem::take(&mut self.out);
         let now = self.nodes[node].busy / 1_000;
         self.nodes[node].engine.handle(now, input, &mut out);
         let mut outputs = out.drain().peekable();
@@ -386,7 +398,10 @@ impl Cluster {
                 }
                 it.app.applied += count;
             }
-            Output::Stable { cut, .. } => it.app.stable = cut.count(it.rank),
+            Output::Stable { cut, .. } => {
+                let before = mem::replace(&mut it.app.stable, cut.count(it.rank));
+                self.returned += it.app.stable - before;
+            }
             Output::Credit { bytes, .. } => it.app.credit += bytes,
             _ => {}
         }
@@ -396,6 +411,7 @@ impl Cluster {
     pub(crate) fn count_anew(&mut self) {
         self.kinds.clear();
         self.submitted = 0;
+        self.returned = 0;
         for node in &mut self.nodes {
             node.tally = Tally::default();
             node.worked = 0;

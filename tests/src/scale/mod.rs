@@ -27,15 +27,19 @@ use change::{Change, Event};
 pub use cluster::Stuck;
 use costs::Setting;
 use fit::Law;
-use model::{Crossover, Model};
+use model::{Better, Crossover, Model};
 use pattern::Pattern;
-use steady::{Senders, Stream, Wait};
+use steady::{Calls, Senders, Stream, Wait};
 
 /// Most members of a simulated group.
 pub const MOST: usize = 1_000;
 /// Most members of a simulated steady state: each keeps everybody's acknowledgements, of everybody,
 /// and looks through them with every frame.
 pub const MOST_STEADY: usize = 128;
+/// Most members of a group whose one sender is simulated with trees and without: minutes of a
+/// processor. It grows with more than the third power: 1,000 would take hours, and 8 GB for what
+/// each keeps of everybody's acknowledgements.
+pub const MOST_TREES: usize = 256;
 /// Payloads of the steady state, in bytes.
 pub const PAYLOADS: [usize; 2] = [100, 1_024];
 
@@ -46,8 +50,10 @@ pub struct What {
     pub view: bool,
     /// The steady state.
     pub steady: bool,
-    /// What is not built.
+    /// Trees.
     pub crossover: bool,
+    /// Who sequences.
+    pub sequencer: bool,
 }
 
 /// The law of one curve.
@@ -61,17 +67,37 @@ pub struct Fitted {
     pub law: Option<Law>,
 }
 
-/// What is built against what is not, at one number of members.
+/// What is built against trees, which are not, at one number of members: updates a second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
     /// Members.
     pub members: usize,
-    /// One sender's updates a second, simulated and on paper: as built.
+    /// One sender's, simulated and on paper: as built.
     pub direct: [f64; 2],
-    /// Its updates by a relay tree.
+    /// By a relay tree.
     pub relay: [f64; 2],
     /// Acknowledgements by a tree.
     pub acks: [f64; 2],
+    /// Both.
+    pub both: [f64; 2],
+    /// How much of the time the busiest processor works, for each of these.
+    pub processor: [f64; 4],
+    /// All send, simulated: as built, and by a relay tree. `None` in the largest groups.
+    pub all: Option<[f64; 2]>,
+}
+
+/// Who sends, and who sequences, at one number of members. The first member sequences.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sequenced {
+    /// Members.
+    pub members: usize,
+    /// Updates a second of a stream: the sequencer's own, another's, all members', and that of all
+    /// but the sequencer.
+    pub streams: [f64; 4],
+    /// How long an awaited update of the sequencer takes, and one of another, in µs.
+    pub waits: [f64; 2],
+    /// Awaited updates of all, and of all but the sequencer.
+    pub calls: [Calls; 2],
 }
 
 /// All that was measured.
@@ -89,7 +115,9 @@ pub struct Report {
     pub waits: Vec<Wait>,
     /// Built and not built, simulated.
     pub compared: Vec<Compared>,
-    /// On paper: from where on it pays.
+    /// Who sequences.
+    pub sequenced: Vec<Sequenced>,
+    /// From where on something else pays.
     pub crossovers: Vec<Crossover>,
     /// The laws of the curves.
     pub laws: Vec<Fitted>,
@@ -116,39 +144,106 @@ pub fn run(
             report.changes.extend(change::measure(setting, n)?);
         }
     }
-    if what.steady || what.crossover {
+    if what.steady || what.sequencer {
         report.skipped = members.iter().copied().filter(|&n| n > MOST_STEADY).collect();
     }
     for &n in members.iter().filter(|&&n| n <= MOST_STEADY) {
         if what.steady {
             said(&format!("{n} members, steady"));
-            report.waits.push(steady::wait(setting, n, Pattern::Direct)?);
+            report.waits.push(steady::wait(setting, n, Senders::One)?);
             for load in [Senders::All, Senders::One].map(|s| PAYLOADS.map(|p| (s, p))).concat() {
-                report.streams.push(steady::stream(setting, n, load, Pattern::Direct)?);
+                report.streams.push(steady::stream(setting, n, load, Pattern::default())?);
             }
         }
-        if what.crossover {
+        if what.sequencer {
+            said(&format!("{n} members, who sequences"));
+            report.sequenced.push(sequence(setting, n)?);
+        }
+    }
+    if what.crossover {
+        report.skipped.extend(members.iter().copied().filter(|&n| n > MOST_TREES));
+        for &n in members.iter().filter(|&&n| n <= MOST_TREES) {
             said(&format!("{n} members, with trees"));
             report.compared.push(compare(setting, n, fan)?);
         }
     }
-    if what.crossover {
-        report.crossovers = Model::new(setting.costs, fan).crossovers(PAYLOADS[0]);
-    }
+    report.crossovers = crossovers(&report);
+    report.skipped.sort_unstable();
+    report.skipped.dedup();
     report.laws = laws(&report);
     Ok(report)
 }
 
 fn compare(setting: Setting, members: usize, fan: usize) -> Result<Compared, Stuck> {
     let model = Model::new(setting.costs, fan);
-    let load = (Senders::One, PAYLOADS[0]);
-    let one = |pattern| steady::stream(setting, members, load, pattern).map(|it| it.per_second);
+    let payload = PAYLOADS[0];
+    let stream = |senders, pattern| steady::stream(setting, members, (senders, payload), pattern);
+    let one = |relay, acks| stream(Senders::One, Pattern { relay, acks });
+    let (direct, relay) = (one(None, None)?, one(Some(fan), None)?);
+    let (acks, both) = (one(None, Some(fan))?, one(Some(fan), Some(fan))?);
+    let all = if members <= MOST_STEADY {
+        let all = |relay| stream(Senders::All, Pattern { relay, acks: None });
+        Some([all(None)?.per_second, all(Some(fan))?.per_second])
+    } else {
+        None
+    };
+    let processor = [&direct, &relay, &acks, &both].map(|stream| stream.processor);
     Ok(Compared {
         members,
-        direct: [one(Pattern::Direct)?, model.one(members, load.1)],
-        relay: [one(Pattern::Relay(fan))?, model.one_by_relay(members, load.1)],
-        acks: [one(Pattern::Acks(fan))?, model.one_by_ack_tree(members, load.1)],
+        direct: [direct.per_second, model.one(members, payload)],
+        relay: [relay.per_second, model.one_by_relay(members, payload, false)],
+        acks: [acks.per_second, model.one_by_ack_tree(members, payload)],
+        both: [both.per_second, model.one_by_relay(members, payload, true)],
+        processor,
+        all,
     })
+}
+
+fn sequence(setting: Setting, members: usize) -> Result<Sequenced, Stuck> {
+    let stream = |senders| {
+        let load = (senders, PAYLOADS[0]);
+        steady::stream(setting, members, load, Pattern::default()).map(|it| it.per_second)
+    };
+    let wait = |senders| steady::wait(setting, members, senders).map(|it| it.stable_us);
+    let calls = |senders| steady::calls(setting, members, senders);
+    Ok(Sequenced {
+        members,
+        streams: [
+            stream(Senders::Sequencer)?,
+            stream(Senders::One)?,
+            stream(Senders::All)?,
+            stream(Senders::Others)?,
+        ],
+        waits: [wait(Senders::Sequencer)?, wait(Senders::One)?],
+        calls: [calls(Senders::All)?, calls(Senders::Others)?],
+    })
+}
+
+/// On paper, and at the sizes that were simulated, of what was.
+fn crossovers(report: &Report) -> Vec<Crossover> {
+    let trees = |ratio: fn(&Compared) -> f64| {
+        let ratios = report.compared.iter().map(|it| (it.members, ratio(it)));
+        model::pays_from(&ratios.collect::<Vec<_>>())
+    };
+    let mut found = Model::new(report.setting.costs, report.fan).crossovers(PAYLOADS[0]);
+    found.retain(|it| match it.better {
+        Better::AckTree | Better::Relay | Better::Both => !report.compared.is_empty(),
+        Better::Sequencer | Better::Token => !report.sequenced.is_empty(),
+    });
+    for it in &mut found {
+        it.simulated = match it.better {
+            Better::AckTree => trees(|it| it.acks[0] / it.direct[0]),
+            Better::Relay => trees(|it| it.relay[0] / it.direct[0]),
+            Better::Both => trees(|it| it.both[0] / it.relay[0]),
+            Better::Sequencer => {
+                let ratio = |[all, others]: &[Calls; 2]| others.per_second / all.per_second;
+                let ratios = report.sequenced.iter().map(|it| (it.members, ratio(&it.calls)));
+                model::pays_from(&ratios.collect::<Vec<_>>())
+            }
+            Better::Token => None,
+        };
+    }
+    found
 }
 
 /// Curves bend: their laws are looked for among all sizes, and among the larger ones.

@@ -1,5 +1,6 @@
 //! The same costs on paper. For what is built, a test holds these formulas against the simulation;
-//! for what is not built (the trees, a sequencer of its own) they say from which size on it pays.
+//! for what is not built (the trees, a sequencer of its own) they say from which size on it pays,
+//! and the simulation whether that is so.
 //!
 //! `s` and `r` are what sending and receiving a frame takes a processor, `n` the members, `way` one
 //! way through the network. Times are in µs.
@@ -13,6 +14,8 @@ use super::steady::{EXTRA, batch};
 /// Acknowledgements wait this long where nobody is in a hurry, or for so many bytes.
 const ACK_DELAY: f64 = 2_000.0;
 const ACK_BYTES: f64 = 262_144.0;
+/// What is less than this is no gain: so much differs from seed to seed.
+const GAIN: f64 = 1.003;
 /// Where a crossover is looked for.
 const MOST: usize = 4_096;
 
@@ -24,15 +27,55 @@ pub struct Model {
     fan: usize,
 }
 
+/// What is not built and might pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// Acknowledgements by a tree: the stream of one sender.
+    AckTree,
+    /// A relay tree: the same.
+    Relay,
+    /// Both, against the relay tree alone: the same.
+    Both,
+    /// A sequencer that does nothing else: awaited updates of all others, against those of all. On
+    /// paper, how much more it has to do than another, which is the most that can be won.
+    Sequencer,
+    /// A token that travels: one awaited update. Not simulated.
+    Token,
+}
+
+impl Better {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Better::AckTree => "acknowledgements by tree: one sender's stream",
+            Better::Relay => "relay tree: one sender's stream",
+            Better::Both => "both trees against the relay tree alone",
+            Better::Sequencer => "a sequencer that only sequences: awaited updates",
+            Better::Token => "a token that travels: an awaited update",
+        }
+    }
+}
+
 /// From which number of members on something pays, and by what factor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Crossover {
     /// What.
-    pub what: &'static str,
-    /// From here on it is better, and stays so; `None`: nowhere below some thousands.
+    pub better: Better,
+    /// The least of the simulated sizes from which on it is better at all of them; `None`: at the
+    /// largest it is not, or it was not simulated.
+    pub simulated: Option<usize>,
+    /// The same on paper; `None`: nowhere below some thousands.
     pub from: Option<usize>,
-    /// Members, and how many times better it is.
+    /// Members, and how many times better it is, on paper.
     pub factors: Vec<(usize, f64)>,
+}
+
+/// The least of the sizes from which on something is better at all of them.
+pub fn pays_from(ratios: &[(usize, f64)]) -> Option<usize> {
+    let mut ratios = ratios.to_vec();
+    ratios.sort_by_key(|&(members, _)| members);
+    let pays = ratios.into_iter().rev().take_while(|&(_, ratio)| ratio > GAIN);
+    pays.last().map(|(members, _)| members)
 }
 
 impl Model {
@@ -104,59 +147,72 @@ impl Model {
         position.max(heard)
     }
 
-    /// Time that all members' acknowledgements take each of them.
-    fn acks(&self, members: usize) -> f64 {
-        let frame = 20.0 + 3.0 * members as f64;
-        (members as f64 - 1.0) * (self.send(frame) + self.receive(frame))
+    /// Bytes of an acknowledgement where one sends: the other lanes' counts are a byte each. What
+    /// several of them come to is one for each of two marks.
+    fn ack(members: usize, combined: bool) -> f64 {
+        let one = 20.0 + members as f64;
+        if combined { 2.0 * one } else { one }
     }
 
-    /// The same by a tree: each hears those below it and tells the one above, and back.
-    fn acks_by_tree(&self, members: usize) -> f64 {
-        let frame = 20.0 + 6.0 * members as f64;
-        let frames = (self.fan as f64 + 1.0).min(members as f64 - 1.0);
-        frames * (self.send(frame) + self.receive(frame))
+    /// Time that a round of acknowledgements takes the one sender, whose own ride on its batches:
+    /// everybody's, or the one that comes down to a leaf of the tree.
+    fn acks_heard(&self, members: usize, tree: bool) -> f64 {
+        let frames = if tree { 1.0 } else { members as f64 - 1.0 };
+        frames * self.receive(Self::ack(members, tree))
+    }
+
+    /// The same for one of the others, which makes its own, too: to everybody, or to the one above
+    /// in the tree and, from there, to those below.
+    fn acks_exchanged(&self, members: usize, tree: bool) -> f64 {
+        let others = members as f64 - 1.0;
+        let frames = if tree { others.min(self.fan as f64 + 1.0) } else { others };
+        let bytes = Self::ack(members, tree);
+        frames * (self.send(bytes) + self.receive(bytes))
     }
 
     /// Updates a second where a batch of so many bytes takes whoever is the slowest so long, and
     /// acknowledgements so much more each time they are sent.
     fn rate(updates: f64, bytes: f64, batch: f64, acks: f64) -> f64 {
-        let batches = (ACK_DELAY / batch).max(1.0).min((ACK_BYTES / bytes).max(1.0));
+        let batches = (ACK_DELAY / batch).max(1.0).min((ACK_BYTES / bytes).ceil());
         1e6 * updates / (batch + acks / batches)
     }
 
-    /// Updates a second of one sender, who sends each batch to each.
-    fn stream(&self, members: usize, payload: usize, acks: f64) -> f64 {
+    /// Updates a second of one sender who sends each batch to so many, applies it, and hears its
+    /// position.
+    fn stream(&self, receivers: usize, payload: usize, acks: f64) -> f64 {
         let (updates, bytes) = sizes(payload);
-        let batch = self.cast(members as f64 - 1.0, bytes)
-            + updates * self.costs.update as f64 / 1e3
-            + self.receive(30.0);
+        let batch = self.cast(receivers as f64, bytes) + self.apply(updates) + self.receive(30.0);
         Self::rate(updates, bytes, batch, acks)
     }
 
-    /// The same as it is built.
+    fn apply(&self, updates: f64) -> f64 {
+        updates * self.costs.update as f64 / 1e3
+    }
+
+    /// The same as it is built: to all others.
     pub fn one(&self, members: usize, payload: usize) -> f64 {
-        self.stream(members, payload, self.acks(members))
+        self.stream(members - 1, payload, self.acks_heard(members, false))
     }
 
     /// The same with acknowledgements by tree.
     pub fn one_by_ack_tree(&self, members: usize, payload: usize) -> f64 {
-        self.stream(members, payload, self.acks_by_tree(members))
+        self.stream(members - 1, payload, self.acks_heard(members, true))
     }
 
-    /// The same with a relay tree: the sender sends to a few, and each of them as often. They take
-    /// in, apply, and pass on.
-    pub fn one_by_relay(&self, members: usize, payload: usize) -> f64 {
+    /// The same with a relay tree, and acknowledgements as they are or by a tree, too: the sender
+    /// sends to a few, and each of them as often. They take in, pass on, and apply; and so they do
+    /// with the sequencer's record. Whoever is slower.
+    pub fn one_by_relay(&self, members: usize, payload: usize, ack_tree: bool) -> f64 {
         let (updates, bytes) = sizes(payload);
         let others = members - 1;
-        if others <= self.fan {
-            return self.one(members, payload);
+        let sender = self.stream(others.min(self.fan), payload, self.acks_heard(members, ack_tree));
+        let below = others.saturating_sub(self.fan).min(self.fan) as f64;
+        if below == 0.0 {
+            return sender;
         }
-        let below = (others - self.fan).min(self.fan) as f64;
-        let base = self.cast(below, bytes)
-            + updates * self.costs.update as f64 / 1e3
-            + self.receive(bytes);
-        let sender = self.cast(self.fan as f64, bytes);
-        Self::rate(updates, bytes, base.max(sender), self.acks(members))
+        let record = self.receive(30.0) + self.cast(below, 30.0);
+        let relay = self.receive(bytes) + self.cast(below, bytes) + self.apply(updates) + record;
+        sender.min(Self::rate(updates, bytes, relay, self.acks_exchanged(members, ack_tree)))
     }
 
     /// Updates a second where all send: each member takes in the others' batches and sends its own
@@ -166,13 +222,13 @@ impl Model {
         let n = members as f64;
         let frame = bytes + 20.0 + 3.0 * n;
         let each = self.cast(n - 1.0, frame) + (n - 1.0) * self.receive(frame);
-        1e6 * n * updates / (each + n * updates * self.costs.update as f64 / 1e3)
+        1e6 * n * updates / (each + self.apply(n * updates))
     }
 
     /// How much more than another member the sequencer has to do for an awaited update of somebody
-    /// else: at most so much can be won if a node does nothing else. It sends one frame to each
-    /// (positions and acknowledgement together), and hears one of the sender; another hears both
-    /// and answers. A little later everybody acknowledges to everybody.
+    /// else, one at a time: about so much can be won at most if a node does nothing else. It sends
+    /// one frame to each (positions and acknowledgement together), and hears one of the sender;
+    /// another hears both and answers. A little later everybody acknowledges to everybody.
     pub fn sequencer(&self, members: usize) -> f64 {
         let others = members as f64 - 1.0;
         let (s, r) = (self.send(30.0), self.receive(30.0));
@@ -185,21 +241,29 @@ impl Model {
         (members as f64 - 1.0) * (self.send(17.0) + self.receive(17.0)) / 1e3 / heartbeat as f64
     }
 
-    /// From where on each of the three that are not built pays.
+    /// An awaited update where a token travels from member to member instead (Totem): it is half of
+    /// its round away, and who has it sends to all, and is answered.
+    pub fn by_token(&self, members: usize) -> f64 {
+        let (s, r, n) = (self.send(30.0), self.receive(30.0), members as f64);
+        let hop = s + self.way() + r;
+        n / 2.0 * hop + (n - 2.0) * s + 2.0 * hop
+    }
+
+    /// From where on each of what is not built pays, on paper.
     pub fn crossovers(&self, payload: usize) -> Vec<Crossover> {
-        let found = |what, better: &dyn Fn(usize) -> f64| Crossover {
-            what,
-            from: (2..=MOST).rev().take_while(|&n| better(n) > 1.0).last(),
-            factors: [16, 100, 1000].map(|n| (n, better(n))).into(),
+        let found = |better, ratio: &dyn Fn(usize) -> f64| Crossover {
+            better,
+            simulated: None,
+            from: (2..=MOST).rev().take_while(|&n| ratio(n) > GAIN).last(),
+            factors: [16, 100, 1000].map(|n| (n, ratio(n))).into(),
         };
+        let relay = |n, ack_tree| self.one_by_relay(n, payload, ack_tree);
         vec![
-            found("acknowledgements by tree: one sender's stream", &|n| {
-                self.one_by_ack_tree(n, payload) / self.one(n, payload)
-            }),
-            found("relay tree: one sender's stream", &|n| {
-                self.one_by_relay(n, payload) / self.one(n, payload)
-            }),
-            found("a sequencer of its own: at most", &|n| self.sequencer(n)),
+            found(Better::AckTree, &|n| self.one_by_ack_tree(n, payload) / self.one(n, payload)),
+            found(Better::Relay, &|n| relay(n, false) / self.one(n, payload)),
+            found(Better::Both, &|n| relay(n, true) / relay(n, false)),
+            found(Better::Sequencer, &|n| self.sequencer(n)),
+            found(Better::Token, &|n| self.stable(n) / self.by_token(n)),
         ]
     }
 }

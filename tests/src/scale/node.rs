@@ -8,6 +8,7 @@ use bytes::Bytes;
 use vsync_core::engine::{Engine, Input, Output};
 
 use super::costs::Nanos;
+use super::pattern::Gathered;
 
 /// Something on its way between two nodes, or in a node's inbox.
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ impl Tally {
 pub(crate) struct App {
     /// Whether it sends as much as it may.
     pub(crate) streams: bool,
+    /// How many updates it awaits at a time; each is followed by another when it is stable.
+    pub(crate) calls: u64,
     /// As many updates as a batch has at most, encoded.
     pub(crate) body: Bytes,
     /// Bytes of one of them.
@@ -88,6 +91,13 @@ pub(crate) struct App {
     pub(crate) stable: u64,
     /// How many it has sent.
     pub(crate) sent: u64,
+}
+
+impl App {
+    /// How many updates it may await beside those that it awaits already.
+    pub(crate) fn to_call(&self) -> usize {
+        self.calls.saturating_sub(self.sent - self.stable) as usize
+    }
 }
 
 /// A node.
@@ -114,7 +124,7 @@ pub(crate) struct Node {
     pub(crate) rank: usize,
     pub(crate) members: usize,
     /// Acknowledgements that wait to be passed on along the tree.
-    pub(crate) up: Vec<(usize, Bytes)>,
+    pub(crate) gathered: Gathered,
     pub(crate) app: App,
     pub(crate) tally: Tally,
     /// Bytes that its link has carried, signs of life included.
@@ -139,7 +149,7 @@ impl Node {
             view: 0,
             rank: 0,
             members: 0,
-            up: Vec::new(),
+            gathered: Gathered::default(),
             app: App::default(),
             tally: Tally::default(),
             sent: 0,

@@ -3,14 +3,17 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::change::MOST_VANISHING;
-use super::model::Model;
-use super::{MOST_STEADY, Report};
+use super::model::{Better, Model};
+use super::steady::IN_FLIGHT;
+use super::{MOST_STEADY, MOST_TREES, Report};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.head(f)?;
         self.views(f)?;
         self.steady(f)?;
+        self.trees(f)?;
+        self.sequencer(f)?;
         self.crossover(f)?;
         self.laws(f)
     }
@@ -67,7 +70,11 @@ impl Report {
     fn steady(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if !self.skipped.is_empty() {
             let skipped = &self.skipped;
-            writeln!(f, "\nsteady state: simulated up to {MOST_STEADY} members, not {skipped:?}")?;
+            writeln!(
+                f,
+                "\nsteady state: simulated up to {MOST_STEADY} members, one sender with trees up \
+                 to {MOST_TREES}; skipped: {skipped:?}"
+            )?;
         }
         if self.streams.is_empty() {
             return Ok(());
@@ -104,37 +111,82 @@ impl Report {
         Ok(())
     }
 
+    fn trees(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.compared.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\nnot built; trees of fan-out {}, simulated under the protocol (on paper) [processor]",
+            self.fan
+        )?;
+        writeln!(
+            f,
+            "| members | 1 sender, k/s | relay tree | ack tree | both | all | relay tree |"
+        )?;
+        writeln!(f, "|---:|---:|---:|---:|---:|---:|---:|")?;
+        for it in &self.compared {
+            write!(f, "| {} |", it.members)?;
+            let kinds = [it.direct, it.relay, it.acks, it.both];
+            for ([simulated, paper], busy) in kinds.into_iter().zip(it.processor) {
+                let (simulated, paper, busy) = (simulated / 1e3, paper / 1e3, busy * 100.0);
+                write!(f, " {simulated:.0} ({paper:.0}) [{busy:.0} %] |")?;
+            }
+            match it.all {
+                Some([all, relay]) => writeln!(f, " {:.0} | {:.0} |", all / 1e3, relay / 1e3)?,
+                None => writeln!(f, " | |")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn sequencer(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.sequenced.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\nwho sends, the first member being the sequencer; calls: {IN_FLIGHT} in flight each"
+        )?;
+        writeln!(
+            f,
+            "| members | stream, k/s: sequencer | another | all | all but it | stable, us: its | \
+             another's | calls, k/s: all | its processor | others' | all but it | its | others' |"
+        )?;
+        writeln!(f, "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")?;
+        for it in &self.sequenced {
+            write!(f, "| {} |", it.members)?;
+            it.streams.iter().try_for_each(|rate| write!(f, " {:.0} |", rate / 1e3))?;
+            it.waits.iter().try_for_each(|time| write!(f, " {time:.0} |"))?;
+            for calls in &it.calls {
+                let (rate, its, others) =
+                    (calls.per_second / 1e3, calls.sequencer * 100.0, calls.other * 100.0);
+                write!(f, " {rate:.0} | {its:.0} % | {others:.0} % |")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
     fn crossover(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.crossovers.is_empty() {
             return Ok(());
         }
-        let fan = self.fan;
-        writeln!(
-            f,
-            "\nnot built; trees of fan-out {fan}, simulated under the protocol (on paper)"
-        )?;
-        writeln!(f, "| members | 1 sender, k/s | by relay tree | acknowledgements by tree |")?;
-        writeln!(f, "|---:|---:|---:|---:|")?;
-        for it in &self.compared {
-            let shown = |[simulated, paper]: [f64; 2]| {
-                format!("{:.0} ({:.0})", simulated / 1e3, paper / 1e3)
-            };
-            let (direct, relay, acks) = (shown(it.direct), shown(it.relay), shown(it.acks));
-            writeln!(f, "| {} | {direct} | {relay} | {acks} |", it.members)?;
-        }
-        writeln!(
-            f,
-            "\non paper\n| what | pays from | 16 | 100 | 1000 |\n|---|---:|---:|---:|---:|"
-        )?;
+        writeln!(f, "\n| what | pays from: simulated | on paper | 16 | 100 | 1000 |")?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
         for it in &self.crossovers {
-            let from = it.from.map_or("never".to_owned(), |from| from.to_string());
-            write!(f, "| {} | {from} |", it.what)?;
+            let said = |from: Option<usize>, none: &str| {
+                from.map_or_else(|| none.to_owned(), |from| from.to_string())
+            };
+            let none = if it.better == Better::Token { "not simulated" } else { "at no size" };
+            let (simulated, paper) = (said(it.simulated, none), said(it.from, "never"));
+            write!(f, "| {} | {simulated} | {paper} |", it.better.name())?;
             for (_, factor) in &it.factors {
                 write!(f, " {factor:.2} x |")?;
             }
             writeln!(f)?;
         }
-        let model = Model::new(self.setting.costs, fan);
+        let model = Model::new(self.setting.costs, self.fan);
         let heartbeat = self.setting.timers.heartbeat;
         let part = |n| model.heartbeats(n, heartbeat) * 100.0;
         let (a, b, c) = (part(16), part(100), part(1000));

@@ -112,6 +112,6 @@ mod tests {
     #[test]
     fn what_there_is_of_each_group_stays_small() {
         assert!(size_of::<Membership>() <= 592, "{}", size_of::<Membership>());
-        assert!(size_of::<Lane>() <= 32, "{}", size_of::<Lane>());
+        assert!(size_of::<Lane>() <= 24, "{}", size_of::<Lane>());
     }
 }

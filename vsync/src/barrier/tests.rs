@@ -330,6 +330,28 @@ async fn whoever_cannot_say_now_how_far_it_is_is_asked_again() {
     assert_eq!(pass.await.expect("no panic"), Ok(()));
 }
 
+/// What it waits for would never come.
+#[tokio::test]
+async fn whose_membership_ends_while_others_are_asked_is_told_why() {
+    for excluded in [true, false] {
+        let mut two = Two::new().await;
+        let pass = two.pass();
+        let _asked = two.asked().await;
+        two.ordered();
+        settled().await;
+        let (event, why) = if excluded {
+            two.seat.vacate();
+            (GroupEvent::Excluded, GroupError::Unknown(Unknown::Excluded))
+        } else {
+            two.seat.close();
+            let why = "left".to_owned();
+            (GroupEvent::Closed { why }, GroupError::NotApplied(NotApplied::Closed))
+        };
+        two.seat.event(event);
+        assert_eq!(pass.await.expect("no panic"), Err(why));
+    }
+}
+
 /// Neither gone nor so far.
 #[tokio::test]
 async fn a_question_that_comes_to_nothing_is_no_answer() {

@@ -311,10 +311,14 @@ fn leave(seat: &Seat, finish: Finish, stable: bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::sync::mpsc;
-    use vsync_core::wire::NodeId;
+    use tokio::time::timeout;
+    use vsync_core::wire::{self, NodeId};
 
     use super::*;
+    use crate::directory::Directory;
     use crate::runtime::outbox::Wait;
 
     /// Nobody here waits for how a request ended, but whoever asked does.
@@ -326,6 +330,28 @@ mod tests {
         let given = Given::Answer(Vec::new());
         leave(&seat, Finish { name, updates: Vec::new(), given }, false);
         assert_eq!(seat.outbox.wait(), Wait::Others);
+    }
+
+    /// What had ended in the view before is stable, whatever will be in this one.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_what_has_ended_is_told_when_a_view_begins() {
+        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
+        let shared = Arc::new(Shared::new(Arc::clone(&seat), Directory::default()));
+        let mut attempts = Attempts::new(&shared);
+        let view = wire::View { number: 2, active: 0, members: Vec::new() };
+        let view = View::new(&view, &[], &[], &[]);
+        let begins: [&mut dyn FnMut(); 2] =
+            [&mut || attempts.hand_over(&mut Pending::default(), &seat, &view), &mut || {
+                never(&seat)
+            }];
+        for begin in begins {
+            let name = Name::Numbered(1, 1);
+            let mut waiting = seat.desk().wait(name.clone());
+            seat.desk().ended(0, 5, name, Recorded::Late);
+            begin();
+            let told = timeout(Duration::from_secs(1), waiting.outcome()).await;
+            assert_eq!(told, Ok(Some(Recorded::Late)));
+        }
     }
 
     #[test]

@@ -469,6 +469,42 @@ mod tests {
         assert!(callers.waits.is_none(), "a view has begun with nobody there");
     }
 
+    /// Nobody waited in the view before.
+    #[test]
+    fn what_was_stable_in_a_view_is_not_so_in_the_next() {
+        let mut callers = Callers::default();
+        callers.submitted(5, Vec::new());
+        callers.sent(1, 0, 5);
+        callers.stable(1, 5);
+        callers.installed(2);
+        let (first, mut one) = waiter();
+        callers.submitted(1, vec![(0, first)]);
+        callers.sent(2, 0, 1);
+        callers.delivered(2, 0, answer(1));
+        callers.settle();
+        assert!(one.try_recv().is_err(), "delivered, but not stable");
+        callers.stable(2, 1);
+        assert_eq!(value(&mut one), Ok(1));
+    }
+
+    #[test]
+    fn a_flush_is_shared_until_more_is_submitted_or_delivered() {
+        let mut callers = Callers::default();
+        let mut flushes = |more: fn(&mut Callers)| {
+            more(&mut callers);
+            let mut flush = || callers.flush(oneshot::channel().0);
+            (flush(), flush())
+        };
+        assert_eq!(flushes(|_| {}), (Some(1), None));
+        assert_eq!(flushes(|callers| callers.submitted(1, Vec::new())), (Some(2), None));
+        let awaited = |callers: &mut Callers| callers.submitted(1, vec![(0, waiter().0)]);
+        assert_eq!(flushes(awaited), (Some(3), None));
+        assert_eq!(flushes(Callers::flush_anew), (Some(4), None));
+        assert_eq!(flushes(|callers| callers.flushed(4)), (Some(5), None), "it is over");
+        let end = |callers: &mut Callers| callers.end(Ending::Closed { decided: None });
+        assert_eq!(flushes(end), (Some(6), None), "not one that was asked for before");
+    }
+
     #[test]
     fn what_is_on_its_way_is_known_though_nobody_waited_for_it() {
         let mut callers = Callers::default();

@@ -230,9 +230,10 @@ fn only_totals<S: Replicated>() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use vsync_core::wire::NodeId;
+    use vsync_core::wire::{self, NodeId};
 
     use super::*;
+    use crate::directory::Directory;
 
     fn id(node: u64) -> MemberId {
         MemberId { node: NodeId(node), entry: 1 }
@@ -267,6 +268,29 @@ mod tests {
         // Where both differ the state is named.
         let found = Digest::of(&[8; 100], b"2").difference(id(1), &one).expect("they differ");
         assert_eq!(found.range, 0..64);
+    }
+
+    /// Who is gone before it has told what it has never will.
+    #[test]
+    fn what_was_said_in_a_view_is_void_in_the_next() {
+        let member = |node| wire::Member {
+            id: id(node),
+            meta: bytes::Bytes::new(),
+            nonce: 0,
+            transfer: None,
+        };
+        let members = vec![member(1), member(2)];
+        let view = View::new(&wire::View { number: 1, active: 2, members }, &[], &[], &[]);
+        let mut comparison = Comparison::new(1);
+        let (place, digest) = (Place { view: 1, update: None }, Digest::of(b"one", &[]));
+        comparison.took(place, digest);
+        assert!(comparison.heard(id(1), &view, place, digest).is_empty());
+        comparison.applied::<Directory>(1, true);
+        assert!(comparison.is_sending());
+        comparison.installed();
+        assert!(!comparison.is_sending() && comparison.points.made().is_none());
+        comparison.applied::<Directory>(1, true);
+        assert!(comparison.is_sending(), "it is asked for anew");
     }
 
     #[test]

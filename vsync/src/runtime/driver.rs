@@ -41,8 +41,11 @@ use super::{Command, Notice, Opening, Progress, tag};
 use crate::error::{GroupError, NotApplied, Sight};
 use crate::report::GroupReport;
 
-/// Most network events, and most commands, that are taken in before frames leave.
+/// So many network events are taken in at once, and at most so many commands.
 const BURST: usize = 64;
+/// And for no longer than this in one turn, however long the last one was: a process may have been
+/// stopped in the middle of it, and others wait for a heartbeat.
+const INTAKE: Duration = Duration::from_millis(100);
 /// Bytes of updates that may be held for replicas that are at work elsewhere; beyond it nothing
 /// more is acknowledged in the groups that have more to hold, so their senders wait.
 const HELD: usize = 64 * 1024 * 1024;
@@ -95,6 +98,8 @@ pub(crate) struct Driver {
     held: usize,
     /// For how long replicas that are back have caught up in this turn.
     caught_up: Duration,
+    /// For how long the last turn did anything else than take in what had come.
+    spent: Duration,
     /// The last name of such work: they grow.
     work: u64,
     /// Work that is not back yet, and whose it is.
@@ -138,6 +143,7 @@ impl Driver {
             alarms: BTreeSet::new(),
             held: 0,
             caught_up: Duration::ZERO,
+            spent: Duration::ZERO,
             work: 0,
             working: HashMap::new(),
             threads: Threads::for_checkpoints(),
@@ -180,15 +186,10 @@ impl Driver {
             if !more || self.stop.is_some() {
                 break;
             }
-            let (behind, busy) = self.burst();
+            let busy = self.turn();
             if self.stop.is_some() {
                 break;
             }
-            self.ring();
-            self.let_out(behind, busy);
-            self.tick(busy);
-            self.look_around();
-            self.ship();
             if busy || self.left.goes_on(full) {
                 // Callers on the same thread get their turn, too.
                 tokio::task::yield_now().await;
@@ -197,21 +198,49 @@ impl Driver {
         self.end();
     }
 
+    /// What is done whenever something has happened; whether there may be more to take in.
+    fn turn(&mut self) -> bool {
+        let (behind, busy) = self.burst();
+        let taken_in = std::time::Instant::now();
+        if self.stop.is_none() {
+            self.ring();
+            self.let_out(behind, busy);
+            self.tick(busy);
+            self.look_around();
+            self.ship();
+        }
+        self.spent = taken_in.elapsed().min(INTAKE);
+        busy
+    }
+
     /// Takes in what else has come; whether there may be more frames, and more of anything.
+    ///
+    /// For at least as long as the last turn did other things: one that submits for a thousand
+    /// groups takes a hundred times as long as taking in so many events, and with no more of them
+    /// in each turn heartbeats would wait until their senders were missed.
     fn burst(&mut self) -> (bool, bool) {
+        let begun = std::time::Instant::now();
         let mut behind = true;
-        for _ in 0..BURST {
-            let Some(event) = self.transport.try_next() else {
-                behind = false;
+        while behind {
+            behind = self.take_in(BURST);
+            if begun.elapsed() >= self.spent {
                 break;
-            };
-            self.event(event);
+            }
         }
         for _ in 0..BURST {
             let Ok(command) = self.commands.try_recv() else { return (behind, behind) };
             self.command(command);
         }
         (behind, true)
+    }
+
+    /// Takes in so many events; `false` if there were not as many.
+    fn take_in(&mut self, most: usize) -> bool {
+        for _ in 0..most {
+            let Some(event) = self.transport.try_next() else { return false };
+            self.event(event);
+        }
+        true
     }
 
     fn event(&mut self, event: Event) {

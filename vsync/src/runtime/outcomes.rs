@@ -17,8 +17,8 @@ use crate::error::{GroupError, NotApplied, Unknown};
 enum Step {
     /// Updates are submitted; of each bit that is set somebody awaits one.
     Submit { count: u8, awaited: u8 },
-    /// Some of them get their numbers.
-    Number { count: u8 },
+    /// Some of them get their numbers; while the replica is away that is told here later.
+    Number { count: u8, away: bool },
     /// Some of those are delivered.
     Deliver { count: u8 },
     /// Some of those are stable.
@@ -29,8 +29,10 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (1..8u8, any::<u8>()).prop_map(|(count, awaited)| Step::Submit { count, awaited }),
-        3 => (1..8u8).prop_map(|count| Step::Number { count }),
+        2 => (1..8u8, any::<u8>()).prop_map(|(count, awaited)| Step::Submit { count, awaited }),
+        2 => (1..8u8).prop_map(|count| Step::Submit { count, awaited: 0 }),
+        3 => (1..8u8, prop::bool::weighted(0.3))
+            .prop_map(|(count, away)| Step::Number { count, away }),
         3 => (1..8u8).prop_map(|count| Step::Deliver { count }),
         3 => (1..8u8).prop_map(|count| Step::Stabilise { count }),
         1 => Just(Step::Install),
@@ -41,6 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Call {
     /// The view in which it has its number, and that; none while it waits for one.
     place: Option<(u64, u64)>,
+    /// Whether that is not told yet.
+    held: bool,
     told: bool,
     listen: Listen,
 }
@@ -84,6 +88,8 @@ struct Play {
     waiting: VecDeque<Option<usize>>,
     /// Those of the view that have one.
     places: Vec<Option<usize>>,
+    /// Numbers that are told when the replica is back: the first, and how many.
+    held: VecDeque<(u64, u64)>,
     calls: Vec<Call>,
 }
 
@@ -101,14 +107,18 @@ impl Play {
             stable: 0,
             waiting: VecDeque::new(),
             places: Vec::new(),
+            held: VecDeque::new(),
             calls: Vec::new(),
         }
     }
 
     fn play(&mut self, step: Step) {
+        if let Step::Deliver { .. } | Step::Stabilise { .. } | Step::Install = step {
+            self.back();
+        }
         match step {
             Step::Submit { count, awaited } => self.submit(count, awaited),
-            Step::Number { count } => self.number(u64::from(count)),
+            Step::Number { count, away } => self.number(u64::from(count), away),
             Step::Deliver { count } => self.deliver(self.delivered + u64::from(count)),
             Step::Stabilise { count } => {
                 self.stable = (self.stable + u64::from(count)).min(self.delivered);
@@ -136,7 +146,7 @@ impl Play {
                     (Waiter::Stable(tell), Listen::Channel(listen))
                 };
                 waiters.push((u64::from(index), waiter));
-                self.calls.push(Call { place: None, told: false, listen });
+                self.calls.push(Call { place: None, held: false, told: false, listen });
                 self.calls.len() - 1
             });
             self.waiting.push_back(call);
@@ -144,19 +154,34 @@ impl Play {
         self.callers.submitted(u64::from(count), waiters);
     }
 
-    fn number(&mut self, count: u64) {
+    /// The replica is back, and what was held for it is done.
+    fn back(&mut self) {
+        for (seq, count) in self.held.drain(..) {
+            self.callers.sent(self.view, seq, count);
+        }
+        self.calls.iter_mut().for_each(|call| call.held = false);
+    }
+
+    fn number(&mut self, count: u64, away: bool) {
         let count = count.min(self.waiting.len() as u64);
         if count == 0 {
             return;
         }
+        let held = away || !self.held.is_empty();
         for seq in self.numbered..self.numbered + count {
             let call = self.waiting.pop_front().flatten();
             if let Some(call) = call {
                 self.calls[call].place = Some((self.view, seq));
+                self.calls[call].held = held;
             }
             self.places.push(call);
         }
-        self.callers.sent(self.view, self.numbered, count);
+        if held {
+            self.callers.sent_ahead(count);
+            self.held.push_back((self.numbered, count));
+        } else {
+            self.callers.sent(self.view, self.numbered, count);
+        }
         self.numbered += count;
     }
 
@@ -188,6 +213,8 @@ impl Play {
                 (Some(Err(error)), place, Some(decided)) => {
                     assert!(!sure, "{place:?} is stable: {error:?}");
                     let out = place.is_none_or(|(_, seq)| decided.is_some_and(|end| seq >= end));
+                    // Which number it has is not known here then.
+                    let out = out && !call.held;
                     let expected = match out {
                         true => GroupError::NotApplied(NotApplied::Excluded),
                         false => GroupError::Unknown(Unknown::Excluded),

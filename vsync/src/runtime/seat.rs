@@ -421,8 +421,9 @@ impl Seat {
     /// There will be no membership any more.
     pub(crate) fn close(&self) {
         self.outbox.close();
-        self.vacate();
+        // First: whoever finds no view here is told why.
         self.status().trouble.closed = Some(NotApplied::Closed);
+        self.vacate();
     }
 
     /// Tells the readers of the group's stream.
@@ -471,6 +472,18 @@ mod tests {
             seat.stable(number + 1, Cut::default());
             assert_eq!(seat.status().stable, five);
         }
+    }
+
+    /// All of the one before it is here.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_to_see_more_is_told_of_a_view() {
+        let seat = Seat::new("group".into(), 100, mpsc::unbounded_channel().0);
+        let view = |number| wire::View { number, active: 0, members: Vec::new() };
+        seat.installed(View::new(&view(1), &[], &[], &[]), None);
+        let seen = Seen::new(0, 1, Cut { counts: vec![5], extent: 0 });
+        let next = async { seat.installed(View::new(&view(2), &[], &[], &[]), None) };
+        let both = async { tokio::join!(biased; seat.has_seen(&seen), next) };
+        tokio::time::timeout(std::time::Duration::from_secs(1), both).await.expect("told");
     }
 
     #[test]

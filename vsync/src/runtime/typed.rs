@@ -408,6 +408,34 @@ mod tests {
     use crate::codec::pieces::CheckpointReader;
     use crate::directory::Directory;
     use crate::runtime::seat::Seat;
+    use crate::runtime::timers::Timer;
+
+    /// This node was excluded, and makes the group anew.
+    #[test]
+    fn what_another_group_had_beside_its_state_is_not_of_the_one_that_is_made() {
+        let seat = Arc::new(Seat::new("group".into(), 100, mpsc::unbounded_channel().0));
+        let mut typed = Typed::new(Arc::new(Shared::new(seat, Directory::default())), 0);
+        typed.create();
+        let saved = typed.save().expect("a state");
+        let left: [fn(&mut Typed<Directory>); 2] = [
+            |typed| {
+                let timer = Timer { set_at: Some(1), delay: 1, stable: false, update: vec![1] };
+                typed.timers.set(timer, 0).expect("room");
+            },
+            |typed| drop(typed.sessions.open(1, 100, 0)),
+        ];
+        for leave in left {
+            leave(&mut typed);
+            typed.attempts = Some(Box::new(Attempts::new(&typed.shared)));
+            typed.differs = true;
+            assert_ne!(typed.save().expect("a state"), saved);
+            typed.void();
+            assert!(typed.attempts.is_none(), "handlers of its requests go on");
+            assert!(!typed.differs(), "whatever is wrong from here on, it would join again");
+            typed.create();
+            assert_eq!(typed.save().expect("a state"), saved);
+        }
+    }
 
     #[test]
     fn who_is_excluded_before_it_has_a_state_can_still_load_one() {

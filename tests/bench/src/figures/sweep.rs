@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::goals::transport;
 use crate::options::{Axis, Figure, Kind, System};
 
 /// A program.
@@ -41,9 +42,10 @@ impl fmt::Display for Run {
     }
 }
 
-/// How the figure is drawn.
-pub(super) fn drawn(figure: Figure) -> (Kind, Axis) {
-    match figure {
+/// How the figure is drawn, if it is.
+pub(super) fn drawn(figure: Figure) -> Option<(Kind, Axis)> {
+    Some(match figure {
+        Figure::Goals | Figure::Transport => return None,
         Figure::ThroughputMembers => (Kind::Throughput, Axis::Members),
         Figure::ThroughputSize => (Kind::Throughput, Axis::Size),
         Figure::ThroughputSenders => (Kind::Throughput, Axis::Senders),
@@ -56,7 +58,7 @@ pub(super) fn drawn(figure: Figure) -> (Kind, Axis) {
         Figure::Joins => (Kind::Joins, Axis::Members),
         Figure::Groups => (Kind::Groups, Axis::Members),
         Figure::Ratios => (Kind::Ratios, Axis::Members),
-    }
+    })
 }
 
 /// Beyond what a command measures it may take so long, also on a slow machine.
@@ -103,7 +105,7 @@ pub(super) fn of(figure: Figure, quick: bool, rounds: u32, seconds: u64) -> Swee
     let once = |runs: Vec<Run>| Sweep { runs, in_turn: 1 };
     match figure {
         Figure::ThroughputMembers => in_turn(
-            points(&[2, 3, 4, 6, 8], quick)
+            points(&[2, 3, 4, 6, 8, 12, 16], quick)
                 .into_iter()
                 .flat_map(|n| {
                     [
@@ -154,8 +156,10 @@ pub(super) fn of(figure: Figure, quick: bool, rounds: u32, seconds: u64) -> Swee
         Figure::ViewChange => once(failures(quick, rounds)),
         Figure::ViewChangeLaw => once(vec![simulated(quick)]),
         Figure::Joins => once(joins(quick, rounds)),
-        Figure::Groups => once(groups(quick, seconds)),
+        Figure::Groups => in_turn(groups(quick, seconds)),
         Figure::Ratios => once(ratios(quick, rounds, seconds)),
+        Figure::Goals => in_turn(goals(quick, seconds)),
+        Figure::Transport => in_turn(transport(quick, seconds)),
     }
 }
 
@@ -180,14 +184,15 @@ fn simulated(quick: bool) -> Run {
 }
 
 fn joins(quick: bool, rounds: u32) -> Vec<Run> {
-    let (some, most) = if quick { ("1k", "1M") } else { ("1k,16k,256k,4M,64M", "256M") };
+    let (some, most): (_, &[&str]) =
+        if quick { ("1k", &["1M"]) } else { ("1k,16k,256k,4M,64M", &["256M", "1G"]) };
     let line = |state: &str| format!("joins --json --rounds {rounds} --state {state}");
     let seconds = 8 * u64::from(rounds);
-    // The rate of one stream is that of the largest state's, which it is compared with.
-    vec![
-        bench(System::Vsync, 5 * seconds, &line(some)),
-        bench(System::Vsync, 2 * seconds, &format!("{} --against-quinn", line(most))),
-    ]
+    // The rate of one stream is that of the largest states', which it is compared with.
+    let large = most.iter().map(|state| {
+        bench(System::Vsync, 3 * seconds, &format!("{} --against-quinn", line(state)))
+    });
+    std::iter::once(bench(System::Vsync, 5 * seconds, &line(some))).chain(large).collect()
 }
 
 fn groups(quick: bool, seconds: u64) -> Vec<Run> {
@@ -195,7 +200,80 @@ fn groups(quick: bool, seconds: u64) -> Vec<Run> {
         let line = format!("groups --json --groups {groups} --seconds {seconds}");
         bench(System::Vsync, 20 * seconds, &line)
     };
-    points(&[1, 10, 100, 1000], quick).into_iter().map(one).collect()
+    let mut runs: Vec<Run> =
+        points(&[1, 10, 100, 1000, 10_000], quick).into_iter().map(one).collect();
+    if quick {
+        // What a quick look at the others leaves out.
+        runs.pop();
+    } else {
+        let idle = format!("groups --json --groups 10000 --no-load --seconds {seconds}");
+        runs.push(bench(System::Vsync, 20 * seconds, &idle));
+    }
+    runs
+}
+
+/// What no figure shows. All of it once: it is repeated in turn.
+fn goals(quick: bool, seconds: u64) -> Vec<Run> {
+    let ours = System::Vsync;
+    let compare = |against: System, rest: &str| {
+        let line = format!(
+            "compare --json --against {against} --stream-only --rounds 1 --seconds {seconds} {rest}"
+        );
+        bench(against, 2 * (seconds + 5), &line)
+    };
+    let stream =
+        |rest: &str| bench(ours, seconds, &format!("stream --json --seconds {seconds} {rest}"));
+    let failures =
+        |rest: &str| bench(ours, 15, &format!("failures --json --members 4 --rounds 1 {rest}"));
+    let joins = |rest: &str| bench(ours, 15, &format!("joins --json --rounds 1 {rest}"));
+    let idle = |groups: u32| {
+        bench(ours, 20, &format!("groups --json --groups {groups} --no-load --seconds 5"))
+    };
+    let alone = compare(System::Quinn, "--senders 1 --size 64 --in-flight 1");
+    if quick {
+        return vec![alone, stream("--order fifo"), failures("--how leave --load half")];
+    }
+    vec![
+        compare(System::Omnipaxos, "--senders 1"),
+        compare(System::Omnipaxos, "--senders 1 --encrypted"),
+        compare(System::Postgres, "--senders 1 --in-flight 1"),
+        compare(System::Postgres, "--senders 1 --theirs-in-flight 1"),
+        compare(System::Quinn, "--size 1024"),
+        compare(System::Quinn, "--size 65536"),
+        alone,
+        stream("--order fifo"),
+        stream("--order total"),
+        stream("--in-flight 1 --senders 1 --size 64 --order fifo --level optimistic"),
+        failures("--how kill --load full"),
+        failures("--how kill --load half"),
+        failures("--how vanish --load half"),
+        failures("--how leave --load half"),
+        failures("--how stop --load half"),
+        failures("--how stop --load full"),
+        joins("--state 64M --load tenth"),
+        joins("--state 64M --load half"),
+        idle(1),
+        idle(1000),
+    ]
+}
+
+/// Raw quinn with one setting changed at a time, and ours with more threads.
+fn transport(quick: bool, seconds: u64) -> Vec<Run> {
+    let stream = |system: System, rest: &str| {
+        let line = format!("stream --json --system {system} --seconds {seconds} {rest}");
+        bench(system, seconds, line.trim_end())
+    };
+    let mut runs = vec![stream(System::Quinn, "")];
+    if quick {
+        return runs;
+    }
+    runs.extend(transport::VARIANTS.iter().map(|(_, line)| stream(System::Quinn, line)));
+    for load in ["", "--senders 1 --size 64 --in-flight 1"] {
+        for threads in [1].into_iter().chain(transport::THREADS) {
+            runs.push(stream(System::Vsync, &format!("--threads {threads} {load}")));
+        }
+    }
+    runs
 }
 
 fn ratios(quick: bool, rounds: u32, seconds: u64) -> Vec<Run> {

@@ -6,6 +6,10 @@ use alloc::vec::Vec;
 
 use crate::wire::{GroupId, Micros};
 
+/// Groups that one call of the engine looks after because they are due: so many take some
+/// milliseconds, after which a heartbeat may be due, or have come.
+const MOST: usize = 512;
+
 /// When groups want to be called, and which of them have been.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agenda {
@@ -65,9 +69,11 @@ impl Agenda {
         self.due.first().map(|&(at, _)| at)
     }
 
-    /// The groups that are due, in the order of their numbers.
+    /// Groups that are due, in the order of their numbers: of very many those that have been for the
+    /// longest. The others are due all the same.
     pub(crate) fn due(&self, now: Micros) -> BTreeSet<GroupId> {
-        self.due.iter().take_while(|(at, _)| *at <= now).map(|&(_, group)| group).collect()
+        let due = self.due.iter().take_while(|(at, _)| *at <= now);
+        due.take(MOST).map(|&(_, group)| group).collect()
     }
 
     /// The batch of a group was closed in this call.
@@ -85,7 +91,7 @@ impl Agenda {
 mod tests {
     use alloc::vec::Vec;
 
-    use super::Agenda;
+    use super::{Agenda, MOST};
     use crate::wire::GroupId;
 
     #[test]
@@ -105,5 +111,21 @@ mod tests {
         agenda.closed(one);
         assert_eq!(agenda.unclosed().into_iter().collect::<Vec<_>>(), [three]);
         assert!(agenda.unclosed().is_empty());
+    }
+    #[test]
+    fn of_very_many_those_are_first_that_have_waited_for_longest() {
+        let mut agenda = Agenda::default();
+        let all = 2 * MOST as u64 + 1;
+        (0..all).for_each(|group| agenda.set(GroupId(group), Some(all - group)));
+        let mut served = Vec::new();
+        for rest in [MOST + 1, 1, 0] {
+            let due = agenda.due(all);
+            assert_eq!(agenda.first(), Some(1 + served.len() as u64), "whoever is left is due");
+            served.extend(due.iter().copied());
+            due.into_iter().for_each(|group| agenda.set(group, None));
+            assert_eq!(served.len() + rest, all as usize);
+        }
+        assert_eq!(served[0], GroupId(all - MOST as u64), "in the order of their numbers");
+        assert!(agenda.due(all).is_empty());
     }
 }

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::EngineConfig;
@@ -25,7 +25,10 @@ struct Peer {
     watched: bool,
     /// Its process is known to have ended: final.
     ended: bool,
+    /// When it was last heard, or heard to have ended: what this node tells others.
     heard: Micros,
+    /// From when on its silence counts: not while this node was paused, or had no interest in it.
+    since: Micros,
     /// Mean time between signs of life.
     gap: Micros,
     suspected: bool,
@@ -46,12 +49,17 @@ impl Peer {
 
     /// When it will be suspected, if nobody says until then that it hears it.
     fn verdict(&self, silence: Micros) -> Option<Micros> {
-        let over = self.heard.saturating_add(self.timeout(silence));
+        let over = self.since.saturating_add(self.timeout(silence));
         Some(over.max(self.spared?).saturating_add(1))
     }
 
-    fn is_fresh(&self, within: Micros, now: Micros) -> bool {
-        self.connected && !self.ended && now.saturating_sub(self.heard) < within
+    /// How long it has been silent, as far as that counts.
+    fn silent(&self, now: Micros) -> Micros {
+        now.saturating_sub(self.since)
+    }
+
+    fn is_there(&self) -> bool {
+        self.connected && !self.ended
     }
 }
 
@@ -111,6 +119,7 @@ impl Detector {
             watched: false,
             ended: false,
             heard: now,
+            since: now,
             gap: 0,
             suspected: false,
             spared: None,
@@ -129,7 +138,7 @@ impl Detector {
             for peer in self.peers.values_mut() {
                 // The gap is forgiven, but for one heartbeat, and not what was before it: a node
                 // that stalls again and again would otherwise never find anybody silent.
-                peer.heard = (peer.heard + gap).min(now);
+                peer.since = (peer.since + gap).min(now);
                 peer.spared = peer.spared.map(|until| until.saturating_add(gap));
                 let later = |at: Micros| (at + gap).min(now);
                 peer.link_down = peer.link_down.map(|(first, last)| (later(first), later(last)));
@@ -143,9 +152,9 @@ impl Detector {
         // One long silence says little of the next: what it adds is bounded.
         let most = self.silence.saturating_add(self.silence / 2);
         let peer = self.peer(node, now);
-        let gap = now.saturating_sub(peer.heard).min(most);
+        let gap = peer.silent(now).min(most);
         peer.gap = peer.gap.saturating_mul(7).saturating_add(gap) / 8;
-        peer.heard = now;
+        (peer.heard, peer.since) = (now, now);
         peer.spared = None;
         peer.link_down = None;
         let back = core::mem::take(&mut peer.suspected) && !peer.ended;
@@ -169,6 +178,7 @@ impl Detector {
 
     pub(crate) fn disconnected(&mut self, node: NodeId, now: Micros) {
         self.peer(node, now).connected = false;
+        self.forget(now);
     }
 
     /// Returns whether that is news.
@@ -176,8 +186,19 @@ impl Detector {
         let peer = self.peer(node, now);
         peer.connected = false;
         let news = !peer.ended && !peer.suspected;
-        peer.ended = true;
+        (peer.ended, peer.heard) = (true, now);
+        self.forget(now);
         news
+    }
+
+    /// Forgets who is of no interest. Whose process has ended is remembered for as long as any may
+    /// be silent: who has not heard of it yet may still name it. Not for ever: others come and go
+    /// as long as this node runs, and each of them is another one.
+    fn forget(&mut self, now: Micros) {
+        let most = self.silence.saturating_mul(8);
+        self.peers.retain(|_, peer| {
+            peer.connected || peer.watched || peer.ended && now.saturating_sub(peer.heard) <= most
+        });
     }
 
     /// Whether this node thinks that `node` is gone. An opinion, which may change.
@@ -209,9 +230,11 @@ impl Detector {
         })
     }
 
-    /// Whether `node` was heard lately: the answer to a probe.
+    /// Whether `node` was heard lately: the answer to a probe. The time of a pause counts here: what
+    /// became of others meanwhile this node does not know.
     pub(crate) fn lately(&self, node: NodeId, now: Micros) -> bool {
-        self.peers.get(&node).is_some_and(|peer| peer.is_fresh(word(self.silence), now))
+        let lately = |peer: &Peer| now.saturating_sub(peer.heard) < word(self.silence);
+        self.peers.get(&node).is_some_and(|peer| peer.is_there() && lately(peer))
     }
 
     /// Another node hears `node`: the link is down, not the node. Returns whether that ends a
@@ -223,7 +246,7 @@ impl Detector {
             // It was heard meanwhile, or matters no more: this word is about what is over.
             return false;
         };
-        if now.saturating_sub(peer.heard) > peer.timeout(base) {
+        if peer.silent(now) > peer.timeout(base) {
             // Before, it may as well have vanished, and the witness not have missed it yet.
             let (first, _) = peer.link_down.unwrap_or((now, now));
             peer.link_down = Some((first, now));
@@ -232,28 +255,24 @@ impl Detector {
         core::mem::take(&mut peer.suspected)
     }
 
-    /// Looks at the nodes that matter, which come in ascending order. Returns whom to ask about
-    /// whom, and whether the suspicions have changed.
-    pub(crate) fn tick(
-        &mut self,
-        watched: &[NodeId],
-        now: Micros,
-    ) -> (Vec<(NodeId, NodeId)>, bool) {
-        let mut probes = Vec::new();
+    /// Looks at the nodes that matter, which come in ascending order. Returns about whom to ask
+    /// others, and whether the suspicions have changed.
+    pub(crate) fn look(&mut self, watched: &[NodeId], now: Micros) -> (Vec<NodeId>, bool) {
+        let mut silent = Vec::new();
         let mut changed = self.overdue(now);
         let base = self.silence;
         for &node in watched {
             let peer = self.peer(node, now);
             if !core::mem::replace(&mut peer.watched, true) {
                 // It had no reason to give a sign of life: of its silence counts what is no doubt.
-                (peer.heard, peer.gap) = (peer.heard.max(now.saturating_sub(doubt(base))), 0);
+                (peer.since, peer.gap) = (peer.since.max(now.saturating_sub(doubt(base))), 0);
             }
             let settled = peer.ended || peer.suspected;
-            if settled || now.saturating_sub(peer.heard) <= doubt(peer.timeout(base)) {
+            if settled || peer.silent(now) <= doubt(peer.timeout(base)) {
                 continue;
             }
             peer.spared.get_or_insert(now.saturating_add(patience(base)));
-            probes.extend(self.witnesses(node, now).into_iter().map(|witness| (witness, node)));
+            silent.push(node);
         }
         let watches = |node: &NodeId| watched.binary_search(node).is_ok();
         let grudge = self.bugs.has(Bug::NeverForgive);
@@ -264,9 +283,9 @@ impl Detector {
             (peer.spared, peer.link_down) = (None, None);
             peer.watched = false;
         }
-        self.peers.retain(|node, peer| peer.connected || peer.ended || watches(node));
+        self.forget(now);
         self.look_again();
-        (probes, changed)
+        (silent, changed)
     }
 
     /// When somebody who is asked about may have been silent for too long.
@@ -297,10 +316,20 @@ impl Detector {
         self.look = open.filter_map(|peer| peer.verdict(self.silence)).min();
     }
 
-    fn witnesses(&self, about: NodeId, now: Micros) -> Vec<NodeId> {
+    /// Whom to ask about a silent node: those who ought to hear it, as they are members where it is
+    /// one, before others, who may hear it all the same.
+    pub(crate) fn witnesses(
+        &self,
+        about: NodeId,
+        circle: &BTreeSet<NodeId>,
+        now: Micros,
+    ) -> Vec<NodeId> {
         let fit = |(&node, peer): (&NodeId, &Peer)| {
-            (node != about && peer.is_fresh(word(self.silence), now)).then_some(node)
+            let hears = peer.is_there() && peer.silent(now) < word(self.silence);
+            (node != about && hears).then_some(node)
         };
-        self.peers.iter().filter_map(fit).take(PROBES).collect()
+        let (near, far): (Vec<_>, Vec<_>) =
+            self.peers.iter().filter_map(fit).partition(|node| circle.contains(node));
+        near.into_iter().chain(far).take(PROBES).collect()
     }
 }

@@ -5,6 +5,8 @@ mod changes;
 mod detector;
 mod io;
 mod marks;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -111,7 +113,8 @@ impl Engine {
             }
             Input::Disconnected { peer } => self.detector.disconnected(peer, now),
             Input::Ended { peer } => {
-                if self.detector.ended(peer, now) {
+                // Most that come and go are clients, which no group has to do with.
+                if self.detector.ended(peer, now) && self.groups.values().any(|it| it.knows(peer)) {
                     self.suspicions(now, out);
                 }
             }
@@ -393,12 +396,31 @@ impl Engine {
             let frame = self.digests(peer);
             self.send(peer, &frame, out);
         }
-        let (probes, changed) = self.detector.tick(&watched, now);
-        for (witness, about) in probes {
-            self.send(witness, &Frame::Probe { about }, out);
+        self.told.retain(|peer, _| {
+            watched.binary_search(peer).is_ok() || self.detector.is_connected(*peer)
+        });
+        let (silent, changed) = self.detector.look(&watched, now);
+        if !silent.is_empty() {
+            self.ask(now, &silent, out);
         }
         if changed {
             self.suspicions(now, out);
+        }
+    }
+
+    /// Asks others about nodes that are silent.
+    fn ask(&self, now: Micros, silent: &[NodeId], out: &mut Outputs) {
+        let mut circles = alloc::vec![BTreeSet::new(); silent.len()];
+        for group in self.groups.values() {
+            let mut nodes = BTreeSet::new();
+            group.watch(&mut nodes);
+            let about = silent.iter().zip(&mut circles).filter(|(node, _)| nodes.contains(node));
+            about.for_each(|(_, circle)| circle.extend(&nodes));
+        }
+        for (&about, circle) in silent.iter().zip(&circles) {
+            for witness in self.detector.witnesses(about, circle, now) {
+                self.send(witness, &Frame::Probe { about }, out);
+            }
         }
     }
 

@@ -495,6 +495,12 @@ impl Group {
         nodes.extend(self.departed.iter().flat_map(Departed::watched));
     }
 
+    /// Whether a node matters to it.
+    pub(crate) fn knows(&self, node: NodeId) -> bool {
+        let member = self.member.as_ref().is_some_and(|it| it.watched().any(|known| known == node));
+        member || self.departed.iter().any(|departed| departed.watched().contains(&node))
+    }
+
     /// Whether this node leads a change of its view.
     pub(crate) fn is_leading(&self) -> bool {
         self.member.as_ref().is_some_and(|member| member.change.lead.is_some())

@@ -158,4 +158,27 @@ mod tests {
         assert!(lasts::<Rare>(|rare| rare.answered.insert(node, 1)));
         assert!(lasts::<Rare>(|rare| rare.blocked = Some(0)));
     }
+
+    #[test]
+    fn only_some_joiners_and_what_is_handed_out_outlast_a_view() {
+        let mut rare = NONE.clone();
+        for node in [NodeId(2), NodeId(3)] {
+            let join = JoinRequest { node, nonce: 1, schema: 1, meta: Bytes::new() };
+            rare.joins.insert(node, join);
+            rare.ended.insert(node);
+            rare.abreast.insert(node, 1);
+            rare.answered.insert(node, 1);
+        }
+        rare.evict.insert(1);
+        (rare.superseded, rare.blocked, rare.retries) = (Some(1), Some(1), 1);
+        rare.closed = Some(Box::new(closed()));
+        rare.outgoing = Some(Box::default());
+        rare.next_view(|node, _| node == NodeId(3));
+        assert_eq!(rare.joins.keys().copied().collect::<Vec<_>>(), [NodeId(3)]);
+        assert!(rare.closed.take().is_some() && rare.outgoing.take().is_some());
+        assert_eq!(rare.blocked.take(), Some(1), "whether a quorum is in sight is looked at then");
+        assert!(!rare.is_blank());
+        rare.next_view(|_, _| false);
+        assert!(rare.is_blank(), "{rare:?}");
+    }
 }

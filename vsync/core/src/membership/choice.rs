@@ -31,16 +31,10 @@ pub(crate) fn choose(
     bugs: Bugs,
 ) -> Choice {
     let mut walk = delivered.clone();
-    let start: Vec<u64> =
-        lanes.iter().zip(&walk.counts).map(|(lane, &count)| lane.totals_before(count)).collect();
-    let mut rule = Closure {
-        log,
-        stamped,
-        totals: start.clone(),
-        leading: walk.order,
-        counted: start.clone(),
-        bugs,
-    };
+    // Totals are counted from what is delivered.
+    let none = alloc::vec![0; lanes.len()];
+    let mut rule =
+        Closure { log, stamped, totals: none.clone(), leading: walk.order, counted: none, bugs };
     rule.lead();
     walk.advance(lanes, &mut rule);
     let (mut leading, totals) = (rule.leading, rule.totals);
@@ -59,7 +53,7 @@ pub(crate) fn choose(
         leading.pass(count);
     }
     tail.time = tail.time.max(log.last_time());
-    let unordered = unordered(lanes, &start, &seen, delivered, &walk.counts, stamped, bugs);
+    let unordered = unordered(lanes, &seen, delivered, &walk.counts, stamped, bugs);
     let appended = unordered.len() as u64;
     for (_, rank, _, wall) in unordered {
         tail.push(rank as u32, 1, wall);
@@ -81,7 +75,6 @@ pub(crate) fn choose(
 /// number).
 fn unordered(
     lanes: &[Lane],
-    start: &[u64],
     seen: &[u64],
     delivered: &Walk,
     cut: &[u64],
@@ -90,7 +83,7 @@ fn unordered(
 ) -> Vec<(u64, usize, u64, u64)> {
     let mut found = Vec::new();
     for (rank, lane) in lanes.iter().enumerate() {
-        let mut skip = seen[rank] - start[rank];
+        let mut skip = seen[rank];
         for (batch, seq, count) in lane.totals_between(delivered.counts[rank], cut[rank]) {
             let others = || -> u64 {
                 let stamp = batch.stamp.iter().flatten().enumerate();

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::bugs::{Bug, Bugs};
-use crate::engine::{Class, Delivery, DropReason, EngineConfig, Run};
+use crate::engine::{Delivery, DropReason, EngineConfig, Run};
 use crate::moment::Moment;
 use crate::ordering::{Batch, Deliver, Lane, Log, Number, Piece, Push, Stabilise, Walk};
 use crate::seldom::Seldom;
@@ -147,7 +147,6 @@ impl Multicast {
             self.opened_at = Some(Box::new((counts, self.delivered.order.position)));
         }
         let count = u64::from(run.count);
-        let totals = if run.class == Class::Total { count } else { 0 };
         let bytes = body.len() + OVERHEAD;
         let tally = self.tally.make();
         tally.own_bytes += bytes;
@@ -155,7 +154,7 @@ impl Multicast {
         // The batch has one time: what is delivered here before it closes must show the same.
         let wall = self.lanes[self.me].open_wall().unwrap_or(wall);
         let runs = alloc::vec![run];
-        let batch = Batch { first, count, totals, stamp: None, k: 0, wall, runs, body };
+        let batch = Batch { first, count, stamp: None, k: 0, wall, runs, body };
         self.lanes[self.me].push_open(batch);
         if urgent {
             self.hurry = self.hurry.max(Hurry::Sender);

@@ -1,6 +1,9 @@
 //! Acknowledgements and the two marks: stable (a quorum of the active members has it) and held by
 //! all (buffers are freed).
 
+#[cfg(test)]
+mod tests;
+
 use alloc::vec::Vec;
 
 use super::Multicast;
@@ -328,21 +331,4 @@ fn quorum_mark(counts: &mut [u64], need: usize) -> u64 {
     // 0's.
     let half = if tie { lowest.min(counts[members / 2 - 1]) } else { 0 };
     counts[need - 1].max(half)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quorum_mark;
-
-    #[test]
-    fn marks_follow_the_quorum_rule() {
-        assert_eq!(quorum_mark(&mut [7], 1), 7);
-        // Two members: both, or rank 0 alone.
-        assert_eq!(quorum_mark(&mut [5, 9], 2), 5);
-        assert_eq!(quorum_mark(&mut [9, 5], 2), 9);
-        assert_eq!(quorum_mark(&mut [1, 5, 3], 2), 3);
-        // Four members: three of them, or rank 0 and one other.
-        assert_eq!(quorum_mark(&mut [8, 2, 6, 1], 3), 6);
-        assert_eq!(quorum_mark(&mut [0, 7, 6, 5], 3), 5);
-    }
 }

@@ -113,4 +113,15 @@ mod tests {
         assert!(lasts::<Tally>(|tally| tally.own.push_back((1, 1))));
         assert!(lasts::<Tally>(|tally| tally.own_bytes = 1));
     }
+
+    #[test]
+    fn what_any_member_is_owed_is_kept() {
+        let kept = |until, bytes, updates| {
+            let mut tally = NONE.clone();
+            tally.owed = [Owed::default(), Owed { until, bytes, updates }].into();
+            tally.rest();
+            tally.owed.len()
+        };
+        assert_eq!([kept(1, 0, 0), kept(0, 1, 0), kept(0, 0, 1), kept(0, 0, 0)], [2, 2, 2, 0]);
+    }
 }

@@ -16,7 +16,6 @@ use crate::wire::messages::BatchHead;
 pub(crate) struct Batch {
     pub(crate) first: u64,
     pub(crate) count: u64,
-    pub(crate) totals: u64,
     pub(crate) stamp: Option<Vec<u64>>,
     pub(crate) k: u64,
     pub(crate) wall: u64,
@@ -43,7 +42,6 @@ pub(crate) struct Lane {
     /// Own lane: the number of the open batch's first update, counted from 1. Not with what is
     /// kept: the path of an update asks for it all the time.
     open: Option<NonZeroU64>,
-    freed_totals: u64,
     kept: Seldom<Kept>,
 }
 
@@ -72,12 +70,8 @@ impl Batch {
     /// Builds a batch from its parts; `None` where they do not fit together.
     pub(crate) fn new(head: BatchHead, body: Bytes) -> Option<Self> {
         let mut count = 0u64;
-        let mut totals = 0;
         for run in &head.runs {
             count += u64::from(run.count);
-            if run.class == Class::Total {
-                totals += u64::from(run.count);
-            }
         }
         let sane = count > 0
             && head.runs.iter().all(|run| run.count > 0)
@@ -86,7 +80,6 @@ impl Batch {
         sane.then_some(Batch {
             first: head.first,
             count,
-            totals,
             stamp: head.stamp,
             k: head.k,
             wall: head.wall,
@@ -120,20 +113,6 @@ impl Batch {
             into -= u64::from(run.count);
         }
         panic!("update {seq} is not in the batch at {}", self.first)
-    }
-
-    /// Totals among the updates before `seq`.
-    fn totals_before(&self, seq: u64) -> u64 {
-        let mut at = self.first;
-        let mut totals = 0;
-        for run in &self.runs {
-            let inside = seq.saturating_sub(at).min(u64::from(run.count));
-            if run.class == Class::Total {
-                totals += inside;
-            }
-            at += u64::from(run.count);
-        }
-        totals
     }
 }
 
@@ -245,21 +224,8 @@ impl Lane {
         while kept.batches.front().is_some_and(|batch| batch.end() <= to) {
             if let Some(batch) = kept.batches.pop_front() {
                 kept.bytes -= batch.body.len();
-                self.freed_totals += batch.totals;
             }
         }
-    }
-
-    /// Totals among the updates before `seq`, from the start of the view.
-    pub(crate) fn totals_before(&self, seq: u64) -> u64 {
-        let kept: u64 = self
-            .kept
-            .batches
-            .iter()
-            .take_while(|batch| batch.first < seq)
-            .map(|batch| batch.totals_before(seq))
-            .sum();
-        self.freed_totals + kept
     }
 
     /// The totals at and after `seq` and before `to`: batch by batch, with number and count.
@@ -284,11 +250,10 @@ fn merge(pieces: Vec<Batch>) -> Batch {
     let mut body = BytesMut::with_capacity(pieces.iter().map(|piece| piece.body.len()).sum());
     let mut runs: Vec<Run> = Vec::new();
     let (first, wall) = (pieces[0].first, pieces[0].wall);
-    let (mut count, mut totals) = (0, 0);
+    let mut count = 0;
     for piece in pieces {
         body.extend_from_slice(&piece.body);
         count += piece.count;
-        totals += piece.totals;
         for run in piece.runs {
             match runs.last_mut() {
                 Some(last)
@@ -302,5 +267,5 @@ fn merge(pieces: Vec<Batch>) -> Batch {
             }
         }
     }
-    Batch { first, count, totals, stamp: None, k: 0, wall, runs, body: body.freeze() }
+    Batch { first, count, stamp: None, k: 0, wall, runs, body: body.freeze() }
 }

@@ -235,7 +235,7 @@ impl Rule for Number<'_> {
 pub(crate) struct Closure<'a> {
     pub(crate) log: &'a Log,
     pub(crate) stamped: bool,
-    /// Totals that have passed, by lane, from the start of the view.
+    /// Totals that have passed beyond what is delivered, by lane.
     pub(crate) totals: Vec<u64>,
     /// How many positions in a row have passed: the leading run of the order inside the cut.
     pub(crate) leading: OrderAt,

@@ -1,5 +1,6 @@
 //! The straight path: a group is made, joined, used and left, over a network without faults.
 
+mod circles;
 mod net;
 mod relaxed;
 mod windows;

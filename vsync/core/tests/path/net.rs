@@ -15,6 +15,8 @@ pub(crate) struct Net {
     pub(crate) now: u64,
     pub(crate) nodes: BTreeMap<NodeId, Engine>,
     pub(crate) frames: VecDeque<(NodeId, NodeId, Bytes)>,
+    /// Nothing that the first sends reaches the second.
+    pub(crate) cut: Option<(u64, u64)>,
     pub(crate) delivered: BTreeMap<NodeId, Vec<Delivery>>,
     pub(crate) installs: BTreeMap<NodeId, Vec<Install>>,
     pub(crate) others: BTreeMap<NodeId, Vec<Output>>,
@@ -51,6 +53,7 @@ impl Net {
             now: 1_000,
             nodes: engines.collect(),
             frames: VecDeque::new(),
+            cut: None,
             delivered: BTreeMap::new(),
             installs: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -121,7 +124,9 @@ impl Net {
                 self.input(node, Input::Close);
             }
             while let Some((from, to, frame)) = self.frames.pop_front() {
-                self.input(to, Input::Frame { peer: from, frame });
+                if self.cut != Some((from.0, to.0)) {
+                    self.input(to, Input::Frame { peer: from, frame });
+                }
             }
         }
     }

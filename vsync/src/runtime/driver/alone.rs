@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use vsync_core::engine::{Class, EngineConfig, GroupConfig, Level};
+use vsync_core::engine::{Class, Engine, EngineConfig, GroupConfig, Input, Level, Output, Outputs};
 use vsync_core::wire::{GroupId, NodeId};
-use vsync_net::{MemoryNet, Transport};
+use vsync_net::{Class as Lane, Memory, MemoryNet, PeerId, Transport};
 
 use crate::directory::Directory;
 use crate::replicated::Method;
@@ -40,6 +40,25 @@ pub(super) struct Alone {
     pub(super) net: MemoryNet,
     /// What the driver is told.
     _commands: mpsc::UnboundedSender<Command>,
+}
+
+/// Another node, which asks the one here to be let into a group.
+pub(super) struct Asking {
+    endpoint: Memory,
+    here: PeerId,
+    asks: Bytes,
+}
+
+impl Asking {
+    pub(super) fn node(&self) -> NodeId {
+        NodeId(self.endpoint.local().id.0)
+    }
+
+    /// It asks so many times.
+    pub(super) fn ask(&self, times: usize) {
+        let ask = || self.endpoint.send(self.here, Lane::ALL[0], self.asks.clone());
+        (0..times).for_each(|_| ask());
+    }
 }
 
 /// The group's.
@@ -91,6 +110,28 @@ impl Alone {
             progress: tell,
         });
         Alone { driver, shared, progress, net, _commands: commands }
+    }
+
+    /// Another node that asks to be let into a group, once it is told to.
+    pub(super) async fn asked(&self, name: &str, group: GroupId, config: GroupConfig) -> Asking {
+        let endpoint = self.net.endpoint(name);
+        let here = endpoint.connect("here").await.expect("it is there").id;
+        let (node, mut out) = (NodeId(endpoint.local().id.0), Outputs::new());
+        let mut engine = Engine::new(EngineConfig::new(node));
+        engine.handle(0, Input::Connected { peer: NodeId(here.0) }, &mut out);
+        let contacts = vec![NodeId(here.0)];
+        engine.handle(0, Input::Join { group, contacts, nonce: 1, config }, &mut out);
+        let asks = out.drain().find_map(|output| match output {
+            Output::Send { frame, .. } => Some(frame),
+            _ => None,
+        });
+        Asking { endpoint, here, asks: asks.expect("it asks") }
+    }
+
+    /// How many members a group has.
+    pub(super) fn members(&self, group: GroupId) -> Option<usize> {
+        let view = self.driver.engine.status(group).and_then(|status| status.view);
+        view.map(|view| view.members.len())
     }
 
     /// What the driver is told next.

@@ -34,8 +34,8 @@ const CALM: u32 = 5;
 /// Turns of the other tasks without anything more, until it goes. Two: the runtime may let this
 /// task go first once.
 const IDLE: u32 = 2;
-/// Groups that are submitted for in one turn while frames wait to be taken in: what one of them
-/// sends brings back more frames than one, so a node that sends to ten thousand groups would fall
+/// Groups that are submitted for in one turn: what one of them sends brings back more frames than
+/// one, and takes some tens of microseconds, so a node that sends to ten thousand groups would fall
 /// behind what comes in until it hears nobody in time. Those that wait gather more meanwhile, for
 /// the same cost. Not fewer: what is said of others' batches in the other groups goes out with
 /// each turn, and would go alone.
@@ -191,17 +191,16 @@ impl Left {
         more
     }
 
-    /// Takes the groups whose turn it is: all of them, or where the node is behind with what it
-    /// receives, some, and the next ones the next time, until all have had theirs.
-    pub(super) fn take(&mut self, behind: bool) -> Vec<GroupId> {
+    /// Takes the groups whose turn it is: of very many some, and the next ones the next time, until
+    /// all have had theirs.
+    pub(super) fn take(&mut self) -> Vec<GroupId> {
         self.gathered = None;
         if self.crowded == 0 {
             self.crowded = self.groups.len();
         }
-        let slice = if behind { CROWDED } else { self.crowded };
         let after = self.served.map_or(Bound::Unbounded, Bound::Excluded);
         let beyond = self.groups.range((after, Bound::Unbounded)).chain(&self.groups);
-        let count = slice.min(self.crowded).min(self.groups.len());
+        let count = CROWDED.min(self.crowded).min(self.groups.len());
         let next: Vec<GroupId> = beyond.take(count).copied().collect();
         for group in &next {
             self.groups.remove(group);
@@ -229,24 +228,19 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_behind_submits_for_some_in_turn() {
+    fn of_very_many_groups_some_are_submitted_for_in_turn() {
         const SOME: u64 = CROWDED as u64;
         let ids = |numbers: std::ops::RangeInclusive<u64>| numbers.map(GroupId).collect::<Vec<_>>();
         let mut left = left(2 * SOME + 2);
-        assert_eq!(left.take(true), ids(1..=SOME));
+        assert_eq!(left.take(), ids(1..=SOME));
         left.add(GroupId(1));
-        assert_eq!(left.take(true), ids(SOME + 1..=2 * SOME));
+        assert_eq!(left.take(), ids(SOME + 1..=2 * SOME));
         let now = Instant::now();
         assert!(!left.gathers(true, true, &pile(100, Wait::Nobody), now), "others wait");
-        assert_eq!(left.take(true), ids(2 * SOME + 1..=2 * SOME + 2), "the round is over");
+        assert_eq!(left.take(), ids(2 * SOME + 1..=2 * SOME + 2), "the round is over");
         assert!(left.gathers(true, false, &pile(100, Wait::Nobody), now));
-        assert_eq!(left.take(true), ids(1..=1), "round the corner");
-        assert!(left.take(false).is_empty());
-    }
-
-    #[test]
-    fn whoever_is_not_behind_submits_for_all() {
-        assert_eq!(left(2 * CROWDED as u64).take(false).len(), 2 * CROWDED);
+        assert_eq!(left.take(), ids(1..=1), "round the corner");
+        assert!(left.take().is_empty());
     }
 
     /// Callers have left so many bytes, and somebody waits for that.
@@ -349,10 +343,10 @@ mod tests {
     #[test]
     fn the_frames_of_a_round_are_counted_together() {
         let mut left = left(CROWDED as u64 + 1);
-        left.take(true);
+        left.take();
         left.gone(3_000);
         assert!(!left.is_dear(), "it is not over");
-        left.take(true);
+        left.take();
         left.gone(3);
         assert_eq!(left.owed(), FULL.min(3_003 * FRAME));
     }
@@ -367,7 +361,7 @@ mod tests {
         assert!(left.gathers(true, false, &pile, now));
         left.submitted(2 * GATHER);
         assert!(!left.gathers(true, false, &pile, now), "that is enough for a batch");
-        assert_eq!(left.take(false), [GroupId(2)]);
+        assert_eq!(left.take(), [GroupId(2)]);
         left.gone(3);
         let empty = Pile::default();
         assert!(!left.gathers(true, false, &empty, now), "there is nothing");

@@ -57,7 +57,7 @@ impl Driver {
             return;
         }
         let before = self.frames.len();
-        for group in self.left.take(behind) {
+        for group in self.left.take() {
             self.submit(group);
         }
         self.step(Input::Close);
@@ -134,10 +134,7 @@ impl Driver {
         if self.engine.verdict_due().is_none_or(|due| due > self.clock.now()) {
             return;
         }
-        for _ in 0..BACKLOG {
-            let Some(event) = self.transport.try_next() else { break };
-            self.event(event);
-        }
+        self.take_in(BACKLOG);
     }
 
     /// When that is. While updates gather, or there is more to take in, it may be a little late:

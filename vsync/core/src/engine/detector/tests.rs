@@ -1,4 +1,7 @@
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+
+use core::iter::repeat;
 
 use super::Detector;
 use crate::engine::EngineConfig;
@@ -7,6 +10,17 @@ use crate::wire::{Micros, NodeId};
 const BEAT: Micros = 100_000;
 const SILENCE: Micros = 500_000;
 const ALL: [NodeId; 2] = [NodeId(2), NodeId(3)];
+
+impl Detector {
+    /// A look at the nodes that matter, who all know each other: whom to ask about whom, and whether
+    /// the suspicions have changed.
+    fn tick(&mut self, watched: &[NodeId], now: Micros) -> (Vec<(NodeId, NodeId)>, bool) {
+        let circle = BTreeSet::from_iter(watched.iter().copied());
+        let (silent, changed) = self.look(watched, now);
+        let asked = |about| self.witnesses(about, &circle, now).into_iter().zip(repeat(about));
+        (silent.into_iter().flat_map(asked).collect(), changed)
+    }
+}
 
 /// Node 1, which has just heard nodes 2 and 3.
 fn detector() -> Detector {
@@ -383,4 +397,100 @@ fn nobody_is_asked_about_who_is_as_silent_as_ever() {
     // Two fifths of some one and a half seconds; a few times before that was known.
     asked.retain(|&beat| beat > 60);
     assert_eq!(asked.first(), Some(&157), "{asked:?}");
+}
+
+#[test]
+fn who_was_paused_does_not_tell_what_it_heard_before_as_if_it_were_now() {
+    let mut detector = detector();
+    pass(&mut detector, 1..=3, &ALL);
+    detector.heard(NodeId(2), 3 * BEAT);
+    assert!(detector.lately(NodeId(2), 3 * BEAT));
+    assert!(detector.turn(53 * BEAT));
+    // It may have vanished in these five seconds; that is no reason to suspect it.
+    assert!(!detector.lately(NodeId(2), 53 * BEAT));
+    pass(&mut detector, 53..=54, &ALL);
+    assert!(!detector.lately(NodeId(2), 54 * BEAT) && !detector.suspects(NodeId(2)));
+    detector.heard(NodeId(2), 54 * BEAT);
+    assert!(detector.lately(NodeId(2), 54 * BEAT));
+}
+
+#[test]
+fn who_begins_to_matter_was_not_heard_by_that() {
+    let mut detector = detector();
+    pass(&mut detector, 1..=30, &ALL[1..]);
+    pass(&mut detector, 31..=31, &ALL);
+    assert!(!detector.lately(NodeId(2), 31 * BEAT));
+}
+
+#[test]
+fn those_are_asked_who_ought_to_hear_it() {
+    let mut detector = detector();
+    (4..=9).for_each(|node| _ = detector.connected(NodeId(node), 1));
+    let asked = |detector: &Detector, circle: &[u64]| {
+        let circle = circle.iter().map(|&node| NodeId(node)).collect();
+        let asked = detector.witnesses(NodeId(2), &circle, BEAT);
+        asked.into_iter().map(|node| node.0).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&detector, &[2, 5, 7, 8, 9]), [5, 7, 8]);
+    assert_eq!(asked(&detector, &[2, 8]), [8, 3, 4]);
+    detector.disconnected(NodeId(8), BEAT);
+    assert_eq!(asked(&detector, &[2, 8]), [3, 4, 5]);
+}
+
+#[test]
+fn those_who_come_and_go_leave_nothing_behind() {
+    let config = EngineConfig::new(NodeId(1));
+    let mut detector = Detector::new(&config);
+    // Nobody matters, so that there are no heartbeats.
+    for node in 2..1_000 {
+        let now = node * SILENCE;
+        detector.turn(now);
+        detector.connected(NodeId(node), now);
+        detector.disconnected(NodeId(node), now + 1);
+        if node % 2 == 0 {
+            assert!(detector.ended(NodeId(node), now + 1));
+        }
+        assert!(detector.peers.len() <= 5, "{}", detector.peers.len());
+        // Not so soon that whoever does not know it yet can name it in vain.
+        assert!(node % 2 > 0 || detector.has_ended(NodeId(node)));
+        assert!(node < 10 || detector.has_ended(NodeId(node - node % 2 - 6)));
+    }
+    // Who is still watched is not forgotten.
+    detector.tick(&ALL, 2_000 * SILENCE);
+    assert!(detector.ended(NodeId(2), 2_000 * SILENCE));
+    detector.tick(&ALL, 9_000 * SILENCE);
+    assert!(detector.has_ended(NodeId(2)));
+    detector.tick(&ALL[1..], 9_001 * SILENCE);
+    assert!(!detector.has_ended(NodeId(2)));
+}
+
+/// After `rare` rounds of twenty heartbeats, in each of which node 2 gives one sign of life while
+/// node 3 hears it all the time.
+fn rarely_heard(detector: &mut Detector, rare: u64) -> u64 {
+    for beat in 1..=20 * rare {
+        if beat % 20 == 0 {
+            detector.heard(NodeId(2), beat * BEAT);
+        }
+        pass(detector, beat..=beat, &ALL);
+        detector.vouched(NodeId(2), beat * BEAT);
+    }
+    20 * rare
+}
+
+#[test]
+fn nobody_may_be_silent_for_more_than_eight_timeouts() {
+    let mut detector = detector();
+    let last = rarely_heard(&mut detector, 40);
+    pass(&mut detector, last + 1..=last + 39, &ALL);
+    assert_eq!(detector.due(), Some(last * BEAT + 8 * SILENCE + 1));
+}
+
+#[test]
+fn who_matters_again_is_missed_as_if_for_the_first_time() {
+    let mut detector = detector();
+    let last = rarely_heard(&mut detector, 40);
+    pass(&mut detector, last + 1..=last + 1, &ALL[1..]);
+    detector.heard(NodeId(2), (last + 1) * BEAT);
+    pass(&mut detector, last + 2..=last + 4, &ALL);
+    assert_eq!(detector.due(), Some((last + 1) * BEAT + SILENCE + 1));
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use vsync_core::engine::{Delivery, Input, Level};
-use vsync_core::wire::Micros;
+use vsync_core::wire::{GroupId, Micros, NodeId};
 
 use super::super::SLICE;
 use super::super::alone::{Alone, GROUP};
@@ -30,6 +30,8 @@ struct Script {
     applied: AtomicU64,
     /// How many were, at the install of each view.
     installs: Mutex<Vec<u64>>,
+    /// Whether the last one was to be told to the application.
+    told: AtomicBool,
 }
 
 struct ByHand(Arc<Script>);
@@ -60,7 +62,8 @@ impl Replica for ByHand {
         false
     }
 
-    fn install(&mut self, _: Installed) -> Result<(), Broken> {
+    fn install(&mut self, installed: Installed) -> Result<(), Broken> {
+        self.0.told.store(installed.told, Ordering::SeqCst);
         let applied = self.0.applied.load(Ordering::SeqCst);
         self.0.installs.lock().expect("no panic").push(applied);
         Ok(())
@@ -153,6 +156,18 @@ async fn what_is_due_does_not_wait_until_a_backlog_is_done() {
     assert_eq!(script.applied.load(Ordering::SeqCst), 5);
     let installs = script.installs.lock().expect("no panic");
     assert_eq!(*installs, [0, 4], "the view that it wanted, after what was held");
+}
+
+/// A checkpoint of another group of the name has begun to come, of whose views its state knows.
+#[tokio::test]
+async fn the_first_view_of_a_group_that_is_made_anew_is_told() {
+    let script = Arc::new(Script::default());
+    let contacts = Some(vec![NodeId(9)]);
+    let mut alone = Alone::with(contacts, |_| Box::new(ByHand(Arc::clone(&script))));
+    drop(alone.driver.slots.get_mut(&GROUP).expect("it joins").loading(7));
+    alone.driver.ask(GROUP, GroupId(8), 2, None, None);
+    assert_eq!(alone.members(GroupId(8)), Some(1));
+    assert!(script.told.load(Ordering::SeqCst));
 }
 
 #[tokio::test]

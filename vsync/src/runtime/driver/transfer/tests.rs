@@ -1,10 +1,10 @@
 //! A joiner's end of transfers, in orders that are rare: it is told by hand what the engine says.
 
 use bytes::Bytes;
-use vsync_core::engine::Output;
+use vsync_core::engine::{GroupConfig, Output};
 use vsync_core::wire::{GroupId, MemberId, NodeId};
 
-use super::super::alone::{Alone as Joiner, GROUP};
+use super::super::alone::{Alone as Joiner, GROUP, config};
 use crate::directory::Directory;
 use crate::runtime::checkpoint::{self, Beside};
 use crate::runtime::slot::Slot;
@@ -176,6 +176,21 @@ async fn a_load_that_is_void_does_not_undo_that_the_group_is_made() {
     for joiner in [&mut queued, &mut waiting] {
         joiner.worked().await;
         assert_eq!(joiner.state(), Some(own.clone()));
+    }
+}
+
+/// Whoever joins it was told of this generation by the directory.
+#[tokio::test]
+async fn a_group_that_is_made_anew_is_of_its_own_generation() {
+    let mut joiner = Joiner::anew();
+    joiner.make(8);
+    for (generation, members) in [(1, 1), (2, 2)] {
+        let (name, config) = (generation.to_string(), GroupConfig { generation, ..config() });
+        let asking = joiner.asked(&name, GroupId(8), config).await;
+        asking.ask(1);
+        joiner.driver.burst();
+        joiner.driver.tick(false);
+        assert_eq!(joiner.members(GroupId(8)), Some(members), "generation {generation}");
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vsync_core::engine::{Engine, EngineConfig, Input, Output, Outputs};
+use vsync_core::engine::Input;
 use vsync_core::wire::{GroupId, NodeId};
-use vsync_net::{Class as Lane, PeerId, Transport};
+use vsync_net::{Class as Lane, Transport};
 
+use super::super::INTAKE;
 use super::super::alone::{Alone, FIFO, GROUP, config};
 use crate::runtime::Command;
 use crate::runtime::callers::{Told, Waiter};
@@ -221,33 +222,18 @@ async fn the_engine_is_told_who_waits() {
 /// would be missed. Whether it is.
 async fn misses(late: bool) -> bool {
     let mut alone = Alone::new(None);
-    let other = alone.net.endpoint("other");
-    let here = other.connect("here").await.expect("it is there").id;
-    let (node, mut out) = (NodeId(other.local().id.0), Outputs::new());
-    let mut engine = Engine::new(EngineConfig::new(node));
-    engine.handle(0, Input::Connected { peer: NodeId(here.0) }, &mut out);
-    let contacts = vec![NodeId(here.0)];
-    let join = Input::Join { group: GROUP, contacts, nonce: 1, config: config() };
-    engine.handle(0, join, &mut out);
-    let asks = out.drain().find_map(|output| match output {
-        Output::Send { frame, .. } => Some(frame),
-        _ => None,
-    });
-    let say = |count: usize| {
-        let frame = asks.as_ref().expect("it asks to be let in");
-        (0..count).for_each(|_| other.send(PeerId(here.0), Lane::ALL[0], frame.clone()));
-    };
-    say(1);
+    let other = alone.asked("other", GROUP, config()).await;
+    let node = other.node();
+    other.ask(1);
     alone.driver.burst();
     alone.driver.tick(false);
-    let status = alone.driver.engine.status(GROUP).and_then(|status| status.view);
-    assert_eq!(status.map(|view| view.members.len()), Some(2), "it is let in");
+    assert_eq!(alone.members(GROUP), Some(2), "it is let in");
     for _ in 0..4 {
         tokio::time::advance(Duration::from_millis(100)).await;
         alone.driver.tick(false);
         assert!(!alone.driver.engine.suspects(node));
     }
-    say(if late { 1_000 } else { 0 });
+    other.ask(if late { 1_000 } else { 0 });
     tokio::time::advance(Duration::from_millis(101)).await;
     alone.driver.tick(false);
     alone.driver.engine.suspects(node)
@@ -257,4 +243,24 @@ async fn misses(late: bool) -> bool {
 async fn what_has_come_is_taken_in_before_anybody_is_missed() {
     assert!(misses(false).await);
     assert!(!misses(true).await);
+}
+
+/// How many frames of a thousand a turn leaves that comes after one which took so long.
+async fn left_after(spent: Duration) -> usize {
+    let mut alone = Alone::new(None);
+    let other = alone.net.endpoint("other");
+    let here = other.connect("here").await.expect("it is there").id;
+    alone.driver.turn();
+    let frame = bytes::Bytes::from_static(b"no frame of the protocol");
+    (0..1_000).for_each(|_| other.send(here, Lane::ALL[0], frame.clone()));
+    alone.driver.spent = spent;
+    alone.driver.turn();
+    assert!(alone.driver.spent <= INTAKE, "it was this turn that counts now");
+    std::iter::from_fn(|| alone.driver.transport.try_next()).count()
+}
+
+#[tokio::test]
+async fn as_long_is_taken_in_as_the_last_turn_did_other_things() {
+    assert_eq!(left_after(Duration::ZERO).await, 1_000 - 64);
+    assert_eq!(left_after(Duration::from_secs(60)).await, 0);
 }
