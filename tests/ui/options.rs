@@ -31,6 +31,9 @@ impl Board {
     #[query(order = "fifo")]
     fn no_order(&self) {}
 
+    #[query(snapshot = true)]
+    fn no_value(&self) {}
+
     #[update(order = "fifo")]
     const LIMIT: u64 = 7;
 }

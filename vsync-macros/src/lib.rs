@@ -88,6 +88,9 @@ use crate::parse::Errors;
 ///   `id = …`.
 ///   - `scatter, gather = merge`: the members divide its work, by the share in its context;
 ///     `merge`, a `fn(Vec<R>) -> R`, makes one answer of theirs, which come in rank order.
+///   - `snapshot`: it reads a copy of the state, which is made between two updates, and is computed
+///     on a thread of the node's own; updates and other queries go on meanwhile. The struct is
+///     `Clone`, and each such query costs what that costs.
 /// - `#[request]`: an `async fn` without `self` that takes `ctx: &RequestCtx<Self>` first, then
 ///   arguments by value. It runs at one member, which is succeeded when it fails; what it changes
 ///   by `ctx.update()` and what it answers are one update. Declared to give an `Effect<T>`, it may

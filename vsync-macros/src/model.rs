@@ -107,6 +107,8 @@ pub(crate) struct Method {
     pub(crate) output: Output,
     /// What gathers the answers of a query whose work the members divide.
     pub(crate) gather: Option<ExprPath>,
+    /// Where a query says that it is answered from a copy of the state.
+    pub(crate) snapshot: Option<Ident>,
     /// How an update is delivered, or a request's `Commit`; queries have none.
     pub(crate) delivery: Option<Delivery>,
     /// What only a request has.

@@ -109,6 +109,11 @@ fn an_impl() {
                 pub fn search(&self, ctx: &QueryCtx, area: Area) -> Vec<Hit> {
                     self.find(ctx.share(0..9), area)
                 }
+                #[cfg(feature = "marks")]
+                #[query(snapshot)]
+                fn report(&self, ctx: &QueryCtx, year: u16) -> Vec<Hit> {
+                    self.all(year)
+                }
                 #[on_view]
                 fn view(&mut self, view: &View) {}
                 fn helper(&self) {}

@@ -219,7 +219,7 @@ impl Asker {
         };
         let here = self.seat.status().me == Some(member);
         let answer = match self.seat.rpc() {
-            _ if here => asked::answer(&self.seat, &*self.answering, &ask).await,
+            _ if here => asked::answer(&self.seat, &self.answering, &ask).await,
             Some(rpc) => match rpc.ask(PeerId(member.node.0), Ask::Member(ask)).await {
                 Ok(answer) => answer,
                 Err(_) => return Told::NotNow,

@@ -1,5 +1,7 @@
 //! Answering what is asked of this node as a member: a share of a query, or all of one.
 
+use std::sync::Arc;
+
 use tokio::time::{Instant, timeout};
 
 use crate::asking::another;
@@ -11,7 +13,7 @@ use crate::runtime::seat::Seat;
 use crate::seen::Seen;
 
 /// Does a share of a query, as the member that is asked.
-pub(crate) async fn answer(seat: &Seat, answering: &dyn Answering, ask: &ToMember) -> Answer {
+pub(crate) async fn answer(seat: &Seat, answering: &Arc<dyn Answering>, ask: &ToMember) -> Answer {
     let card = answering.card();
     if answering.schema() != ask.schema {
         return Answer::Type { there: card.name().to_owned() };
@@ -37,12 +39,15 @@ pub(crate) async fn answer(seat: &Seat, answering: &dyn Answering, ask: &ToMembe
     stable(read).await
 }
 
-/// Runs a share of a query when nobody else holds the state.
+/// Runs a share of a query when nobody else holds the state; of a copy where it says so.
 pub(crate) async fn read(
-    answering: &dyn Answering,
+    answering: &Arc<dyn Answering>,
     query: &[u8],
     share: (u32, u32),
 ) -> Result<Read, Unanswered> {
+    if answering.is_of_copy(query) {
+        return Arc::clone(answering).query_copy(query.to_vec(), share).await;
+    }
     answering.free().when(|| answering.query(query, share)).await
 }
 

@@ -157,6 +157,32 @@ pub trait Sends: Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + 'static> Sends for T {}
 
+/// A state that can be copied, for the queries that ask for that.
+///
+/// It stands for `Clone`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Clone`, and a `snapshot` query reads a copy of the state",
+    label = "needs a copy of the state",
+    note = "add `#[derive(Clone)]` to the struct, or leave `snapshot` out: then updates wait while \
+            the query reads"
+)]
+pub trait Copies: Sized {
+    /// The copy.
+    fn copied(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S: Clone> Copies for S {
+    fn copied(&self) -> S {
+        self.clone()
+    }
+}
+
+/// A copy of the state.
+pub fn copied<S: Copies>(state: &S) -> S {
+    state.copied()
+}
+
 /// Writes a call: the method's id, then its arguments. An error is kept until the end, so that the
 /// generated code need not look after each argument.
 #[derive(Debug)]
@@ -372,6 +398,21 @@ where
     A: Send + 'static,
 {
     Query::new(group.clone(), Box::new(query::Arguments { args, read, message }))
+}
+
+/// What a member's handle gives for a query that is answered from a copy of the state.
+pub fn snapshot_query<S, R, A>(
+    group: &Group<S>,
+    args: A,
+    read: impl FnOnce(&S, Here<'_>, A) -> R + Send + 'static,
+    message: impl FnOnce(A) -> S::Query + Send + 'static,
+) -> Query<S, R>
+where
+    S: Replicated,
+    R: 'static,
+    A: Send + 'static,
+{
+    query(group, args, read, message).of_copy()
 }
 
 /// What a member's handle gives for a query whose work the members divide.

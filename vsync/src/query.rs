@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,13 +22,37 @@ use crate::runtime::seat::Seat;
 
 /// Where a query is run: what it may know of that is there for those that ask.
 #[derive(Debug)]
-pub struct Here<'a>(pub(crate) &'a Seat);
+pub struct Here<'a>(At<'a>);
 
-impl Here<'_> {
+#[derive(Debug)]
+enum At<'a> {
+    /// Here and now.
+    Seat(&'a Seat),
+    /// At the moment when the state was copied.
+    Copy(&'a QueryCtx),
+}
+
+impl<'a> Here<'a> {
+    pub(crate) fn now(seat: &'a Seat) -> Here<'a> {
+        Here(At::Seat(seat))
+    }
+
+    pub(crate) fn then(ctx: &'a QueryCtx) -> Here<'a> {
+        Here(At::Copy(ctx))
+    }
+
     /// It.
     pub fn ctx(&self) -> QueryCtx {
-        self.0.query_ctx((0, 1)).unwrap_or_default()
+        match self.0 {
+            At::Seat(seat) => ctx(seat),
+            At::Copy(ctx) => ctx.clone(),
+        }
     }
+}
+
+/// What a query may know that is asked here and now, for all of it.
+fn ctx(seat: &Seat) -> QueryCtx {
+    seat.query_ctx((0, 1)).unwrap_or_default()
 }
 
 /// A query with its arguments: it is run here, or sent.
@@ -62,20 +87,88 @@ where
 }
 
 /// A query of the local replica. It runs when it is awaited, on the thread that polls it, as soon
-/// as no update and no other query has the state.
+/// as no update and no other query has the state. One that says `#[query(snapshot)]` is computed
+/// from a copy of the state, on a thread of the node's own: updates and other queries go on
+/// meanwhile.
 ///
 /// `.await` waits until everything that it read is stable; [`optimistic`](Query::optimistic) reads
 /// now, and [`at`](Query::at) asks another member.
+///
+/// # Queries that take long
+/// While a plain query runs, what is delivered to the group is not applied. One with `snapshot`
+/// holds the state for as long as `Clone` takes:
+///
+/// ```
+/// # use std::sync::mpsc::{Receiver, Sender, channel};
+/// # use std::sync::{Arc, Mutex};
+/// # use vsync::{replicated, testing::Cluster};
+/// # /// Where a report that takes long says that it has begun, and waits.
+/// # #[derive(Clone)]
+/// # struct Desk(Sender<()>, Arc<Mutex<Receiver<()>>>);
+/// # impl Desk {
+/// #     fn think(&self) {
+/// #         self.0.send(()).unwrap();
+/// #         self.1.lock().unwrap().recv().unwrap();
+/// #     }
+/// # }
+/// #[replicated]
+/// #[derive(Clone)]
+/// struct Sales {
+///     all: Vec<u64>,
+///     #[local]
+///     desk: Desk,
+/// }
+///
+/// #[replicated]
+/// impl Sales {
+///     #[update(order = "total")]
+///     fn sell(&mut self, amount: u64) -> usize {
+///         self.all.push(amount);
+///         self.all.len()
+///     }
+///
+///     /// Takes its time.
+///     #[query(snapshot)]
+///     fn report(&self) -> u64 {
+///         self.desk.think();
+///         self.all.iter().sum()
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let ((begun, begins), (go_on, goes_on)) = (channel(), channel());
+/// # let sales = Sales { all: vec![10], desk: Desk(begun, Arc::new(Mutex::new(goes_on))) };
+/// # let cluster = Cluster::new(1).await;
+/// # let group = cluster.node(0).group("sales");
+/// let sales: SalesHandle = group.create(sales).await?;
+/// let report = tokio::spawn(sales.report().into_future());
+/// # while begins.try_recv().is_err() {
+/// #     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+/// # }
+/// assert_eq!(sales.sell(20).await?, 2); // while it is computed
+/// # go_on.send(())?;
+/// assert_eq!(report.await??, 10);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "nothing is read before this is awaited"]
 pub struct Query<S: Replicated, R> {
     group: Group<S>,
     asking: Box<dyn Asking<S, R>>,
+    /// Whether it is answered from a copy of the state.
+    of_copy: bool,
     limit: Option<Duration>,
 }
 
 impl<S: Replicated, R> Query<S, R> {
     pub(crate) fn new(group: Group<S>, asking: Box<dyn Asking<S, R>>) -> Self {
-        Query { group, asking, limit: None }
+        Query { group, asking, of_copy: false, limit: None }
+    }
+
+    /// The same, answered from a copy of the state.
+    pub(crate) fn of_copy(self) -> Self {
+        Query { of_copy: true, ..self }
     }
 }
 
@@ -92,11 +185,18 @@ impl<S: Replicated, R: Send + 'static> Query<S, R> {
     ///
     /// It does not return before it has read: while an update is applied, or a checkpoint of a
     /// state that is not `Clone` is taken, the calling thread waits. Where updates take long, call
-    /// it from [`spawn_blocking`](tokio::task::spawn_blocking), or await the query.
+    /// it from [`spawn_blocking`](tokio::task::spawn_blocking), or await the query. That of a
+    /// `#[query(snapshot)]` is computed here, too, but the state is free again when it is copied.
     pub fn optimistic(self) -> Result<Optimistic<R>, GroupError> {
-        let Query { group, asking, .. } = self;
+        let Query { group, asking, of_copy, .. } = self;
         let shared = &group.shared;
-        let (value, stability) = shared.read(|state| asking.read(state, Here(&shared.seat)))?;
+        let (value, stability) = match of_copy {
+            false => shared.read(|state| asking.read(state, Here::now(&shared.seat)))?,
+            true => {
+                let copy = shared.copy(|seat| Ok(ctx(seat)))?;
+                (asking.read(&copy.state, Here::then(&copy.noted)), copy.stability)
+            }
+        };
         Ok(Optimistic::new(value, stability))
     }
 
@@ -152,10 +252,19 @@ impl<S: Replicated, R: Send + 'static> Query<S, R> {
 
     /// Reads as soon as the state is free, and waits until what was read is stable.
     async fn stable(self) -> Result<R, GroupError> {
-        let Query { group, asking, .. } = self;
+        let Query { group, asking, of_copy, .. } = self;
         let shared = &group.shared;
-        let (value, mut stability) =
-            shared.read_when_free(|state| asking.read(state, Here(&shared.seat))).await?;
+        let (value, mut stability) = match of_copy {
+            false => {
+                shared.read_when_free(|state| asking.read(state, Here::now(&shared.seat))).await?
+            }
+            true => {
+                let read = |state: &S, ctx: QueryCtx| asking.read(state, Here::then(&ctx));
+                let done = shared.read_copy(|seat| Ok(ctx(seat)), read).await;
+                // A query that panics does so where it is awaited.
+                done.unwrap_or_else(|panic| resume_unwind(panic))?
+            }
+        };
         stability.wait().await?;
         Ok(value)
     }

@@ -96,6 +96,9 @@ pub trait Replicated: State {
     /// The ids of the queries whose work the members divide.
     const SCATTERED: &'static [u32] = &[];
 
+    /// The ids of the queries that are answered from a copy of the state.
+    const SNAPSHOTS: &'static [u32] = &[];
+
     /// The request methods.
     const REQUESTS: &'static [Method] = &[];
 
@@ -158,6 +161,11 @@ pub trait Replicated: State {
     fn gather(id: u32, shares: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), QueryError> {
         let (_, _) = (shares, out);
         Err(QueryError::Decode(ApplyError::UnknownMethod { id }))
+    }
+
+    /// A copy of the state, by `Clone`, for one of the [`SNAPSHOTS`](Replicated::SNAPSHOTS).
+    fn copied(&self) -> Self {
+        unreachable!("a type without such queries")
     }
 
     /// The update that [`encode`](Replicated::encode) wrote. Bytes left over are an error.

@@ -275,7 +275,7 @@ async fn share(core: &Core, node: bool, ask: &ToMember) -> Answer {
     let here = core.registry().get(&*ask.group).cloned();
     match here {
         _ if !node => Answer::BadQuery("only members ask for a share".to_owned()),
-        Some(Registered { seat, answering }) => asked::answer(&seat, &*answering, ask).await,
+        Some(Registered { seat, answering }) => asked::answer(&seat, &answering, ask).await,
         None => Answer::NotThisMember,
     }
 }
@@ -381,7 +381,7 @@ async fn local(
     {
         return Answer::Unavailable(LAGS.to_owned());
     }
-    asked::stable(asked::read(&*registered.answering, query, (0, 1)).await).await
+    asked::stable(asked::read(&registered.answering, query, (0, 1)).await).await
 }
 
 /// Where a group is that this node is no member of.

@@ -17,6 +17,7 @@ mod latency;
 mod member;
 mod options;
 mod pace;
+mod parallel;
 #[cfg(feature = "plot")]
 mod plot;
 mod process;
@@ -47,11 +48,13 @@ fn main() -> ExitCode {
         Command::Goals(options) => goals::run(&options),
         Command::Actor(options) => actor::run(&options),
         Command::Groups(options) => groups::run(&options),
+        Command::Parallel(options) => parallel::run(&options),
         #[cfg(feature = "count")]
         Command::Count(options) => count::run(&options),
         #[cfg(not(feature = "count"))]
         Command::Count(_) => references::with_features(&["count"]),
         Command::GroupsMember(options) => groups::member(&options),
+        Command::ParallelMember(options) => parallel::member(&options),
         Command::Member(options) => match options.system {
             System::Vsync => member::run(&options),
             system => references::member(system, &options),

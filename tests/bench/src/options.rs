@@ -1,5 +1,7 @@
 //! The command line.
 
+mod groups;
+mod parallel;
 mod tuning;
 mod workload;
 
@@ -8,6 +10,8 @@ use std::fmt;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use groups::{GroupsMemberOptions, GroupsOptions};
+pub(crate) use parallel::{Asked, ParallelMemberOptions, ParallelOptions, Part};
 pub(crate) use tuning::Tuning;
 pub(crate) use workload::{Level, Order, Senders, Workload};
 
@@ -38,12 +42,17 @@ pub(crate) enum Command {
     Goals(GoalsOptions),
     /// Many groups on the same nodes: joining, idling, streaming, and the death of a member.
     Groups(GroupsOptions),
+    /// Updates that are dear to apply, in several groups; updates beside a query that takes long.
+    Parallel(ParallelOptions),
     /// A fixed piece of work, for a tool that counts instructions.
     #[command(hide = true)]
     Count(CountOptions),
     /// One member of `groups`.
     #[command(hide = true)]
     GroupsMember(GroupsMemberOptions),
+    /// One member of `parallel`.
+    #[command(hide = true)]
+    ParallelMember(ParallelMemberOptions),
     /// One member of a run: what the other commands start.
     #[command(hide = true)]
     Member(MemberOptions),
@@ -89,46 +98,6 @@ pub(crate) struct CompareOptions {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// How many groups, and on how many nodes.
-#[derive(Args, Clone)]
-pub(crate) struct GroupsOptions {
-    /// How many groups: a cluster of its own for each number.
-    #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000,10000")]
-    pub(crate) groups: Vec<usize>,
-    /// Processes, all of them in all groups.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(2..))]
-    pub(crate) members: u64,
-    /// Seconds of each kind of load, and of idling.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) seconds: u64,
-    /// Bytes of payload per update.
-    #[arg(long, default_value_t = 100)]
-    pub(crate) size: usize,
-    /// Groups that a member joins at the same time.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) joining: u32,
-    /// Seconds that each other step may take.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) patience: u64,
-    /// Only joins, idling and the death of a member.
-    #[arg(long)]
-    pub(crate) no_load: bool,
-    /// Print JSON, a line per number of groups.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// One member of a run with many groups.
-#[derive(Args, Clone)]
-pub(crate) struct GroupsMemberOptions {
-    /// Which member this process is, from 0.
-    #[arg(long)]
-    pub(crate) index: usize,
-    /// Whom it finds the cluster through; nobody for the first.
-    #[arg(long)]
-    pub(crate) seed: Option<String>,
 }
 
 /// Work to be counted.

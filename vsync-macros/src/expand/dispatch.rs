@@ -19,6 +19,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
     let (handle, client) = (block.base.companion("Handle"), block.base.companion("Client"));
     let tables = tables(block, &private);
     let scattered = scattered(block, &private);
+    let snapshots = snapshots(block, &private);
     let signatures = describe::signatures(block, &private);
     let functions = if block.good { functions(block, &private) } else { stubs(&private) };
     let of_requests = requests::implementation(block, &private);
@@ -36,6 +37,7 @@ pub(super) fn implementation(block: &Block<'_>) -> TokenStream {
             type Client = #client;
             #tables
             #scattered
+            #snapshots
             #signatures
             #functions
             #of_requests
@@ -92,6 +94,34 @@ fn scattered(block: &Block<'_>, private: &TokenStream) -> TokenStream {
                     #private::unknown_method(__id),
                 )),
             }
+        }
+    }
+}
+
+/// Which queries are answered from a copy of the state, and how it is made; nothing where there is
+/// none.
+fn snapshots(block: &Block<'_>, private: &TokenStream) -> TokenStream {
+    let all = || block.queries().filter_map(|query| Some((query, query.snapshot.as_ref()?)));
+    if all().next().is_none() || !block.good {
+        return quote!();
+    }
+    let ids = all().map(|(Method { cfgs, id, .. }, _)| {
+        let id = id.number;
+        quote!(#(#cfgs)* #id,)
+    });
+    // Once for each, so that a type that is not `Clone` is told so wherever that is needed; what is
+    // under a `cfg` asks for it only where it is there.
+    let copies = all().map(|(Method { cfgs, .. }, snapshot)| {
+        let copied = respan(quote!(#private::copied), snapshot.span());
+        let copied = quote_spanned!(snapshot.span()=> #copied::<Self>(self));
+        quote!(#(#cfgs)* { return #copied; })
+    });
+    quote! {
+        const SNAPSHOTS: &'static [u32] = &[#(#ids)*];
+
+        fn copied(&self) -> Self {
+            #(#copies)*
+            ::core::unreachable!()
         }
     }
 }

@@ -202,8 +202,12 @@ fn query(block: &Block<'_>, method: &Method) -> TokenStream {
         return signature(block, method, &quote!(#private::Scatter<#ty, #value>), &body);
     }
     let ctx = method.ctx.then(|| quote!(&__here.ctx(),));
+    let function = match method.snapshot {
+        Some(_) => quote!(snapshot_query),
+        None => quote!(query),
+    };
     let body = quote! {
-        #private::query(
+        #private::#function(
             self.group(),
             (#(#args,)*),
             |__state: &#ty, __here, (#(#args,)*)| <#ty>::#ident(__state, #ctx #(#args,)*),
@@ -298,8 +302,13 @@ pub(super) fn signature(
 fn kind(method: &Method) -> String {
     match method.delivery {
         _ if method.request.is_some() => " Request.".to_owned(),
-        None if method.gather.is_some() => " Query, its work divided among the members.".to_owned(),
-        None => " Query.".to_owned(),
+        None => {
+            let divided =
+                method.gather.as_ref().map_or("", |_| ", its work divided among the members");
+            let copy =
+                method.snapshot.as_ref().map_or("", |_| ", answered from a copy of the state");
+            format!(" Query{divided}{copy}.")
+        }
         Some(delivery) => {
             let order = match delivery.order {
                 Order::Fifo => "fifo",

@@ -174,14 +174,14 @@ fn read(function: &mut ImplItemFn, model: &mut Methods, errors: &mut Errors) {
             model.updates.push(Method { delivery: Some(delivery), ..update });
         }
         Role::Query => {
-            let (id, scatter) = query_options(&options, errors);
-            let query = method(function, &base.ty, Kind::Query, id, errors);
-            let Scatter { asked, gather } = scatter;
-            if asked && !query.ctx && !signature::mentions_context(&function.sig) {
+            let read = query_options(&options, errors);
+            let query = method(function, &base.ty, Kind::Query, read.id, errors);
+            let QueryOptions { scatter, gather, snapshot, .. } = read;
+            if scatter && !query.ctx && !signature::mentions_context(&function.sig) {
                 errors.push(&query.ident, NO_SHARE);
             }
             let gather = gather.map(|path| signature::without_self(&path, &base.ty));
-            model.queries.push(Method { gather, ..query });
+            model.queries.push(Method { gather, snapshot, ..query });
         }
         Role::OnView => {
             for option in &options {
@@ -245,6 +245,7 @@ fn method(
         args: signature.args,
         output: signature.output,
         gather: None,
+        snapshot: None,
         delivery: None,
         request: (kind == Kind::Request).then_some(Request {
             key: None,
@@ -350,14 +351,19 @@ fn read_level(option: &Opt, errors: &mut Errors) -> bool {
 const NO_SHARE: &str = "a scattered query takes `ctx: &QueryCtx` first: by it each member knows \
                         its share";
 
-/// Whether the members divide a query's work, and what gathers their answers.
-struct Scatter {
-    asked: bool,
+/// The options of a query.
+struct QueryOptions {
+    id: Given,
+    /// Whether the members divide its work.
+    scatter: bool,
+    /// What gathers their answers.
     gather: Option<ExprPath>,
+    /// Where it is said that it is answered from a copy of the state.
+    snapshot: Option<Ident>,
 }
 
-fn query_options(options: &[Opt], errors: &mut Errors) -> (Given, Scatter) {
-    let mut id = None;
+fn query_options(options: &[Opt], errors: &mut Errors) -> QueryOptions {
+    let (mut id, mut snapshot) = (None, None);
     let (mut scatter, mut gather, mut function) = (None, None, None);
     for option in options {
         match option.name.to_string().as_str() {
@@ -366,6 +372,12 @@ fn query_options(options: &[Opt], errors: &mut Errors) -> (Given, Scatter) {
                 scatter = Some(&option.name);
                 if option.value.is_some() {
                     errors.push(option, "write `scatter`, without a value");
+                }
+            }
+            "snapshot" => {
+                snapshot = Some(option.name.clone());
+                if option.value.is_some() {
+                    errors.push(option, "write `snapshot`, without a value");
                 }
             }
             "gather" => {
@@ -381,7 +393,9 @@ fn query_options(options: &[Opt], errors: &mut Errors) -> (Given, Scatter) {
             ),
             other => errors.push(
                 &option.name,
-                format!("unknown option `{other}`; a query has `scatter`, `gather` and `id`"),
+                format!(
+                    "unknown option `{other}`; a query has `scatter`, `gather`, `snapshot` and `id`"
+                ),
             ),
         }
     }
@@ -396,7 +410,8 @@ fn query_options(options: &[Opt], errors: &mut Errors) -> (Given, Scatter) {
         }
         _ => {}
     }
-    (id, Scatter { asked: scatter.is_some(), gather: function.filter(|_| scatter.is_some()) })
+    let gather = function.filter(|_| scatter.is_some());
+    QueryOptions { id, scatter: scatter.is_some(), gather, snapshot }
 }
 
 const KEY: &str = "the key is an argument of the request: write `key = argument`";

@@ -19,6 +19,7 @@ use crate::runtime::Command;
 use crate::runtime::callers::Waiter;
 use crate::runtime::rpc::{Asked, Rpc};
 use crate::runtime::seat::Home;
+use crate::runtime::threads::Threads;
 
 type End = oneshot::Sender<Result<(), GroupError>>;
 
@@ -195,7 +196,8 @@ impl Two {
         here.connect(&there.local().addr).await.expect("connected");
         let (here, there) = (Endpoint::new(here), Endpoint::new(there));
         let (tell, commands) = mpsc::unbounded_channel();
-        let home = Home { limit: 100, driver: tell, rpc: Some(Arc::clone(&here.rpc)) };
+        let (rpc, queries) = (Some(Arc::clone(&here.rpc)), Threads::for_queries());
+        let home = Home { limit: 100, driver: tell, rpc, queries };
         let seat = Arc::new(Seat::at("group".into(), Arc::new(home)));
         seat.begin(GroupId(7), 1);
         seat.outbox.grant(1000);
@@ -371,7 +373,7 @@ async fn work_that_is_lost_is_told_as_such() {
         let _entered = runtime.enter();
         let rpc = Rpc::new(Arc::new(MemoryNet::new().endpoint("here")), None);
         let (driver, rpc) = (mpsc::unbounded_channel().0, Some(Arc::new(rpc)));
-        let home = Home { limit: 100, driver, rpc };
+        let home = Home { limit: 100, driver, rpc, queries: Threads::for_queries() };
         let seat = Arc::new(Seat::at("group".into(), Arc::new(home)));
         let id = MemberId { node: NodeId(1), entry: 1 };
         let member = wire::Member { id, meta: Bytes::new(), nonce: 0, transfer: None };

@@ -146,7 +146,7 @@ impl Driver {
             spent: Duration::ZERO,
             work: 0,
             working: HashMap::new(),
-            threads: Threads::new(),
+            threads: Threads::for_checkpoints(),
             frames: Frames::default(),
             nonce: 0,
             stop: None,

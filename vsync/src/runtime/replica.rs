@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
@@ -41,7 +42,7 @@ pub(crate) struct Shared<S: Replicated> {
     pub(crate) feed: Feed<S::Event>,
     card: OnceLock<Arc<Card>>,
     state: Mutex<Cell<S>>,
-    free: Free,
+    pub(super) free: Free,
     /// The state is void, and whoever holds it next makes it so.
     voided: AtomicBool,
     brought: Mutex<Brought>,
@@ -83,8 +84,18 @@ pub(crate) enum Unanswered {
     Query(QueryError),
 }
 
+impl Unanswered {
+    pub(super) fn panicked() -> Unanswered {
+        let why = "the query panicked".to_owned();
+        Unanswered::Query(QueryError::Result { method: "query", why })
+    }
+}
+
 /// The encoded result of a query, what the state had in it, and when that is stable.
 pub(crate) type Read = (Vec<u8>, Seen, Stability);
+
+/// What comes of a query that is answered from a copy of the state.
+pub(crate) type Answered = Pin<Box<dyn Future<Output = Result<Read, Unanswered>> + Send>>;
 
 /// Takes a checkpoint, or a copy of the state that it is made of.
 pub(crate) type Saving = Box<dyn FnOnce(Handing) -> Taken + Send>;
@@ -171,6 +182,10 @@ pub(crate) trait Answering: Send + Sync {
     /// says what the state had in it; the answer may be given away when it is stable. `None` while
     /// somebody else holds the state.
     fn query(&self, query: &[u8], share: (u32, u32)) -> Option<Result<Read, Unanswered>>;
+    /// Whether it is answered from a copy of the state.
+    fn is_of_copy(&self, query: &[u8]) -> bool;
+    /// Answers a share of such a query, on a thread of the node's own.
+    fn query_copy(self: Arc<Self>, query: Vec<u8>, share: (u32, u32)) -> Answered;
     /// By which the state is waited for.
     fn free(&self) -> &Free;
     /// Whether the members divide the work of this encoded query.
@@ -243,7 +258,7 @@ impl<S: Replicated> Shared<S> {
     }
 
     /// The same, unless it sleeps: then it is woken, and who waits for it is told.
-    fn try_lock_awake(&self) -> Option<Holding<'_, Cell<S>>> {
+    pub(super) fn try_lock_awake(&self) -> Option<Holding<'_, Cell<S>>> {
         let state = self.try_lock()?;
         if let Cell::Asleep(..) = &*state {
             self.seat.rouse();
@@ -296,7 +311,7 @@ impl<S: Replicated> Shared<S> {
         self.free.when(attempt).await
     }
 
-    fn read_in<R>(
+    pub(super) fn read_in<R>(
         &self,
         state: &Cell<S>,
         read: impl FnOnce(&S) -> R,
@@ -462,11 +477,16 @@ impl<S: Replicated> Answering for Shared<S> {
             Ok(Ok((Ok(Ok((answer, seen))), stability))) => Ok((answer, seen, stability)),
             Ok(Ok((Ok(Err(error)), _))) => Err(Unanswered::Query(error)),
             Ok(Ok((Err(error), _)) | Err(error)) => Err(Unanswered::Group(error)),
-            Err(_) => {
-                let why = "the query panicked".to_owned();
-                Err(Unanswered::Query(QueryError::Result { method: "query", why }))
-            }
+            Err(_) => Err(Unanswered::panicked()),
         })
+    }
+
+    fn is_of_copy(&self, query: &[u8]) -> bool {
+        Parameters::new(query).is_ok_and(|(id, _)| S::SNAPSHOTS.contains(&id))
+    }
+
+    fn query_copy(self: Arc<Self>, query: Vec<u8>, share: (u32, u32)) -> Answered {
+        Box::pin(async move { self.answer_copy(query, share).await })
     }
 
     fn free(&self) -> &Free {

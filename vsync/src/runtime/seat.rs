@@ -16,6 +16,7 @@ use super::outbox::Outbox;
 use super::rpc::Rpc;
 use super::stability::Stability;
 use super::status::Status;
+use super::threads::Threads;
 use crate::Difference;
 use crate::barrier::Rounds;
 use crate::error::{GroupError, NotApplied, Unknown};
@@ -73,6 +74,8 @@ pub(crate) struct Home {
     pub(crate) driver: mpsc::UnboundedSender<Command>,
     /// By which other members are asked.
     pub(crate) rpc: Option<Arc<Rpc>>,
+    /// Where queries are computed that read a copy of a state.
+    pub(crate) queries: Threads,
 }
 
 impl Seat {
@@ -83,7 +86,7 @@ impl Seat {
         limit: usize,
         driver: mpsc::UnboundedSender<Command>,
     ) -> Seat {
-        Seat::at(name, Arc::new(Home { limit, driver, rpc: None }))
+        Seat::at(name, Arc::new(Home { limit, driver, rpc: None, queries: Threads::for_queries() }))
     }
 
     pub(crate) fn at(name: Arc<str>, home: Arc<Home>) -> Seat {
@@ -129,6 +132,11 @@ impl Seat {
     /// By which other members are asked.
     pub(crate) fn rpc(&self) -> Option<&Arc<Rpc>> {
         self.home.rpc.as_ref()
+    }
+
+    /// Where queries are computed that read a copy of a state.
+    pub(crate) fn queries(&self) -> &Threads {
+        &self.home.queries
     }
 
     /// Where this node stands.

@@ -1,5 +1,7 @@
-//! Threads on which checkpoints are made and loaded. They are not tokio's: of those there are only
-//! so many, and users' code may hold all of them for as long as it likes.
+//! Threads on which checkpoints are made and loaded, and others on which queries read copies of
+//! states. They are not tokio's: of those there are only so many, and users' code may hold all of
+//! them for as long as it likes. A query is users' code, too, so checkpoints have threads apart
+//! from those.
 //!
 //! Who makes a checkpoint waits for whoever loads it, and the other way round, and either may be at
 //! another node. So a bound on threads could be a deadlock: the threads of two nodes might all
@@ -21,15 +23,19 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::runtime::Handle;
 
-/// Places for each processor: more than one, since a large checkpoint takes seconds, and small ones
-/// need not wait for so long.
+/// Places of checkpoints for each processor: more than one, since a large checkpoint takes seconds,
+/// and small ones need not wait for so long.
 const EACH: usize = 4;
+/// Fewest places of queries. There are as many as processors, so that the driver gets its share of
+/// these; with less than two a short query would always wait for a long one.
+const QUERIES: usize = 2;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -38,6 +44,8 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(crate) struct Threads(Arc<Places>);
 
 struct Places {
+    /// What its threads are called.
+    name: &'static str,
     most: usize,
     state: Mutex<State>,
     /// A place was given up that somebody waits for who had given up his.
@@ -50,7 +58,8 @@ struct State {
     held: usize,
     /// Who wants a place again.
     returning: usize,
-    queue: VecDeque<(Work, Handle)>,
+    /// With the runtime of whoever wants it, if there is one.
+    queue: VecDeque<(Work, Option<Handle>)>,
 }
 
 thread_local! {
@@ -59,21 +68,40 @@ thread_local! {
 }
 
 impl Threads {
-    pub(crate) fn new() -> Threads {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        Threads::of(EACH * processors)
+    pub(crate) fn for_checkpoints() -> Threads {
+        Threads::named("vsync-checkpoint", EACH * processors())
     }
 
+    pub(crate) fn for_queries() -> Threads {
+        Threads::named("vsync-query", processors().max(QUERIES))
+    }
+
+    #[cfg(test)]
     pub(crate) fn of(most: usize) -> Threads {
-        let (state, left) = (Mutex::default(), Condvar::new());
-        Threads(Arc::new(Places { most, state, left }))
+        Threads::named("vsync-test", most)
     }
 
-    /// Runs this as soon as there is a place, within the runtime of whoever calls.
+    fn named(name: &'static str, most: usize) -> Threads {
+        let (state, left) = (Mutex::default(), Condvar::new());
+        Threads(Arc::new(Places { name, most, state, left }))
+    }
+
+    /// Runs this as soon as there is a place, within the runtime of whoever calls, if there is one.
     pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
         let mut state = self.0.lock();
-        state.queue.push_back((Box::new(work), Handle::current()));
+        state.queue.push_back((Box::new(work), Handle::try_current().ok()));
         self.0.hire(state);
+    }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Places { name, most, .. } = &*self.0;
+        f.debug_struct("Threads").field("name", name).field("most", most).finish_non_exhaustive()
     }
 }
 
@@ -128,18 +156,21 @@ impl Places {
         state.held += 1;
         drop(state);
         let places = Arc::clone(self);
-        let thread = thread::Builder::new().name("vsync-checkpoint".to_owned());
+        let thread = thread::Builder::new().name(self.name.to_owned());
         if let Err(error) = thread.spawn(move || places.serve()) {
-            // One of tokio's is better than none.
-            tracing::warn!(%error, "no thread could be started for a checkpoint");
+            tracing::warn!(%error, name = self.name, "a thread could not be started");
             let places = Arc::clone(self);
-            runtime.spawn_blocking(move || places.serve());
+            match runtime {
+                // One of tokio's is better than none, and so is this one.
+                Some(runtime) => drop(runtime.spawn_blocking(move || places.serve())),
+                None => places.serve(),
+            }
         }
     }
 
     /// Does what is queued, with a place, until there is no more or somebody comes back for it.
     fn serve(self: Arc<Self>) {
-        HERE.set(Some(Arc::clone(&self)));
+        let before = HERE.replace(Some(Arc::clone(&self)));
         loop {
             let mut state = self.lock();
             let wanted = state.held + state.returning > self.most;
@@ -150,12 +181,12 @@ impl Places {
                 break self.left.notify_one();
             };
             drop(state);
-            let _within = runtime.enter();
+            let _within = runtime.as_ref().map(Handle::enter);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                tracing::error!("work on a checkpoint has panicked untold");
+                tracing::error!(name = self.name, "work has panicked untold");
             }
         }
-        HERE.set(None);
+        HERE.set(before);
     }
 }
 

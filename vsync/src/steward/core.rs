@@ -18,6 +18,7 @@ use crate::replicated::Replicated;
 use crate::runtime::replica::{Answering, schema};
 use crate::runtime::rpc::{Contact, Rpc};
 use crate::runtime::seat::{Home, Seat};
+use crate::runtime::threads::Threads;
 use crate::runtime::{Command, Notice};
 use crate::view::{Member, Meta, View};
 
@@ -92,7 +93,8 @@ impl Core {
     ) -> Core {
         let local = transport.local();
         let asked = Some(Arc::clone(&rpc));
-        let home = Home { limit: limits.update, driver, rpc: asked };
+        let queries = Threads::for_queries();
+        let home = Home { limit: limits.update, driver, rpc: asked, queries };
         let meta = Meta { name: local.name.clone(), address: local.addr.clone(), version: 0 };
         Core {
             transport,
