@@ -254,7 +254,14 @@ impl<S: Replicated> Shared<S> {
 
     /// The same as [`lock`](Self::lock), for work on a checkpoint: others go on meanwhile.
     fn lock_or_wait(&self) -> Holding<'_, Cell<S>> {
-        self.try_lock().unwrap_or_else(|| waiting(|| self.lock()))
+        loop {
+            if let Some(state) = self.try_lock() {
+                return state;
+            }
+            // It is let go of again: whoever has waited may have to wait for its place, too, and
+            // the group's updates would wait with it.
+            waiting(|| drop(self.lock()));
+        }
     }
 
     /// The same, unless it sleeps: then it is woken, and who waits for it is told.
