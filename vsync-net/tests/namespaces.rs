@@ -1,5 +1,5 @@
-//! Between two processes that are not on one host's loopback interface, as far as that can be had on
-//! one: in a network namespace of its own, whose only interface carries frames of a known size.
+//! Between two processes that are not on one host's loopback interface, as far as that can be had
+//! on one: in a network namespace of its own, whose only interface carries frames of a known size.
 //!
 //! They need root and `ip`, so a plain `cargo test` leaves them out:
 //! `cargo test -p vsync-net --test namespaces -- --ignored`.

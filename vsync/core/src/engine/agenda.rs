@@ -69,8 +69,8 @@ impl Agenda {
         self.due.first().map(|&(at, _)| at)
     }
 
-    /// Groups that are due, in the order of their numbers: of very many those that have been for the
-    /// longest. The others are due all the same.
+    /// Groups that are due, in the order of their numbers: of very many those that have been for
+    /// the longest. The others are due all the same.
     pub(crate) fn due(&self, now: Micros) -> BTreeSet<GroupId> {
         let due = self.due.iter().take_while(|(at, _)| *at <= now);
         due.take(MOST).map(|&(_, group)| group).collect()

@@ -230,8 +230,8 @@ impl Detector {
         })
     }
 
-    /// Whether `node` was heard lately: the answer to a probe. The time of a pause counts here: what
-    /// became of others meanwhile this node does not know.
+    /// Whether `node` was heard lately: the answer to a probe. The time of a pause counts here:
+    /// what became of others meanwhile this node does not know.
     pub(crate) fn lately(&self, node: NodeId, now: Micros) -> bool {
         let lately = |peer: &Peer| now.saturating_sub(peer.heard) < word(self.silence);
         self.peers.get(&node).is_some_and(|peer| peer.is_there() && lately(peer))

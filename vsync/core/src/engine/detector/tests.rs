@@ -12,8 +12,8 @@ const SILENCE: Micros = 500_000;
 const ALL: [NodeId; 2] = [NodeId(2), NodeId(3)];
 
 impl Detector {
-    /// A look at the nodes that matter, who all know each other: whom to ask about whom, and whether
-    /// the suspicions have changed.
+    /// A look at the nodes that matter, who all know each other: whom to ask about whom, and
+    /// whether the suspicions have changed.
     fn tick(&mut self, watched: &[NodeId], now: Micros) -> (Vec<(NodeId, NodeId)>, bool) {
         let circle = BTreeSet::from_iter(watched.iter().copied());
         let (silent, changed) = self.look(watched, now);
