@@ -2,8 +2,8 @@
 //!
 //! A figure is a sweep of commands of this program (and one of the simulation), each in a process
 //! of its own that is ended when it takes far too long. What they print is kept as it is, in
-//! `NAME.json`, and drawn as `NAME.svg`; from all of them the tables `goals.md`, `laws.md` and
-//! `transport.md` are made. A system that is not installed, or not built in, is left
+//! `NAME.json`, and drawn as `NAME.svg`; from all of them the tables `goals.txt`, `laws.txt` and
+//! `transport.txt` are made. A system that is not installed, or not built in, is left
 //! out, and said to be absent. One figure that fails does not keep the others from being made.
 
 mod child;

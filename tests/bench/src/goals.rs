@@ -121,7 +121,7 @@ pub(crate) fn run(options: &GoalsOptions) -> Result<(), String> {
             println!("{table}");
             continue;
         };
-        let path = directory.join(format!("{name}.md"));
+        let path = directory.join(format!("{name}.txt"));
         std::fs::write(&path, table).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())

@@ -207,8 +207,8 @@ pub(crate) struct GoalsOptions {
     /// The directory that `figures` has written its files into.
     #[arg(long)]
     pub(crate) from: std::path::PathBuf,
-    /// The directory to write the tables into, as Markdown: `goals.md`, `laws.md` and
-    /// `transport.md`; printed if not given.
+    /// The directory to write the tables into, as Markdown: `goals.txt`, `laws.txt` and
+    /// `transport.txt`; printed if not given.
     #[arg(long)]
     pub(crate) out: Option<std::path::PathBuf>,
 }
