@@ -114,8 +114,11 @@ impl Met {
 /// Prints the tables, or writes each into a file of its own.
 pub(crate) fn run(options: &GoalsOptions) -> Result<(), String> {
     let source = Source::read(&options.from)?;
-    let tables =
-        [("goals", goals(&source)), ("laws", laws(&source)), ("transport", transport(&source))];
+    let tables = [
+        ("goals", goals(&source)),
+        ("laws", laws(&source)),
+        ("transport", transport::table(&source)),
+    ];
     for (name, table) in tables {
         let Some(directory) = &options.out else {
             println!("{table}");
@@ -145,11 +148,6 @@ fn laws(source: &Source) -> String {
         let _ = writeln!(text, "| {curve} | {law} | {of} |");
     }
     text
-}
-
-/// What each setting of the transport is worth.
-fn transport(source: &Source) -> String {
-    transport::table(source)
 }
 
 fn row(text: &mut String, goal: &Goal, values: &[f64]) {

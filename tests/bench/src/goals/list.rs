@@ -157,10 +157,10 @@ fn failures() -> Vec<Goal> {
             views(all, "--how leave --load half")
         }),
         goal(5, "killed at half load: lowest throughput after", None, Percent, |all| {
-            percent(dips(all, "--how kill --load half", "/throughput/lowest", f64::min))
+            percent(survivors(all, "--how kill --load half", "/throughput/lowest", f64::min))
         }),
         goal(5, "killed at half load: back to 90 %", AtMost(100.0), Milliseconds, |all| {
-            dips(all, "--how kill --load half", "/throughput/back_ms", f64::max)
+            survivors(all, "--how kill --load half", "/throughput/back_ms", f64::max)
         }),
         goal(
             5,
@@ -169,7 +169,7 @@ fn failures() -> Vec<Goal> {
             Milliseconds,
             |all| {
                 let below = "/throughput/longest_below_ms";
-                dips(all, "--how stop --load half", below, f64::max)
+                survivors(all, "--how stop --load half", below, f64::max)
             },
         ),
         goal(
@@ -179,7 +179,7 @@ fn failures() -> Vec<Goal> {
             Milliseconds,
             |all| {
                 let below = "/throughput/longest_below_ms";
-                dips(all, "--how stop --load full", below, f64::max)
+                survivors(all, "--how stop --load full", below, f64::max)
             },
         ),
     ]
@@ -266,21 +266,17 @@ fn failed<'a>(all: &'a Source, line: &str) -> Vec<&'a Value> {
     each(&both, "rounds")
 }
 
-/// What the survivors of each round say, put together.
-fn survivors(rounds: &[&Value], pointer: &str, worse: fn(f64, f64) -> f64) -> Vec<f64> {
-    let of = |round: &&Value| {
+/// What the worst-off survivor of each round says.
+fn survivors(all: &Source, line: &str, pointer: &str, worse: fn(f64, f64) -> f64) -> Vec<f64> {
+    let of = |round: &Value| {
         let survivors = round["survivors"].as_array().into_iter().flatten();
         survivors.filter_map(|survivor| survivor.pointer(pointer)?.as_f64()).reduce(worse)
     };
-    rounds.iter().filter_map(of).collect()
+    failed(all, line).into_iter().filter_map(of).collect()
 }
 
 fn views(all: &Source, line: &str) -> Vec<f64> {
-    survivors(&failed(all, line), "/view_ms", f64::max)
-}
-
-fn dips(all: &Source, line: &str, pointer: &str, worse: fn(f64, f64) -> f64) -> Vec<f64> {
-    survivors(&failed(all, line), pointer, worse)
+    survivors(all, line, "/view_ms", f64::max)
 }
 
 fn rounds<'a>(all: &'a Source, line: &str) -> Vec<&'a Value> {
